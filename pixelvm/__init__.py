@@ -1,0 +1,1 @@
+"""The Pixel VM: programs that are pictures."""

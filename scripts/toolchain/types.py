@@ -1,0 +1,347 @@
+"""The values that pass between the stages of the toolchain. Frozen, typed, without behaviour worth a name.
+
+Producers and consumers: ``preprocess`` makes ``Place`` and statements; ``insn`` parses operands; ``encode`` makes
+``Encoding``; ``assemble``/``link`` make ``Image``; ``build`` makes ``BuildResult``; ``qemu`` makes ``BootResult``;
+``fault`` makes ``FaultReport``. All addresses are integers, all virtual unless the name says ``physical``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Mode = Literal[16, 32, 64]
+
+# --- source ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """One step of a macro's trail: ``name`` was expanded at ``file:line``."""
+
+    name: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a statement stands: the line that a person edits, and the macros that it came through.
+
+    ``file`` is relative to the kernel tree (``cpu/idt.s``); ``text`` is the source line as written;
+    ``column`` is the 0-based column of the statement in it.
+    """
+
+    file: str
+    line: int
+    text: str = ""
+    column: int = 0
+    trail: tuple[Expansion, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One error of a source, for a person: place, what is wrong, what was expected."""
+
+    place: Place
+    message: str
+    expected: str = ""
+
+    def __str__(self) -> str:
+        """``file:line: error: message``, the source line with a caret, what was expected, the macro trail."""
+        parts = [f"{self.place.file}:{self.place.line}: error: {self.message}"]
+        if self.place.text:
+            parts.append(f"    {self.place.text}")
+            lead = "".join("\t" if c == "\t" else " " for c in self.place.text[: self.place.column])
+            parts.append(f"    {lead}^")
+        if self.expected:
+            parts.append(f"    expected {self.expected}")
+        parts += [f"    in macro {e.name}, expanded at {e.file}:{e.line}" for e in self.place.trail]
+        return "\n".join(parts)
+
+
+# --- encoding ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Fixup:
+    """A field of an instruction whose value the linker writes.
+
+    Attributes:
+        offset: byte offset of the field in the instruction.
+        size: 1, 2, 4 or 8 bytes.
+        kind: ``"pcrel"`` (value - address after the instruction), ``"signed"`` (sign-extended by the CPU; must
+            fit signed), ``"unsigned"`` (must fit unsigned), ``"either"`` (both readings are allowed).
+        operand: the expression, an ``expr.Expr``.
+    """
+
+    offset: int
+    size: int
+    kind: Literal["pcrel", "signed", "unsigned", "either"]
+    operand: object
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """The bytes of one instruction, with the fields still to be filled (zero in ``data``).
+
+    ``short`` is the two-byte form of a relaxable branch (``jmp``/``jcc`` to an expression), else None.
+    """
+
+    data: bytes
+    fixups: tuple[Fixup, ...] = ()
+    short: Encoding | None = None
+
+
+# --- the linked image --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """An output section. ``data`` is empty for ``.bss`` (``nobits``), whose length is ``size``."""
+
+    name: str
+    address: int
+    physical: int
+    size: int
+    data: bytes
+    flags: str
+    align: int
+    nobits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A symbol of the image. ``kind`` is ``func``, ``object`` or ``notype``; ``size`` 0 when unknown."""
+
+    name: str
+    address: int
+    size: int
+    kind: Literal["func", "object", "notype"]
+    section: str | None
+    file: str
+    line: int
+    is_global: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of the line table: the instruction at ``address`` (``length`` bytes) came from ``file:line``.
+
+    An instruction from a macro has the line of the outermost expansion here (what gdb should stop at).
+    """
+
+    address: int
+    length: int
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A linked kernel in memory, before any file format."""
+
+    entry: int
+    sections: tuple[Section, ...]
+    symbols: tuple[Symbol, ...]
+    lines: tuple[Line, ...]
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """What ``pxos build`` made. Paths are None for what was not asked for."""
+
+    elf: Path
+    iso: Path | None
+    map: Path
+    listing: Path
+    bytes: int
+    symbols: int
+    seconds: float
+
+
+# --- a boot ------------------------------------------------------------------------------------------------
+
+OutcomeName = Literal[
+    "ready", "tests-passed", "healthy", "fixed",
+    "fault", "panic", "reset", "shutdown", "tests-failed", "not-fixed", "findings",
+    "qemu-died", "timeout", "silent", "budget",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class BootConfig:
+    """How to boot. ``image`` is the ELF (``path="direct"``) or the ISO (``path="iso"``)."""
+
+    image: Path
+    path: Literal["direct", "iso"] = "direct"
+    firmware: Literal["bios", "uefi"] = "bios"
+    accel: Literal["tcg", "kvm", "auto"] = "tcg"
+    machine: Literal["q35", "pc"] = "q35"
+    cpu: str = "max"
+    smp: int = 1
+    memory: str = "128M"
+    display: Literal["std", "bochs", "virtio", "none"] = "std"
+    icount: bool = False
+    cmdline: str = ""
+    timeout: float = 20.0
+    log_dir: Path | None = None
+    inspect_ready: bool = False
+    extra_args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One boot unit as the kernel told it: the last state seen and the key=value pairs of its lines."""
+
+    name: str
+    state: Literal["start", "ok", "skip", "fail"]
+    tsc: int
+    tsc_start: int
+    values: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryChunk:
+    """Guest physical memory read at the moment of death."""
+
+    physical: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What QMP read while the machine stood still: registers by name, and the page-table pages of the walk."""
+
+    registers: dict[str, int]
+    memory: tuple[MemoryChunk, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exception_:
+    """One exception of the chain. ``source`` is ``kernel`` (PXFAULT) or ``qemu`` (its log)."""
+
+    vector: int
+    name: str
+    error: int | None
+    decoded: tuple[str, ...]
+    rip: int | None
+    cr2: int | None
+    source: Literal["kernel", "qemu"]
+
+
+@dataclass(frozen=True, slots=True)
+class BootResult:
+    """What a boot left behind.
+
+    Attributes:
+        outcome: one of the contract's outcomes.
+        seconds: wall time from starting QEMU to the outcome.
+        qemu_status: QEMU's exit status, negative for a signal, None when it had to be killed.
+        serial: everything the guest wrote to COM1, decoded as latin-1.
+        units: boot units in the order of their first line.
+        tests: KTAP results, name -> passed.
+        kernel_fault: key=value pairs of the first kernel-scope PXFAULT block, or None.
+        panic: (code, text) of a PXPANIC line, or None.
+        qemu_log: the text of QEMU's ``-d`` log.
+        snapshot: registers and page tables at death (or at PXREADY with ``inspect_ready``), or None.
+        command: QEMU's argument vector.
+        log_dir: where ``serial.log``, ``qemu.log`` and ``qemu.err`` lie.
+        stderr_tail: QEMU's own last lines on stderr.
+    """
+
+    outcome: OutcomeName
+    seconds: float
+    qemu_status: int | None
+    serial: str
+    units: tuple[Unit, ...]
+    tests: dict[str, bool]
+    kernel_fault: dict[str, str] | None
+    panic: tuple[str, str] | None
+    qemu_log: str
+    snapshot: Snapshot | None
+    command: tuple[str, ...]
+    log_dir: Path | None
+    stderr_tail: str = ""
+
+
+# --- the fault report --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CodePlace:
+    """An address with its name: ``symbol+offset`` and ``file:line`` where the image knows them."""
+
+    address: int
+    symbol: str | None = None
+    offset: int = 0
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """One line of source around a place; ``marked`` for the one that faulted."""
+
+    number: int
+    text: str
+    marked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WalkLevel:
+    """One level of a page walk (Intel SDM vol. 3, 4.5): the entry read and its flags by name."""
+
+    level: Literal["PML4", "PDPT", "PD", "PT"]
+    index: int
+    entry_address: int
+    entry: int | None
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A page walk of ``address``. ``ends_at`` and ``reason`` say where and why it ended when not mapped."""
+
+    address: int
+    cr3: int
+    levels: tuple[WalkLevel, ...]
+    mapped: bool
+    physical: int | None
+    page_size: int | None
+    ends_at: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One rule that matched: a sentence for a person, and the routines it points at, likeliest first."""
+
+    rule: str
+    sentence: str
+    suspects: tuple[str, ...] = ()
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FaultReport:
+    """Why a boot died: the kernel's block, QEMU's exception chain and the snapshot, joined and named."""
+
+    outcome: OutcomeName
+    scope: Literal["kernel", "user", "expected"]
+    cause: str
+    chain: tuple[Exception_, ...]
+    registers: dict[str, int]
+    place: CodePlace | None
+    instruction: str
+    source: tuple[SourceLine, ...]
+    trace: tuple[CodePlace, ...]
+    stack: tuple[int, ...]
+    walk: Walk | None
+    unit: str | None
+    units: tuple[Unit, ...]
+    diagnosis: tuple[Diagnosis, ...]
+    serial_tail: tuple[str, ...]
+    panic: tuple[str, str] | None = None

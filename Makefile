@@ -1,0 +1,45 @@
+# pxOS. `make help` lists the targets. Every target sets the machine up first (scripts/setup.sh).
+PXOS := .venv/bin/pxos
+PYTEST := .venv/bin/python -m pytest
+JOBS ?= 2
+
+.PHONY: help setup demo iso run debug test test-fast test-slow lint bench fix clean
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: ## system packages, virtual environment, locked dependencies
+	@scripts/setup.sh
+
+demo: setup ## the main job on real input: boot, break, repair, learn
+	@$(PXOS) demo
+
+iso: setup ## build/pxos.iso, bootable by BIOS and UEFI from CD and USB stick
+	@$(PXOS) build
+
+run: setup ## boot with the serial line on this terminal
+	@$(PXOS) run
+
+debug: setup ## boot under gdb with the symbols loaded
+	@$(PXOS) debug
+
+test: setup ## all tests but the slow ones: the fast first, then those that boot QEMU
+	@$(PYTEST) -q -n $(JOBS) -m "not qemu and not slow"
+	@$(PYTEST) -q -n $(JOBS) -m "qemu and not slow"
+
+test-fast: setup ## the tests that need no QEMU, under a minute
+	@$(PYTEST) -q -n $(JOBS) -m "not qemu and not slow"
+
+test-slow: setup ## the long suites: more generated programs, every bug of the corpus, the boot matrix
+	@$(PYTEST) -q -n $(JOBS) -m slow --timeout 3600
+
+lint: setup ## ruff and mypy --strict
+	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy
+
+bench: setup ## every benchmark, each beside its peer
+	@$(PXOS) bench build && $(PXOS) bench boot && $(PXOS) bench fix
+
+fix: setup ## repair the kernel in kernel/ (nothing is changed without APPLY=1)
+	@$(PXOS) fix $(if $(APPLY),--apply)
+
+clean: ## remove what was built; keeps .venv
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -176,7 +176,9 @@ class LessonStore(Protocol):
     def recall(self, signature: Signature, limit: int = 5) -> Sequence[Lesson]:
         """The lessons nearest to the signature, best record first."""
 
-    def record(self, signature: Signature, cause: str, edit: Mapping[str, Any], evidence: Mapping[str, Any]) -> int:
+    def record(
+        self, signature: Signature, cause: str, edit: Mapping[str, Any], evidence: Mapping[str, Any]
+    ) -> int:
         """Stores a lesson, returns its id; an equal one gains evidence instead."""
 
     def credit(self, lesson: int, *, helped: bool) -> None:

@@ -40,7 +40,9 @@ class Outcome:
 class Ui:
     """Progress and colour: everything that is for the person's eyes while a command runs goes to stderr."""
 
-    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False, colour: bool | None = None) -> None:
+    def __init__(
+        self, stream: TextIO | None = None, *, quiet: bool = False, colour: bool | None = None
+    ) -> None:
         self.stream = stream if stream is not None else sys.stderr
         self.quiet = quiet
         self.terminal = self.stream.isatty()

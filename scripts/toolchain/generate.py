@@ -1,0 +1,271 @@
+"""Generated sources: what the assembler shares with Python, and the table of the boot units.
+
+Owns: ``gen/contract.inc`` (constants of ``contract.toml``), ``gen/contract_strings.inc`` (its strings, for the
+one unit that holds them) and ``gen/boot_table.inc`` (rows from the kernel tree's ``boot.toml``), and the checks
+of ``boot.toml``. Never touches a file whose content is already right, so that nothing is rebuilt for nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolchain import contract
+from toolchain.errors import InputError
+from toolchain.files import make_folder, write_atomic
+
+STAGE = "generate"
+UNITS_MAX = 64  # a row holds what it needs as one 64-bit mask of rows
+
+_UNIT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_SYMBOL = re.compile(r"[A-Za-z_.$][A-Za-z0-9_.$]*")
+_KEYS = ("name", "entry", "needs", "provides", "optional")
+
+
+@dataclass(frozen=True, slots=True)
+class BootUnit:
+    """One ``[[unit]]`` of ``boot.toml``. It provides its own name besides ``provides``."""
+
+    name: str
+    entry: str
+    needs: tuple[str, ...]
+    provides: tuple[str, ...]
+    optional: bool
+
+
+def _refuse(path: Path, key: str, message: str) -> InputError:
+    return InputError(f"{path}: {key}: {message}" if key else f"{path}: {message}", stage=STAGE)
+
+
+def generate(tree: Path, out: Path) -> list[Path]:
+    """Write the generated sources of kernel ``tree`` under ``out/gen``.
+
+    Args:
+        tree: the kernel tree; ``tree/boot.toml`` names its boot units.
+        out: the build folder.
+
+    Returns:
+        The generated files; put ``out/gen`` first in the include path.
+
+    Raises:
+        InputError: ``boot.toml`` is missing or wrong, or ``out`` cannot be written.
+    """
+    folder = out / "gen"
+    make_folder(folder, stage=STAGE)
+    written = []
+    for name, text in texts(tree).items():
+        write_atomic(folder / name, text, stage=STAGE)
+        written.append(folder / name)
+    return written
+
+
+def texts(tree: Path) -> dict[str, str]:
+    """The generated sources of ``tree`` as file name -> text, for builds that stay in memory."""
+    return {
+        "contract.inc": contract_text(),
+        "contract_strings.inc": strings_text(),
+        "boot_table.inc": boot_table_text(load_boot_units(tree / "boot.toml")),
+    }
+
+
+# --- contract.toml -----------------------------------------------------------------------------------------
+
+
+def contract_text() -> str:
+    """``contract.inc``: only ``.set``, so that any number of units may include it."""
+    found = contract.load()
+    out = _heading("Constants that the kernel and the host share", "scripts/toolchain/contract.toml")
+    out += [f".set {name}, {value:#x}" for name, value in found.constants.items()]
+    out += ["", "# Lengths in bytes, without a final zero, of the strings in contract_strings.inc"]
+    out += [f".set {name}_LENGTH, {len(text)}" for name, text in found.strings.items()]
+    out += ["", "# Positions of the keys of a PXFAULT block: rows of contract_fault_keys"]
+    out += [f".set FAULT_KEY_{key.upper()}, {i}" for i, key in enumerate(found.fault_keys)]
+    out += [f".set FAULT_KEY_COUNT, {len(found.fault_keys)}", ""]
+    return "\n".join(out)
+
+
+def strings_text() -> str:
+    """``contract_strings.inc``: strings ``contract_<name>``, zero-ended; table ``contract_fault_keys``."""
+    found = contract.load()
+    out = _heading("Strings of the contract; one unit includes this", "scripts/toolchain/contract.toml")
+    out += ['.section .rodata, "a"', ""]
+    for name, text in found.strings.items():
+        label = f"contract_{name.lower()}"
+        out += [f".global {label}", f"{label}:", f'    .asciz "{_escaped(text)}"']
+    for i, key in enumerate(found.fault_keys):
+        out += [f".Lcontract_fault_key_{i}:", f'    .asciz "{_escaped(key)}"']
+    out += ["", "    .balign 8", ".global contract_fault_keys", "contract_fault_keys:"]
+    out += [f"    .quad .Lcontract_fault_key_{i}" for i in range(len(found.fault_keys))]
+    return "\n".join([*out, ""])
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _heading(what: str, source: str) -> list[str]:
+    return [f"# {what}. Generated from {source}: edit that, not this.", ""]
+
+
+# --- boot.toml ---------------------------------------------------------------------------------------------
+
+
+def boot_table_text(units: tuple[BootUnit, ...]) -> str:
+    """``boot_table.inc``: the rows of ``boot_unit_table`` in boot order, laid out by ``BOOT_ROW_*``."""
+    out = _heading("The boot units in the order they run; exactly one unit includes this", "boot.toml")
+    out += ['.include "contract.inc"', f".set BOOT_UNIT_COUNT, {len(units)}"]
+    out += [f".set BOOT_UNIT_{_constant(unit.name)}, {i}" for i, unit in enumerate(units)]
+    out += [
+        "",
+        "# offset           field",
+        "# BOOT_ROW_NAME    address of the name, zero-ended",
+        "# BOOT_ROW_ENTRY   address of the entry routine",
+        "# BOOT_ROW_FLAGS   BOOT_FLAG_*",
+        "# BOOT_ROW_NEEDS   mask of the rows whose success this one needs: bit n = row n",
+        '.section .rodata, "a"',
+        "    .balign 8",
+        ".global boot_unit_table",
+        "boot_unit_table:",
+    ]
+    provider = {what: i for i, unit in enumerate(units) for what in (unit.name, *unit.provides)}
+    flag = contract.constant("BOOT_FLAG_OPTIONAL")
+    for i, unit in enumerate(units):
+        needs = sum(1 << row for row in {provider[what] for what in unit.needs})
+        flags = flag if unit.optional else 0
+        out.append(f"    .quad .Lboot_unit_name_{i}, {unit.entry}, {flags:#x}, {needs:#x}")
+    for i, unit in enumerate(units):
+        out += [f".Lboot_unit_name_{i}:", f'    .asciz "{unit.name}"']
+    return "\n".join([*out, ""])
+
+
+def _constant(name: str) -> str:
+    return name.upper().replace("-", "_")
+
+
+def load_boot_units(path: Path) -> tuple[BootUnit, ...]:
+    """Read and check ``boot.toml``.
+
+    Returns:
+        The units in the order of the file, which satisfies every ``needs``.
+
+    Raises:
+        InputError: file, key and mend of the first thing that is wrong.
+    """
+    import tomllib
+
+    try:
+        data = tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        raise _refuse(path, "", "no such file; a kernel tree declares its boot units there") from None
+    except OSError as error:
+        raise _refuse(path, "", f"cannot read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise _refuse(path, "", f"not UTF-8 text (byte {error.start}); write it as text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise _refuse(path, "", f"not valid TOML: {error}") from error
+    _reject_unknown(path, "", data, ("unit",))
+    rows = data.get("unit", [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise _refuse(path, "unit", "expected [[unit]] tables")
+    if len(rows) > UNITS_MAX:
+        raise _refuse(path, "unit", f"{len(rows)} units; at most {UNITS_MAX} fit the table")
+    units = tuple(_unit(path, i, row) for i, row in enumerate(rows))
+    _check_order(path, units, _providers(path, units))
+    return units
+
+
+def _reject_unknown(path: Path, where: str, data: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    for key in data:
+        if key not in known:
+            raise _refuse(path, where + key, f"no such key; there are {', '.join(known)}")
+
+
+def _unit(path: Path, index: int, row: Mapping[str, Any]) -> BootUnit:
+    where = f"unit[{index}]."
+    _reject_unknown(path, where, row, _KEYS)
+
+    def wrong(key: str, expected: str) -> InputError:
+        found = f"{row[key]!r}" if key in row else "missing"
+        return _refuse(path, where + key, f"{found}; expected {expected}")
+
+    def names(key: str) -> tuple[str, ...]:
+        value = row.get(key, [])
+        good = isinstance(value, list) and all(isinstance(v, str) and _UNIT_NAME.fullmatch(v) for v in value)
+        if not good:
+            raise wrong(key, 'a list of names such as ["frames"]')
+        if len(set(value)) != len(value):
+            raise wrong(key, "each name once")
+        return tuple(value)
+
+    name, entry, optional = row.get("name"), row.get("entry"), row.get("optional", False)
+    if not isinstance(name, str) or not _UNIT_NAME.fullmatch(name):
+        raise wrong("name", "a name of lower-case letters, digits, _ and -, at most 32")
+    if not isinstance(entry, str) or not _SYMBOL.fullmatch(entry):
+        raise wrong("entry", "the symbol of the unit's entry routine")
+    if not isinstance(optional, bool):
+        raise wrong("optional", "true or false")
+    return BootUnit(name, entry, names("needs"), names("provides"), optional)
+
+
+def _providers(path: Path, units: tuple[BootUnit, ...]) -> dict[str, int]:
+    """What is provided -> the row that provides it; each name once."""
+    provider: dict[str, int] = {}
+    constants: dict[str, str] = {}
+    for i, unit in enumerate(units):
+        other = constants.setdefault(_constant(unit.name), unit.name)
+        if other != unit.name:
+            raise _refuse(
+                path, f"unit[{i}].name", f"'{unit.name}' and '{other}' give one constant; rename one"
+            )
+        for key, what in [("name", unit.name), *(("provides", p) for p in unit.provides if p != unit.name)]:
+            if what in provider:
+                first = units[provider[what]].name
+                raise _refuse(path, f"unit[{i}].{key}", f"'{what}' is provided by unit '{first}'; rename one")
+            provider[what] = i
+    return provider
+
+
+def _check_order(path: Path, units: tuple[BootUnit, ...], provider: Mapping[str, int]) -> None:
+    edges: dict[int, list[int]] = {}
+    for i, unit in enumerate(units):
+        for what in unit.needs:
+            if what not in provider:
+                problem = f"'{unit.name}' needs '{what}', which no unit provides"
+                mend = "add it to a unit's provides or drop the need"
+                raise _refuse(path, f"unit[{i}].needs", f"{problem}; {mend}")
+            edges.setdefault(i, []).append(provider[what])
+    ring = _cycle(edges)
+    if ring:
+        chain = " -> ".join(units[i].name for i in ring)
+        raise _refuse(path, f"unit[{ring[0]}].needs", f"a cycle: {chain}; drop one of these needs")
+    for i, unit in enumerate(units):
+        for what in unit.needs:
+            if provider[what] > i:
+                later = units[provider[what]].name
+                problem = f"'{unit.name}' needs '{what}' of '{later}', which comes later"
+                raise _refuse(path, f"unit[{i}].needs", f"{problem}; move '{later}' above '{unit.name}'")
+
+
+def _cycle(edges: Mapping[int, list[int]]) -> list[int]:
+    """A closed ring ``[a, b, …, a]`` in the graph, or an empty list."""
+    done: set[int] = set()
+
+    def visit(node: int, path: list[int]) -> list[int]:
+        if node in path:
+            return [*path[path.index(node) :], node]
+        if node not in done:
+            for target in edges.get(node, ()):
+                ring = visit(target, [*path, node])
+                if ring:
+                    return ring
+            done.add(node)
+        return []
+
+    for start in edges:
+        ring = visit(start, [])
+        if ring:
+            return ring
+    return []

@@ -59,8 +59,10 @@ class GateResult:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What the gates said of one patch. ``progress`` orders failures: how far the candidate came (boot units
-    reached, tests passed), so that an engine can build on the best partial result.
+    """What the gates said of one patch.
+
+    ``progress`` orders failures: how far the candidate came (boot units reached, tests passed), so that an engine can
+    build on the best partial result.
     """
 
     patch: Patch

@@ -75,18 +75,27 @@ def routines(image: Image) -> list[Routine]:
     for section in image.sections:
         if "x" not in section.flags:
             continue
-        # of several symbols at one address the one with a type, then a global one, names the routine
-        rank = {"func": 0, "notype": 1}
-        members = sorted(
-            by_section.get(section.name, ()),
-            key=lambda s: (s.address, rank[s.kind], not s.is_global, s.name),
-        )
+        members = sorted(by_section.get(section.name, ()), key=lambda s: (s.address, *symbol_rank(s)))
         firsts = [s for i, s in enumerate(members) if i == 0 or members[i - 1].address != s.address]
         for i, symbol in enumerate(firsts):
             limit = firsts[i + 1].address if i + 1 < len(firsts) else section.address + section.size
             end = min(limit, symbol.address + symbol.size) if symbol.size else limit
             found.append(Routine(symbol, symbol.address, end))
     return found
+
+
+def symbol_rank(symbol: Symbol) -> tuple[int, bool, bool, str]:
+    """Sort key of symbols at one address: the first one names it.
+
+    One with a type goes before one without, a name of the source before a bracket of the linker (``__text_start``),
+    a global one before a local one.
+    """
+    return (
+        ("func", "object", "notype").index(symbol.kind),
+        symbol.name.startswith("__"),
+        not symbol.is_global,
+        symbol.name,
+    )
 
 
 def uleb(value: int) -> bytes:

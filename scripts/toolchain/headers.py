@@ -92,7 +92,7 @@ _FIELD = re.compile(r"^#\s*(In|Out|Clobbers|Context):\s*(.*)$")
 _MORE = re.compile(r"^#\s{2,}(\S.*)$")
 _SLOT = re.compile(
     r"^(?P<reg>\w+)\s*=\s*(?P<name>[^:\[\]]+?)\s*(?::\s*(?P<type>\w+)\s*(?:\[(?P<low>[^.\]]+)\.\.(?P<high>[^\]]+)\])?)?"
-    r"(?:\s+\(.*\)|\s+.*)?$"
+    r"(?:[^\w.].*)?$"
 )
 _NOTHING = {"", "none", "-", "nothing"}
 

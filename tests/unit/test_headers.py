@@ -68,3 +68,9 @@ def test_registers(name: str, full: str | None, bits: int | None) -> None:
 def test_any_text_is_survived(text: str) -> None:
     for routine in parse(text):
         assert routine.line >= 1
+
+
+def test_a_slot_may_go_on_after_a_semicolon() -> None:
+    header = "# f -- do it\n# In:       none\n# Out:      rax = pa:u64, cf = refused: ERROR_A; ERROR_B where it is large\n"
+    (routine,) = parse(header)
+    assert [slot.register for slot in routine.outputs] == ["rax", "cf"]

@@ -1,0 +1,250 @@
+"""Data flow through one routine: its control-flow graph, which registers are wanted and defined, slices backwards.
+
+Owns the graph, macros expanded, on source text (it works on trees that do not assemble; ``toolchain.flow`` reads
+linked bytes). Never judges: ``anomalies`` does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from architect.effects import ALL, FLAGS, Effects, effects
+from architect.source import Macro, Routine, Tree
+from architect.statements import Reader, Statement
+from toolchain import headers
+
+_DEPTH = 8  # of macros that call macros
+OPAQUE = Effects(reads=ALL, writes=frozenset({FLAGS}), opaque=True, stack=None)
+CONDITIONAL = frozenset(
+    {".if", ".ifdef", ".ifndef", ".ifb", ".ifnb", ".ifc", ".rept", ".irp", ".irpc", ".else"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One instruction that executes, and the source statement that it comes from (its own, or a macro call)."""
+
+    statement: Statement
+    site: Statement
+    effects: Effects
+
+
+class Flow:
+    """The graph of one routine: nodes are its instructions with macros expanded, edges go by position."""
+
+    def __init__(self, routine: Routine, tree: Tree) -> None:
+        self.routine = routine
+        self.tree = tree
+        self.declared = tree.headers
+        self.nodes, self.labels = self._read()
+
+    def _read(self) -> tuple[tuple[Node, ...], dict[str, list[int]]]:
+        nodes: list[Node] = []
+        labels: dict[str, list[int]] = {}
+        for site in self.routine.statements:
+            for label in site.labels:
+                labels.setdefault(label, []).append(len(nodes))
+            if site.kind == "instruction":
+                nodes.append(Node(site, site, effects(site, self.declared)))
+            elif site.kind == "macro":
+                parts = expand(self.tree.macros, site)
+                if parts is None:
+                    nodes.append(Node(site, site, OPAQUE))
+                else:
+                    nodes += [Node(part, site, effects(part, self.declared)) for part in parts]
+        return tuple(nodes), labels
+
+    def nodes_of(self, site: Statement) -> list[int]:
+        """The nodes that a source statement became."""
+        return [n for n, node in enumerate(self.nodes) if node.site is site]
+
+    def _resolve(self, node: int, target: str | None) -> int | None:
+        if target is None:
+            return None
+        match = re.fullmatch(r"(\d+)([bf])", target)
+        if match:
+            places = self.labels.get(match[1], [])
+            before = [p for p in places if p <= node]
+            after = [p for p in places if p > node]
+            return (before[-1] if before else None) if match[2] == "b" else (after[0] if after else None)
+        places = self.labels.get(target, [])
+        return places[0] if places else None
+
+    @cached_property
+    def successors(self) -> tuple[tuple[int, ...], ...]:
+        """For each node the nodes that can follow it inside the routine."""
+        edges = []
+        for node, effect in enumerate(n.effects for n in self.nodes):
+            after = [node + 1] if effect.flow in ("next", "branch", "call") or self._may_return(node) else []
+            if effect.flow in ("jump", "branch"):
+                target = self._resolve(node, effect.target)
+                after += [] if target is None else [target]
+            edges.append(tuple(n for n in after if n < len(self.nodes)))
+        return tuple(edges)
+
+    def _may_return(self, node: int) -> bool:
+        return self.nodes[node].effects.flow == "stop" and self.nodes[node].statement.name == "hlt"
+
+    @cached_property
+    def predecessors(self) -> tuple[tuple[int, ...], ...]:
+        """The edges the other way."""
+        table: list[list[int]] = [[] for _ in self.nodes]
+        for node, after in enumerate(self.successors):
+            for target in after:
+                table[target].append(node)
+        return tuple(map(tuple, table))
+
+    @cached_property
+    def may_change(self) -> frozenset[str]:
+        """Registers that the header lets the routine change; every one when there is no header."""
+        return self.routine.header.may_change() if self.routine.header else ALL
+
+    def _live_at_exit(self, node: int) -> frozenset[str]:
+        """What somebody wants when the routine is left here: its outputs, or what the jump's target takes."""
+        header, effect = self.routine.header, self.nodes[node].effects
+        if header is None or effect.opaque:
+            return ALL | {FLAGS}
+        wanted = values_of(header.outputs)
+        if effect.flow in ("jump", "branch"):
+            target = self.declared.get(effect.target or "")
+            if target is None:
+                return ALL | {FLAGS}
+            taken = values_of(target.inputs)
+            if never_returns(target):
+                return taken | {"rsp"}
+            wanted |= taken
+        return wanted | (ALL - self.may_change) | {"rsp"}
+
+    @cached_property
+    def live(self) -> tuple[frozenset[str], ...]:
+        """For each node the registers whose value is wanted after it."""
+        after: list[frozenset[str]] = [frozenset()] * len(self.nodes)
+        before: list[frozenset[str]] = [frozenset()] * len(self.nodes)
+        changed = True
+        while changed:
+            changed = False
+            for node in reversed(range(len(self.nodes))):
+                effect = self.nodes[node].effects
+                following = self.successors[node]
+                out: frozenset[str] = frozenset().union(*(before[n] for n in following))
+                if not following or (effect.flow in ("jump", "branch") and self.leaves(node)):
+                    out |= self._live_at_exit(node)
+                kills = frozenset() if effect.opaque else effect.writes - effect.merges
+                into = ALL | {FLAGS} if effect.opaque else (out - kills) | effect.reads
+                if into != before[node] or out != after[node]:
+                    before[node], after[node] = into, out
+                    changed = True
+        return tuple(after)
+
+    def leaves(self, node: int) -> bool:
+        """True where the jump at a node leads out of the routine."""
+        return self._resolve(node, self.nodes[node].effects.target) is None
+
+    @cached_property
+    def defined(self) -> tuple[frozenset[str], ...]:
+        """For each node the registers that some path has defined before it (everything without a header)."""
+        header = self.routine.header
+        start = ALL | {FLAGS}
+        if header is not None:
+            given = values_of(header.inputs)
+            start = given | {"rsp", "rbp"}
+        before: list[frozenset[str]] = [frozenset()] * len(self.nodes)
+        if before:
+            before[0] = start
+        work = [0] if before else []
+        reached = set(work)
+        while work:
+            node = work.pop()
+            out = self._after(node, before[node])
+            for target in self.successors[node]:
+                if target not in reached or not out <= before[target]:
+                    reached.add(target)
+                    before[target] |= out
+                    work.append(target)
+        return tuple(b if n in reached else ALL | {FLAGS} for n, b in enumerate(before))
+
+    def _after(self, node: int, known: frozenset[str]) -> frozenset[str]:
+        effect = self.nodes[node].effects
+        if effect.flow == "call" and not effect.opaque:
+            header = self.declared.get(effect.target or "")
+            if header is not None:
+                return (known - header.may_change() - {FLAGS}) | values_of(header.outputs)
+        return ALL | {FLAGS} if effect.opaque else known | effect.writes
+
+    def slice_back(self, node: int, registers: frozenset[str], limit: int = 40) -> Iterator[tuple[int, int]]:
+        """Nodes that can have made the values of ``registers`` at ``node``: (node, steps away), nearest first."""
+        seen: set[tuple[int, frozenset[str]]] = set()
+        work: list[tuple[int, frozenset[str], int]] = [(node, registers, 0)]
+        found: dict[int, int] = {}
+        while work and len(found) < limit:
+            at, wanted, steps = work.pop(0)
+            for before in self.predecessors[at]:
+                effect = self.nodes[before].effects
+                made = effect.writes & wanted
+                rest = wanted
+                hop = steps
+                if made:
+                    found.setdefault(before, steps + 1)
+                    rest = (wanted - (made - effect.merges)) | (effect.reads - {FLAGS, "rsp"})
+                    hop = steps + 1
+                if rest and (before, rest) not in seen:
+                    seen.add((before, rest))
+                    work.append((before, rest, hop))
+        yield from sorted(found.items(), key=lambda item: item[1])
+
+
+def values_of(slots: Iterable[headers.Slot]) -> frozenset[str]:
+    """The 64-bit registers that a header's slots name, and ``"flags"`` where one of them is a flag."""
+    return frozenset(headers.full_register(slot.register) or FLAGS for slot in slots)
+
+
+def never_returns(header: headers.Routine) -> bool:
+    """True where a header says so in words ("does not return")."""
+    return "not return" in f"{header.summary} {header.context}".lower()
+
+
+def expand(macros: Mapping[str, Macro], call: Statement, depth: int = 0) -> list[Statement] | None:
+    """The instructions that a macro call becomes, or None when it takes conditionals or loops to know."""
+    macro = macros.get(call.name)
+    if macro is None or depth > _DEPTH or any(s.name in CONDITIONAL for s in macro.body):
+        return None
+    given = [o.text for o in call.operands]
+    if len(given) == 1 and len(macro.parameters) > 1:
+        given = given[0].split()
+    values = {name: given[n] if n < len(given) else "" for n, name in enumerate(macro.parameters)}
+    reader = Reader(
+        call.file, dict.fromkeys(macros, ()), routine=call.routine, section=call.section, mode=call.mode
+    )
+    found: list[Statement] = []
+    for statement in macro.body:
+        text = statement.code.text
+        for name in sorted(values, key=len, reverse=True):
+            text = text.replace(f"\\{name}", values[name])
+        for part in reader.line(call.line, text):
+            if part.kind == "instruction":
+                found.append(part)
+            elif part.kind == "macro":
+                inner = expand(macros, part, depth + 1)
+                if inner is None:
+                    return None
+                found += inner
+    return found
+
+
+class Flows:
+    """The flows of a tree's routines, made when first asked for."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+        self._made: dict[str, Flow] = {}
+
+    def of(self, routine: str | None) -> Flow | None:
+        """The flow of a routine, or None when there is no such routine."""
+        if routine is None or routine not in self.tree.routines:
+            return None
+        if routine not in self._made:
+            self._made[routine] = Flow(self.tree.routines[routine], self.tree)
+        return self._made[routine]

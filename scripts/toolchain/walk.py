@@ -1,0 +1,196 @@
+"""The four-level page walk of x86-64, done by hand on memory that was read beforehand.
+
+Owns Intel SDM vol. 3, 4.5 (4-level paging) and 4.6 (access rights): which entry each level yields, its flags by
+name, where a walk ends and why, whether a given access would be allowed. Never reads a machine: it is given a
+function that reads physical memory, and says so where that does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from toolchain.types import MemoryChunk, Walk, WalkLevel
+
+Access = Literal["read", "write", "fetch"]
+Level = Literal["PML4", "PDPT", "PD", "PT"]
+Reader = Callable[[int, int], bytes | None]
+
+LEVELS: tuple[tuple[Level, int], ...] = (("PML4", 39), ("PDPT", 30), ("PD", 21), ("PT", 12))
+
+PRESENT, WRITE, USER, PWT, PCD, ACCESSED, DIRTY, LARGE, GLOBAL = (1 << n for n in range(9))
+NX = 1 << 63
+_PAT_LARGE = 1 << 12
+_ADDRESS = 0x000F_FFFF_FFFF_F000
+_CANONICAL_BITS = 47
+
+CR0_WP, CR0_PG = 1 << 16, 1 << 31
+CR4_PAE, CR4_LA57, CR4_SMEP, CR4_SMAP = 1 << 5, 1 << 12, 1 << 20, 1 << 21
+EFER_LMA, EFER_NXE = 1 << 10, 1 << 11
+RFLAGS_AC = 1 << 18
+PHYSICAL_BITS = 40  # of QEMU's TCG processors
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """The control registers that a walk depends on, and the access to judge."""
+
+    cr3: int
+    cr0: int = CR0_PG | CR0_WP
+    cr4: int = CR4_PAE
+    efer: int = EFER_LMA | EFER_NXE
+    rflags: int = 0
+    access: Access = "read"
+    user: bool = False
+    physical_bits: int = PHYSICAL_BITS
+
+
+def reader(chunks: Iterable[MemoryChunk]) -> Reader:
+    """A ``Reader`` over what a snapshot holds; None for a range that no single chunk covers."""
+    held = sorted(chunks, key=lambda chunk: chunk.physical)
+
+    def read(physical: int, size: int) -> bytes | None:
+        for chunk in held:
+            start = physical - chunk.physical
+            if start >= 0 and start + size <= len(chunk.data):
+                return chunk.data[start : start + size]
+        return None
+
+    return read
+
+
+def canonical(address: int) -> bool:
+    """True when bits 63:47 are all equal (SDM vol. 1, 3.3.7.1)."""
+    return address >> _CANONICAL_BITS in (0, (1 << 64 - _CANONICAL_BITS) - 1)
+
+
+def indices(address: int) -> tuple[int, int, int, int]:
+    """The indices of the four levels, PML4 first."""
+    return tuple(address >> shift & 0x1FF for _, shift in LEVELS)  # type: ignore[return-value]
+
+
+def translate(address: int, paging: Paging, read: Reader) -> Walk:
+    """Walk the tables for ``address``.
+
+    Args:
+        address: virtual, 64 bits.
+        paging: control registers and the access to judge.
+        read: reads physical memory, ``(address, size) -> bytes`` or None where it does not know.
+
+    Returns:
+        ``mapped`` is true when a translation exists, even if the access would fault on its rights; then
+        ``ends_at`` names the level that denies and ``reason`` says what. ``ends_at`` is None when all is well.
+    """
+
+    def end(
+        mapped: bool, ends_at: str | None, reason: str, physical: int | None = None, size: int | None = None
+    ) -> Walk:
+        return Walk(address, paging.cr3, tuple(levels), mapped, physical, size, ends_at, reason)
+
+    levels: list[WalkLevel] = []
+    if paging.cr0 and not paging.cr0 & CR0_PG:
+        return end(True, None, "paging is off: virtual is physical", address)
+    if not paging.efer & EFER_LMA:
+        return end(False, "CR3", "not in long mode: no four-level walk applies")
+    if paging.cr4 & CR4_LA57:
+        return end(False, "CR3", "CR4.LA57 is set: five-level paging is not followed")
+    if not canonical(address):
+        return end(False, "address", "the address is not canonical: bits 63:47 are not all equal")
+    table = paging.cr3 & _ADDRESS
+    entries: list[int] = []
+    for level, shift in LEVELS:
+        index = address >> shift & 0x1FF
+        where = table + 8 * index
+        data = read(where, 8)
+        if data is None:
+            levels.append(WalkLevel(level, index, where, None, ("unknown",)))
+            return end(False, level, f"the {level} entry at {where:#x} was not read")
+        entry = int.from_bytes(data, "little")
+        bad = _reserved(level, entry, paging) if entry & PRESENT else ()
+        levels.append(WalkLevel(level, index, where, entry, flags(level, entry) + bad))
+        if not entry & PRESENT:
+            what = "is empty" if entry == 0 else f"holds {entry:#x}, whose present bit is clear"
+            return end(False, level, f"{level} entry {index} at {where:#x} {what}")
+        if bad:
+            return end(False, level, f"{level} entry {index} ({entry:#x}) has {', '.join(bad)} set")
+        entries.append(entry)
+        if level == "PT" or (entry & LARGE and level in ("PDPT", "PD")):
+            size = 1 << shift
+            physical = entry & _ADDRESS & ~(size - 1) | address & size - 1
+            denied = _denied(entries, paging)
+            if denied:
+                return end(True, levels[denied[0]].level, denied[1], physical, size)
+            return end(True, None, f"maps to {physical:#x}", physical, size)
+        table = entry & _ADDRESS
+    raise AssertionError("the PT level always ends a walk")
+
+
+def flags(level: Level, entry: int) -> tuple[str, ...]:
+    """The flags of an entry by name, in the order of their bits (SDM vol. 3, table 4-14 and following)."""
+    if entry == 0:
+        return ("empty",)
+    leaf = level == "PT" or (entry & LARGE != 0 and level != "PML4")
+    names = [
+        ("present", PRESENT),
+        ("write", WRITE),
+        ("user", USER),
+        ("pwt", PWT),
+        ("pcd", PCD),
+        ("accessed", ACCESSED),
+    ]
+    if leaf:
+        names.append(("dirty", DIRTY))
+    found = [name for name, bit in names if entry & bit]
+    if leaf and level != "PT":
+        found.append("2M" if level == "PD" else "1G")
+    if leaf and entry & GLOBAL:
+        found.append("global")
+    if leaf and entry & (LARGE if level == "PT" else _PAT_LARGE):
+        found.append("pat")
+    if entry & NX:
+        found.append("nx")
+    return tuple(found) if entry & PRESENT else ("not present", *found)
+
+
+def _reserved(level: Level, entry: int, paging: Paging) -> tuple[str, ...]:
+    """The reserved bits that are set, by name."""
+    bad = []
+    if entry & NX and not paging.efer & EFER_NXE:
+        bad.append("reserved bit 63 (NX without EFER.NXE)")
+    if level == "PML4" and entry & LARGE:
+        bad.append("reserved bit 7 (page size)")
+    high = entry >> paging.physical_bits & (1 << 52 - paging.physical_bits) - 1
+    bad += [
+        f"reserved bit {paging.physical_bits + n}" for n in range(52 - paging.physical_bits) if high >> n & 1
+    ]
+    if entry & LARGE and level in ("PDPT", "PD"):
+        top = 30 if level == "PDPT" else 21
+        low = entry & (1 << top) - 1 & ~(_PAT_LARGE | 0xFFF)
+        bad += [f"reserved bit {n}" for n in range(13, top) if low >> n & 1]
+    return tuple(bad)
+
+
+def _denied(entries: list[int], paging: Paging) -> tuple[int, str] | None:
+    """The level whose rights deny the access, and why (SDM vol. 3, 4.6.1); None when it is allowed."""
+    last = len(entries) - 1
+    user_page = all(entry & USER for entry in entries)
+
+    def first_without(bit: int) -> int:
+        return next(n for n, entry in enumerate(entries) if not entry & bit)
+
+    if paging.user and not user_page:
+        return first_without(USER), "the page is the supervisor's (U/S clear) and the access is the user's"
+    if not paging.user and user_page:
+        if paging.access == "fetch" and paging.cr4 & CR4_SMEP:
+            return last, "supervisor code is fetched from a user page and CR4.SMEP is set"
+        if paging.access != "fetch" and paging.cr4 & CR4_SMAP and not paging.rflags & RFLAGS_AC:
+            return last, "the supervisor touches a user page, CR4.SMAP is set and RFLAGS.AC is clear"
+    protected = paging.user or paging.cr0 & CR0_WP or not paging.cr0
+    if paging.access == "write" and protected and not all(entry & WRITE for entry in entries):
+        return first_without(WRITE), "the page is read-only (R/W clear) and the access is a write"
+    if paging.access == "fetch" and paging.efer & EFER_NXE:
+        level = next((n for n, entry in enumerate(entries) if entry & NX), None)
+        if level is not None:
+            return level, "the page is not executable (NX set) and the access is a fetch"
+    return None

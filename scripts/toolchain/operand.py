@@ -1,0 +1,465 @@
+"""The operand grammar of Intel syntax, as GNU as reads it (gas ``tc-i386-intel``).
+
+Owns the step from an operand's text to ``Reg``, ``Imm``, ``Mem``, ``Target``, ``Far`` or ``Masked``. Common shapes
+go through regular expressions; everything else through an expression parser that knows ``[ ]``, ``:``, ``offset``
+and ``... ptr``, then through a reduction that takes the registers out of the expression.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from toolchain.expr import _RANK, Expr, Parser, SyntaxFault, Tree, parse_cached
+from toolchain.insn import WORDS, Constants, Far, Imm, Masked, Mem, Operand, Reg, Target, wrap
+from toolchain.registers import BY_MODE, REGISTERS
+from toolchain.types import Mode
+
+SIZES: Final = {
+    "byte": 1, "word": 2, "dword": 4, "fword": 6, "qword": 8, "mmword": 8, "tbyte": 10, "oword": 16,
+    "xmmword": 16, "ymmword": 32, "zmmword": 64, "near": 0, "far": 0,
+}  # fmt: skip
+# `near` and `far` as numbers: gas gives them MASM's type codes per mode; nobody means them.
+_SIZE_VALUES: Final = {name: size for name, size in SIZES.items() if size}
+BRANCHES: Final = frozenset(
+    """jmp call ljmp lcall jo jno jb jc jnae jae jnb jnc je jz jne jnz jbe jna ja jnbe js jns jp jpe jnp jpo jl jnge
+    jge jnl jle jng jg jnle jcxz jecxz jrcxz loop loope loopz loopne loopnz xbegin""".split()
+)
+
+
+class OperandContext:
+    """What an operand's meaning depends on."""
+
+    __slots__ = ("branch", "constants", "distance", "mnemonic", "mode", "registers")
+
+    def __init__(
+        self,
+        mode: Mode,
+        mnemonic: str,
+        constants: Constants,
+        distance: Callable[[str, str], int | None] | None = None,
+    ) -> None:
+        self.mode = mode
+        self.mnemonic = mnemonic
+        self.constants = constants
+        self.distance = distance
+        self.branch = mnemonic in BRANCHES
+        self.registers = BY_MODE[mode]
+
+
+_ALLOWED = re.compile(r"(?:[\w%$\-+(,)*./~<>|&^!:\[\]{} \t]|'(?:\\.|[^\\])'?)*", re.ASCII)
+_MASK = re.compile(r"(.*?)\s*((?:\{[^{}]*\}\s*)+)", re.ASCII)
+_SIMPLE = r"(?:0[xX][0-9a-fA-F]+|0|[1-9]\d*|[A-Za-z_.][\w.$]*)"
+_MEMORY = re.compile(
+    rf"""(?:([A-Za-z]+)[ ]+ptr[ ]*)?(?:([a-z]s):)?\[[ ]*
+    ([a-z]\w+)[ ]*                                  # base
+    (?:\+[ ]*([a-z]\w+)[ ]*(?:\*[ ]*([1248])[ ]*)?)?  # index and scale
+    (?:([+-])[ ]*({_SIMPLE})[ ]*)?\]""",
+    re.VERBOSE | re.ASCII,
+)
+
+
+def parse_operand(text: str, context: OperandContext) -> Operand:
+    """Parse one operand.
+
+    Raises:
+        SyntaxFault: when the text is not an operand.
+    """
+    registers = context.registers
+    reg = registers.get(text)
+    if reg is not None:
+        return reg
+    if text.isdigit() and text.isascii() and not context.branch and text[0] != "0":
+        return Imm(wrap(int(text)))
+    match = _MEMORY.fullmatch(text)
+    if match is not None:
+        memory = _common_memory(match, context)
+        if memory is not None:
+            return memory
+    return _general(text, context)
+
+
+def _common_memory(match: re.Match[str], context: OperandContext) -> Mem | None:
+    """``size ptr seg:[base + index*scale + disp]`` with a base register; None when it is something else."""
+    keyword, segment, base_name, index_name, scale, sign, disp_text = match.groups()
+    registers = context.registers
+    base = registers.get(base_name)
+    if base is None or base.kind not in ("r64", "r32", "ip"):
+        return None
+    index = None
+    if index_name is not None:
+        index = registers.get(index_name)
+        if index is None or index.kind != base.kind or index.number == 4:
+            return None
+    size = None
+    if keyword is not None:
+        keyword = keyword.lower()
+        size = _SIZE_VALUES.get(keyword)
+        if size is None:
+            return None
+    if segment is not None and segment not in registers:
+        return None
+    disp: int | Expr = 0
+    if disp_text is not None:
+        lower = disp_text.lower()
+        if lower in REGISTERS or lower in WORDS:
+            return None
+        expression = parse_cached(disp_text).fold(context.constants)
+        value = expression.constant
+        if value is not None:
+            disp = wrap(-wrap(value) if sign == "-" else value)
+        elif sign == "+":
+            disp = expression
+        else:
+            return None
+    return Mem(size, segment, base, index, int(scale or 1), disp, keyword or "")
+
+
+# --- the whole grammar -------------------------------------------------------------------------------------
+
+
+class _OperandParser(Parser):
+    """Adds registers, brackets, segment overrides, ``offset``, ``short`` and ``... ptr`` to the expressions."""
+
+    def __init__(self, text: str, context: OperandContext) -> None:
+        self.context = context
+        super().__init__(text)
+
+    def binary(self) -> str | None:
+        if self.kind == "op" and self.value in ("[", ":"):
+            return str(self.value)
+        return super().binary()
+
+    def expression(self, rank: int) -> Tree:
+        left = self.operand()
+        while True:
+            operator = self.binary()
+            if operator is None:
+                return left
+            own = _OPERAND_RANK[operator]
+            if own <= rank:
+                return left
+            self.advance()
+            right = self.expression(own)
+            if operator == "[":
+                self.close("]")
+            left = (operator, left, right)
+
+    def close(self, bracket: str) -> None:
+        """Take the closing bracket."""
+        if self.kind != "op" or self.value != bracket:
+            raise SyntaxFault(f"missing `{bracket}'", f"a closing `{bracket}'")
+        self.advance()
+
+    def operand(self) -> Tree:
+        if self.kind == "op":
+            if self.value == "[":
+                self.advance()
+                inner = self.expression(0)
+                self.close("]")
+                return ("[", None, inner)
+            if self.value == "%":
+                self.advance()
+                if self.kind != "name" or str(self.value).lower() not in self.context.registers:
+                    raise SyntaxFault(f"bad register name `%{self.value}'", "a register of this mode")
+        return super().operand()
+
+    def name(self, name: str) -> Tree:
+        lower = name.lower()
+        if lower == "st":
+            return self.float_register()
+        if lower in REGISTERS:
+            if lower not in self.context.registers:
+                raise SyntaxFault(f"no register `{name}' in {self.context.mode}-bit mode", "a register of this mode")
+            self.advance()
+            return ("r", self.context.registers[lower])
+        if lower in ("offset", "short"):
+            self.advance()
+            return (lower, self.expression(9))
+        if lower in SIZES:
+            self.advance()
+            if self.kind == "name" and str(self.value).lower() == "ptr":
+                self.advance()
+                return ("ptr", lower, self.expression(9))
+            if lower not in _SIZE_VALUES:
+                raise SyntaxFault(f"`{name}' without `ptr'", f"`{name} ptr'")
+            return ("n", _SIZE_VALUES[lower])
+        return super().name(name)
+
+    def float_register(self) -> Tree:
+        self.advance()
+        number = 0
+        if self.kind == "op" and self.value == "(":
+            self.advance()
+            if self.kind != "number" or not 0 <= int(self.value) <= 7:
+                raise SyntaxFault("bad x87 register", "st(0) to st(7)")
+            number = int(self.value)
+            self.advance()
+            self.close(")")
+        return ("r", REGISTERS[f"st({number})"])
+
+
+_OPERAND_RANK: Final = {**_RANK, "[": 1, ":": 10}
+
+
+class _Reduction:
+    """Takes registers, brackets and modifiers out of an operand's tree; what stays is the displacement."""
+
+    def __init__(self, context: OperandContext) -> None:
+        self.context = context
+        self.reg: Reg | None = None
+        self.base: Reg | None = None
+        self.index: Reg | None = None
+        self.scale = 1
+        self.segment: str | None = None
+        self.selector: Tree | None = None
+        self.keyword = ""
+        self.offset = False
+        self.in_bracket = 0
+        self.in_offset = 0
+        self.in_scale = 0
+        self.bracketed_symbol = False
+
+    def reduce(self, tree: Tree) -> Tree:
+        """``tree`` without registers; they are in ``base`` and ``index`` afterwards, or in ``reg``."""
+        operator = tree[0]
+        if operator == "n":
+            return tree
+        if operator == "s":
+            return self.symbol(str(tree[1]))
+        if operator == "r":
+            self.register(tree[1])  # type: ignore[arg-type]
+            return _ZERO
+        if operator == "[":
+            left = _ZERO if tree[1] is None else self.reduce(tree[1])  # type: ignore[arg-type]
+            self.in_bracket += not self.in_offset
+            right = self.reduce(tree[2])  # type: ignore[arg-type]
+            self.in_bracket -= not self.in_offset
+            return _add(left, right)
+        if operator == "offset":
+            self.offset = True
+            self.in_offset += 1
+            inner = self.without_registers(tree[1])  # type: ignore[arg-type]
+            self.in_offset -= 1
+            return inner
+        if operator in ("ptr", "short"):
+            inner = tree[-1]  # type: ignore[assignment]
+            if inner[0] == "r":
+                raise SyntaxFault("invalid use of register", "a memory operand")
+            if operator == "ptr" and not self.keyword:
+                self.keyword = str(tree[1])
+            return self.reduce(inner)
+        if operator == ":":
+            return self.override(tree[1], tree[2])  # type: ignore[arg-type]
+        if len(tree) == 2:
+            return (operator, self.without_registers(tree[1]))  # type: ignore[arg-type]
+        if operator == "*" and self.in_bracket:
+            return self.scaled(tree[1], tree[2])  # type: ignore[arg-type]
+        if operator in ("+", "-"):
+            left = self.reduce(tree[1])  # type: ignore[arg-type]
+            right = self.reduce(tree[2]) if operator == "+" else self.without_registers(tree[2])  # type: ignore[arg-type]
+            return _add(left, right) if operator == "+" else (operator, left, right)
+        return (operator, self.without_registers(tree[1]), self.without_registers(tree[2]))  # type: ignore[arg-type]
+
+    def without_registers(self, tree: Tree) -> Tree:
+        before = self.reg, self.base, self.index
+        result = self.reduce(tree)
+        if before != (self.reg, self.base, self.index):
+            raise SyntaxFault("invalid use of register", "registers only as base, index, or the whole operand")
+        return result
+
+    def symbol(self, name: str) -> Tree:
+        value = self.context.constants(name)
+        if value is not None:
+            return ("n", value)
+        if self.in_bracket and not self.in_offset:
+            self.bracketed_symbol = True
+        return ("s", name)
+
+    def register(self, reg: Reg) -> None:
+        if self.in_offset:
+            raise SyntaxFault("invalid use of register", "a symbol after `offset'")
+        if not self.in_bracket:
+            if self.reg is not None:
+                raise SyntaxFault("invalid use of register", "one register, or memory in brackets")
+            self.reg = reg
+        elif self.index is None and reg.kind in ("xmm", "ymm", "zmm"):
+            self.index = reg
+        elif self.base is None and not self.in_scale:
+            self.base = reg
+        elif self.index is None:
+            if self.in_scale or (reg.kind in ("r16", "r32", "r64") and not _stack_pointer(reg)):
+                self.index = reg
+            else:
+                self.index, self.base = self.base, reg
+        else:
+            raise SyntaxFault("too many registers in a memory operand", "base and index at most")
+
+    def scaled(self, a: Tree, b: Tree) -> Tree:
+        had_index = self.index is not None
+        if not self.in_scale:
+            self.scale_factor: int = 1
+        self.in_scale += 1
+        left = self.reduce(a)
+        other = right = None
+        if not had_index and self.index is not None:
+            other = b
+        right = self.reduce(b)
+        if other is None and not had_index and self.index is not None:
+            other = a
+        if other is not None:
+            factor = Expr(right if other is b else left).constant
+            self.scale_factor *= factor or 0
+        self.in_scale -= 1
+        if not self.in_scale and self.index is not None and not had_index:
+            if self.scale_factor not in (1, 2, 4, 8):
+                raise SyntaxFault("bad scale factor", "1, 2, 4 or 8")
+            self.scale = self.scale_factor
+        return _ZERO if _ZERO in (left, right) else ("*", left, right)
+
+    def override(self, left: Tree, right: Tree) -> Tree:
+        if right[0] == "r":
+            raise SyntaxFault("invalid use of register", "a memory operand behind `:'")
+        if left[0] == "r":
+            if self.segment is not None:
+                raise SyntaxFault("redundant segment override", "one segment register")
+            if left[1].kind != "seg":  # type: ignore[attr-defined]
+                raise SyntaxFault("segment register name expected", "cs, ds, es, fs, gs or ss before `:'")
+            self.segment = left[1].name  # type: ignore[attr-defined]
+        elif self.context.branch and self.selector is None:
+            self.selector = self.without_registers(left)
+        else:
+            raise SyntaxFault("segment register name expected", "cs, ds, es, fs, gs or ss before `:'")
+        return self.reduce(right)
+
+
+_ZERO: Tree = ("n", 0)
+
+
+def _stack_pointer(reg: Reg) -> bool:
+    return reg.number == 4
+
+
+def _add(left: Tree, right: Tree) -> Tree:
+    if left == _ZERO:
+        return right
+    return left if right == _ZERO else ("+", left, right)
+
+
+def _general(text: str, context: OperandContext) -> Operand:
+    if _ALLOWED.fullmatch(text) is None:
+        raise SyntaxFault(f"invalid character in operand `{text}'", "letters, digits and the operators of expressions")
+    mask = ""
+    match = _MASK.fullmatch(text)
+    if match is not None:
+        text, mask = match[1], re.sub(r"\s+", "", match[2].lower())
+        if not text:
+            return Masked(None, mask)
+    elif "{" in text or "}" in text:
+        raise SyntaxFault(f"bad decoration in `{text}'", "decorations such as {k1}{z} at the end")
+    parser = _OperandParser(text, context)
+    tree = parser.expression(0)
+    if parser.kind != "end":
+        raise SyntaxFault(f"junk `{text[parser.start :].strip()}' after expression", "an operator or the end")
+    state = _Reduction(context)
+    rest = state.reduce(tree)
+    if state.reg is not None:
+        if state.base or state.index or state.segment or rest != _ZERO or state.keyword:
+            raise SyntaxFault(f"invalid use of register in `{text}'", "one register, or memory in brackets")
+        return Masked(state.reg, mask) if mask else state.reg
+    value = _value(rest, context)
+    in_brackets = text.endswith("]") and not state.offset
+    symbols = _count(rest) if isinstance(value, Expr) else 0
+    indirect = bool(state.base or state.index or state.bracketed_symbol or in_brackets)
+    if context.branch:
+        return _branch_operand(state, value, indirect, context, mask)
+    if indirect or state.segment or (symbols == 1 and not state.offset):
+        return _memory(state, value, context, mask)
+    if state.keyword:
+        raise SyntaxFault(f"`{state.keyword} ptr' before a number", "brackets around an address")
+    if mask:
+        raise SyntaxFault(f"decoration `{mask}' behind a number", "a vector register or memory")
+    return Imm(value)
+
+
+def _branch_operand(
+    state: _Reduction, value: int | Expr, indirect: bool, context: OperandContext, mask: str
+) -> Operand:
+    if state.selector is not None:
+        return Far(_value(state.selector, context), value)
+    if indirect or state.segment or state.keyword not in ("", "near", "far"):
+        return _memory(state, value, context, mask)
+    if state.keyword == "far":
+        raise SyntaxFault("a far jump or call needs a segment", "selector:offset")
+    return Target(value)
+
+
+def _memory(state: _Reduction, disp: int | Expr, context: OperandContext, mask: str) -> Mem:
+    base, index = state.base, state.index
+    if index is not None and base is not None and base.kind == index.kind == "r16" and base.number >= 6 > index.number:
+        base, index = index, base
+    _check_address(base, index, state.scale, context.mode)
+    size = SIZES[state.keyword] if state.keyword else None
+    return Mem(size, state.segment, base, index, state.scale, disp, state.keyword, mask)
+
+
+def _check_address(base: Reg | None, index: Reg | None, scale: int, mode: Mode) -> None:
+    """Which registers may form an address (Intel SDM vol. 2A, tables 2-1 to 2-3)."""
+    if base is None and index is None:
+        return
+    fine = True
+    kinds = ("r32", "r64", "ip") if mode == 64 else ("r16", "r32")
+    if base is not None:
+        fine = base.kind in kinds
+        if base.kind == "r16":
+            fine &= base.number in ((3, 5) if index is not None else (3, 5, 6, 7))
+    if index is not None and fine:
+        if index.kind in ("xmm", "ymm", "zmm"):
+            fine = base is None or base.kind in ("r32", "r64")
+        elif index.kind == "r16":
+            fine = mode != 64 and index.number in (6, 7) and base is not None and base.kind == "r16" and scale == 1
+        else:
+            fine = index.kind in kinds and index.kind != "ip" and not _stack_pointer(index)
+            fine &= base is None or base.kind == index.kind
+    if not fine:
+        names = "+".join(reg.name for reg in (base, index) if reg is not None)
+        raise SyntaxFault(f"`[{names}]' is not a base and index of {mode}-bit mode", "base + index*scale")
+
+
+def _value(tree: Tree, context: OperandContext) -> int | Expr:
+    expression = Expr(tree)
+    if expression.constant is None and context.distance is not None:
+        expression = Expr(_fold_differences(tree, context.distance))
+    return expression if expression.constant is None else wrap(expression.constant)
+
+
+def _fold_differences(tree: Tree, distance: Callable[[str, str], int | None]) -> Tree:
+    if tree[0] in ("n", "s"):
+        return tree
+    if tree[0] == "-" and len(tree) == 3 and tree[1][0] == "s" and tree[2][0] == "s":  # type: ignore[index]
+        value = distance(tree[1][1], tree[2][1])  # type: ignore[index]
+        if value is not None:
+            return ("n", value)
+    return (tree[0], *(_fold_differences(branch, distance) for branch in tree[1:]))  # type: ignore[arg-type]
+
+
+def _count(tree: Tree) -> int:
+    """How often an address occurs in ``tree``: 0 for a number or a difference of symbols, 1 for an address."""
+    operator = tree[0]
+    if operator == "n":
+        return 0
+    if operator == "s":
+        return 1
+    counts = [_count(branch) for branch in tree[1:]]  # type: ignore[arg-type]
+    if operator == "+":
+        total = counts[0] + counts[1]
+    elif operator == "-":
+        total = counts[0] - counts[1]
+    elif any(counts):
+        raise SyntaxFault(f"`{Expr(tree)}' is no address and no number", "a symbol plus or minus a number")
+    else:
+        return 0
+    if total not in (0, 1, -1):
+        raise SyntaxFault(f"`{Expr(tree)}' is no address and no number", "a symbol plus or minus a number")
+    return total

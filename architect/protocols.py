@@ -61,8 +61,9 @@ class GateResult:
 class Evaluation:
     """What the gates said of one patch.
 
-    ``progress`` orders failures: how far the candidate came (boot units reached, tests passed), so that an engine can
-    build on the best partial result.
+    ``progress`` orders failures: how far the candidate came (boot units reached, tests passed), so that an engine
+    can build on the best partial result. ``boots`` counts the machines it took; a ``duplicate`` took none and
+    repeats the verdict on an identical image.
     """
 
     patch: Patch
@@ -73,6 +74,7 @@ class Evaluation:
     image_sha256: str | None = None
     duplicate: bool = False
     report: FaultReport | None = None
+    boots: int = 0
 
 
 @dataclass(frozen=True, slots=True)

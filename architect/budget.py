@@ -1,0 +1,73 @@
+"""What a repair may cost: seconds, boots, candidates, and when it is spent.
+
+Owns the counters of one ``pxos fix`` run. Never boots and never waits. Boots are granted before they happen and
+given back when they did not, so that a limit holds however many workers run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Budget:
+    """The limits of one run and what has been spent.
+
+    Attributes:
+        seconds: wall time that the run may take.
+        max_boots: boots that the run may make, those of an earlier, killed run included.
+        reserve: boots kept back for the finalist's gates.
+        clock: seconds that never go back (tests put their own).
+    """
+
+    seconds: float
+    max_boots: int
+    reserve: int = 0
+    clock: Callable[[], float] = time.monotonic
+    boots: int = 0
+    candidates: int = 0
+    granted: int = 0
+    earlier_seconds: float = 0.0
+    _began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._began = self.clock()
+
+    def elapsed(self) -> float:
+        """Wall seconds of this run."""
+        return self.clock() - self._began
+
+    def total_seconds(self) -> float:
+        """Wall seconds of this run and of the killed ones that it resumed."""
+        return self.earlier_seconds + self.elapsed()
+
+    def seconds_left(self) -> float:
+        """Wall seconds left, never negative."""
+        return max(0.0, self.seconds - self.elapsed())
+
+    def boots_left(self, *, final: bool = False) -> int:
+        """Boots that may still be granted; ``final`` opens the finalist's reserve."""
+        kept = 0 if final else self.reserve
+        return max(0, self.max_boots - kept - self.boots - self.granted)
+
+    def grant(self, wanted: int, *, final: bool = False) -> int:
+        """Set aside up to ``wanted`` boots; ``settle`` must follow."""
+        given = min(wanted, self.boots_left(final=final))
+        self.granted += given
+        return given
+
+    def settle(self, given: int, used: int) -> None:
+        """Turn a grant into what it really took."""
+        self.granted -= given
+        self.boots += used
+
+    def spent(self) -> str | None:
+        """Why no further candidate may be tried, or None."""
+        if self.seconds_left() <= 0:
+            return f"the budget of {self.seconds:g} s is spent"
+        if self.boots_left() + self.granted <= 0:
+            kept = f" ({self.reserve} kept for the final gates)" if self.reserve else ""
+            return f"the limit of {self.max_boots} boots is reached{kept}"
+        return None

@@ -1,0 +1,277 @@
+"""What a repair teaches: its edit with registers, constants, symbols and labels as holes, and where it stood.
+
+Owns the form of ``Lesson.edit`` and its inverse, finding the places of another tree where the same edit makes
+sense. A lesson's edit is plain JSON: ``{"operator": ..., "steps": [{"routine", "role", "file", "before", "remove",
+"insert", "after"}]}``, the last four lists of shapes (``architect.shape``). Never boots, never stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice, product
+from typing import Any
+
+from architect import shape
+from architect.protocols import Case, Edit, Patch
+
+CONTEXT = 3  # statements kept on either side of an edit
+NEARBY = 8  # statements around a place whose registers and labels are tried for unbound holes
+VARIANTS_MAX = 6  # ways of filling unbound holes at one place
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One statement of a source: its line (0-based), its text and the routine that it stands in."""
+
+    line: int
+    text: str
+    routine: str
+
+
+class Listing:
+    """A source as statements, with the routine of each."""
+
+    def __init__(self, text: str) -> None:
+        self.lines = text.split("\n")
+        self.rows: list[Row] = []
+        routine = ""
+        for number, line in enumerate(self.lines):
+            labels, statement = shape.split_labels(line)
+            named = [name for name in labels if not name.startswith(".") and not name[0].isdigit()]
+            routine = named[-1] if named else routine
+            if statement and not statement.startswith(("/*", "*")):
+                self.rows.append(Row(number, statement, routine))
+
+    @cached_property
+    def labels(self) -> list[tuple[int, str]]:
+        """Every label with its line."""
+        return [(n, name) for n, line in enumerate(self.lines) for name in shape.split_labels(line)[0]]
+
+    def at(self, line: int) -> int:
+        """Index of the first row at or after a 0-based line."""
+        return next((n for n, row in enumerate(self.rows) if row.line >= line), len(self.rows))
+
+    def routine_at(self, line: int) -> str:
+        """The routine that a 0-based line belongs to."""
+        before = [row for row in self.rows if row.line <= line]
+        return before[-1].routine if before else ""
+
+
+def role(routine: str, case: Case) -> str:
+    """What the routine is to the failure: ``faulting``, ``suspect``, ``caller``, ``unit`` or ``elsewhere``."""
+    report = case.report
+    if report is None:
+        return "elsewhere"
+    if report.place and report.place.symbol == routine:
+        return "faulting"
+    if any(routine in d.suspects for d in report.diagnosis):
+        return "suspect"
+    if any(place.symbol == routine for place in report.trace):
+        return "caller"
+    return "unit" if report.unit and report.unit.replace("-", "_") in routine else "elsewhere"
+
+
+def generalise(patch: Patch, case: Case) -> dict[str, Any]:
+    """The edit of a proved patch in the form that a lesson keeps."""
+    namer = shape.Namer()
+    steps = []
+    for edit in patch.edits:
+        listing = Listing(case.sources[edit.file])
+        line, old, new = _trimmed(edit)
+        start, end = listing.at(line), listing.at(line + len(old))
+        routine = listing.routine_at(line - 1 if not old and line else line)
+        before = [row.text for row in listing.rows[max(0, start - CONTEXT) : start]]
+        after = [row.text for row in listing.rows[end : end + CONTEXT]]
+        steps.append(
+            {
+                "routine": routine,
+                "role": role(routine, case),
+                "file": edit.file,
+                "before": [namer.shape(text) for text in before],
+                "remove": [namer.shape(row.text) for row in listing.rows[start:end]],
+                "insert": [namer.shape(text) for text in map(shape.statement, new) if text],
+                "after": [namer.shape(text) for text in after],
+            }
+        )
+    return {"operator": patch.operator, "steps": steps}
+
+
+def _trimmed(edit: Edit) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
+    """The edit without the lines that its two sides share at either end; the line 0-based."""
+    old, new, line = edit.old, edit.new, edit.line - 1
+    while old and new and old[0] == new[0]:
+        old, new, line = old[1:], new[1:], line + 1
+    while old and new and old[-1] == new[-1]:
+        old, new = old[:-1], new[:-1]
+    return line, old, new
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a step of a lesson fits: rows ``start:end`` of a file, how much of the context agreed, the holes."""
+
+    file: str
+    start: int
+    end: int
+    agreed: int
+    bound: Mapping[str, str]
+
+
+class Adapter:
+    """Finds in a case where the edits of lessons fit, and fills them in.
+
+    Args:
+        case: the kernel at hand.
+        rank: routine -> how likely it is at fault, 0 is likeliest; others come last.
+    """
+
+    def __init__(self, case: Case, rank: Mapping[str, int]) -> None:
+        self.case = case
+        self.rank = rank
+        self.listings = {name: Listing(text) for name, text in case.sources.items()}
+
+    def edits(self, lesson_edit: Mapping[str, Any]) -> Iterator[tuple[float, tuple[Edit, ...]]]:
+        """Ways of making the lesson's edit here, each with a distance: 0 for the same edit in the same context."""
+        steps = lesson_edit["steps"]
+        first = self._ways(steps[0])
+        if len(steps) == 1:
+            yield from ((distance, (edit,)) for distance, edit in first)
+            return
+        for distance, edit in islice(first, VARIANTS_MAX):
+            others = [next(iter(self._ways(step)), None) for step in steps[1:]]
+            rest = [other for other in others if other is not None]
+            if len(rest) == len(steps) - 1:
+                yield distance + sum(d for d, _ in rest), (edit, *(e for _, e in rest))
+
+    def _ways(self, step: Mapping[str, Any]) -> list[tuple[float, Edit]]:
+        found: list[tuple[float, Edit]] = []
+        for place in self._places(step):
+            found += self._filled(step, place)
+        return sorted(found, key=lambda pair: pair[0])
+
+    def _places(self, step: Mapping[str, Any]) -> Iterator[Place]:
+        remove = step["remove"]
+        context = len(step["before"]) + len(step["after"])
+        needed = min(context, 1 if remove else 2)
+        for name, listing in self.listings.items():
+            rows = listing.rows
+            for start in range(len(rows) - len(remove) + 1):
+                bound: shape.Binding | None = {}
+                for wanted, row in zip(remove, rows[start:], strict=False):
+                    bound = shape.match(wanted, row.text, bound) if bound is not None else None
+                if bound is None:
+                    continue
+                end = start + len(remove)
+                agreed = 0
+                pairs = [(reversed(step["before"]), reversed(rows[max(0, start - CONTEXT) : start]))]
+                for shapes, near in [*pairs, (iter(step["after"]), iter(rows[end : end + CONTEXT]))]:
+                    for wanted, row in zip(shapes, near, strict=False):
+                        more = shape.match(wanted, row.text, bound)
+                        if more is None:
+                            break
+                        bound, agreed = more, agreed + 1
+                if agreed >= needed:
+                    yield Place(name, start, end, agreed, bound)
+
+    def _filled(self, step: Mapping[str, Any], place: Place) -> Iterator[tuple[float, Edit]]:
+        listing = self.listings[place.file]
+        rows = listing.rows
+        at = rows[place.start] if place.start < len(rows) else rows[-1]
+        wanted = {hole: seen for text in step["insert"] for hole, seen in shape.holes(text).items()}
+        free = [hole for hole in wanted if hole not in place.bound]
+        choices = [self._choices(hole, wanted[hole], step, listing, place) for hole in free]
+        base = len(step["before"]) + len(step["after"]) - place.agreed + min(self.rank.get(at.routine, 9), 9)
+        base -= 2 * (at.routine == step["routine"])
+        distinct = (values for values in product(*choices) if len(set(values)) == len(values))
+        for turn, values in enumerate(islice(distinct, VARIANTS_MAX)):
+            bound = {**place.bound, **dict(zip(free, values, strict=True))}
+            texts = [shape.fill(text, bound) for text in step["insert"]]
+            edit = self._edit(listing, place, [text for text in texts if text is not None])
+            if None not in texts and edit is not None:
+                yield base + turn, edit
+
+    def _edit(self, listing: Listing, place: Place, texts: Sequence[str]) -> Edit | None:
+        removed = listing.rows[place.start : place.end]
+        if removed:
+            first, last = removed[0].line, removed[-1].line
+        else:
+            previous = listing.rows[place.start - 1].line if place.start else -1
+            first, last = previous + 1, previous
+        old = tuple(listing.lines[first : last + 1])
+        indent = _indent(listing.lines[removed[0].line] if removed else listing.lines[max(0, first - 1)])
+        comment = _comment(old[0]) if len(old) == len(texts) == 1 else ""
+        new = tuple(indent + text + (f"  {comment}" if comment else "") for text in texts)
+        labels = [label for line in old for label in shape.split_labels(line)[0]]
+        new = (*(f"{label}:" for label in labels), *new)  # labels on removed lines stay
+        same = [shape.statement(line) for line in old] == [shape.statement(line) for line in new]
+        return None if same else Edit(place.file, first + 1, old, new)
+
+    def _choices(
+        self, hole: str, seen: str, step: Mapping[str, Any], listing: Listing, place: Place
+    ) -> list[str]:
+        line = listing.rows[min(place.start, len(listing.rows) - 1)].line
+        near = listing.rows[max(0, place.start - NEARBY) : place.end + NEARBY]
+        near = sorted(near, key=lambda row: abs(row.line - line))
+        if hole[0] == "r":
+            around = dict.fromkeys(r for row in near for r in shape.registers(row.text))
+            taken = set(place.bound.values())
+            return [r for r in dict.fromkeys([seen, *around]) if r and r not in taken]
+        if hole[0] == "l":
+            local = [(n, name) for n, name in listing.labels if name.startswith(".L")]
+            return [
+                name for _, name in sorted(local, key=lambda pair: (pair[0] < line, abs(pair[0] - line)))
+            ][:3]
+        if hole[0] == "s":
+            return [seen] if seen in self._words else []
+        known = [seen] if seen[0].isdigit() or seen in self._words else []
+        return [*known, *(c for c in self._slot_constants(step) if c not in known)]
+
+    def _slot_constants(self, step: Mapping[str, Any]) -> list[str]:
+        """Constants that this tree uses with the mnemonics of the inserted statements, commonest first."""
+        kinds = {shape.mnemonic(text) for text in step["insert"]}
+        counts: dict[str, int] = {}
+        for listing in self.listings.values():
+            for row in listing.rows:
+                if shape.mnemonic(row.text) in kinds:
+                    for constant in shape.constants(row.text):
+                        counts[constant] = counts.get(constant, 0) + 1
+        return sorted(counts, key=lambda c: -counts[c])
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        """Every name that the sources mention."""
+        rows = (row for listing in self.listings.values() for row in listing.rows)
+        defined = {name for listing in self.listings.values() for _, name in listing.labels}
+        return frozenset(defined | {t for row in rows for t in shape.tokens(row.text)})
+
+
+def resembles(patch: Patch, lesson_edit: Mapping[str, Any]) -> bool:
+    """Whether a patch makes the lesson's kind of edit: the same shapes removed and inserted, context aside."""
+    steps = lesson_edit["steps"]
+    if len(patch.edits) != len(steps):
+        return False
+    for edit, step in zip(patch.edits, steps, strict=True):
+        _, old, new = _trimmed(edit)
+        bound: shape.Binding | None = {}
+        for shapes, lines in ((step["remove"], old), (step["insert"], new)):
+            texts = [text for text in map(shape.statement, lines) if text]
+            if len(texts) != len(shapes):
+                return False
+            for wanted, text in zip(shapes, texts, strict=True):
+                bound = shape.match(wanted, text, bound) if bound is not None else None
+        if bound is None:
+            return False
+    return True
+
+
+def _comment(line: str) -> str:
+    """The ``#`` comment that ends a line, or nothing."""
+    found = line.find("#", len(line) - len(line.lstrip()) + len(shape.strip_comment(line)))
+    return line[found:].rstrip() if found >= 0 else ""
+
+
+def _indent(line: str) -> str:
+    lead = line[: len(line) - len(line.lstrip())]
+    return lead or "    "

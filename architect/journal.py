@@ -1,0 +1,229 @@
+"""The trajectory of one repair as JSON lines, so that a killed run resumes where it stood.
+
+Owns ``journal.jsonl`` and the lock of a run's folder, and how patches and evaluations read as JSON. A line is
+written with one ``write`` to an append-only file: a run killed at any moment loses at most the line it was
+writing, and reading drops that. Never decides what to do next.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from architect.protocols import Edit, Evaluation, GateResult, Patch
+from toolchain.errors import InputError
+from toolchain.files import make_folder, unwritable
+
+STAGE = "journal"
+VERSION = 1
+LINE_BYTES_MAX = 1 << 20
+
+
+def edits_digest(patch: Patch) -> str:
+    """Names what a patch changes, whoever proposed it: equal edits, equal digests."""
+    edits = sorted((e.file, e.line, e.old, e.new) for e in patch.edits)
+    return hashlib.sha256(json.dumps(edits).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def patch_to_json(patch: Patch) -> dict[str, Any]:
+    """A patch as plain JSON values."""
+    edits = [{"file": e.file, "line": e.line, "old": list(e.old), "new": list(e.new)} for e in patch.edits]
+    about = {"engine": patch.engine, "operator": patch.operator, "reason": patch.reason, "cost": patch.cost}
+    return {"edits": edits, **about}
+
+
+def patch_from_json(data: Mapping[str, Any]) -> Patch:
+    """The inverse of ``patch_to_json``; ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
+    edits = tuple(
+        Edit(str(e["file"]), int(e["line"]), tuple(map(str, e["old"])), tuple(map(str, e["new"])))
+        for e in data["edits"]
+    )
+    return Patch(edits, str(data["engine"]), str(data["operator"]), str(data["reason"]), float(data["cost"]))
+
+
+def gate_to_json(gate: GateResult) -> dict[str, Any]:
+    """A gate's result as plain JSON values."""
+    about = {"gate": gate.gate, "passed": gate.passed, "seconds": round(gate.seconds, 4)}
+    return {**about, "message": gate.message, "evidence": dict(gate.evidence)}
+
+
+def gate_from_json(data: Mapping[str, Any]) -> GateResult:
+    """The inverse of ``gate_to_json``."""
+    about = (str(data["gate"]), bool(data["passed"]), float(data["seconds"]))
+    return GateResult(*about, str(data["message"]), dict(data["evidence"]))
+
+
+def evaluation_to_json(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation without its fault report: that lies in the candidate's folder."""
+    return {
+        "patch": patch_to_json(evaluation.patch),
+        "gates": [gate_to_json(g) for g in evaluation.gates],
+        "passed": evaluation.passed,
+        "progress": evaluation.progress,
+        "boots": evaluation.boots,
+        "image_sha256": evaluation.image_sha256,
+        "duplicate": evaluation.duplicate,
+    }
+
+
+def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
+    """The inverse of ``evaluation_to_json``; the fault report is None."""
+    return Evaluation(
+        patch=patch_from_json(data["patch"]),
+        gates=tuple(gate_from_json(g) for g in data["gates"]),
+        passed=bool(data["passed"]),
+        progress=float(data["progress"]),
+        booted=int(data["boots"]) > 0,
+        boots=int(data["boots"]),
+        image_sha256=data["image_sha256"],
+        duplicate=bool(data["duplicate"]),
+    )
+
+
+class Journal:
+    """The folder of one repair: ``journal.jsonl``, ``candidates/``, locked while a run works in it.
+
+    Args:
+        folder: made when missing; named by a key of everything that the verdicts depend on, so that a changed
+            tree or judge starts a new one.
+        about: what the run is, for the first line.
+
+    Attributes:
+        evaluations: digest of the edits -> evaluation, as an interrupted run left them.
+        boots: boots of the interrupted run.
+        seconds: wall seconds of the interrupted run.
+        resumed: whether there was one.
+    """
+
+    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.candidates = folder / "candidates"
+        make_folder(self.candidates, stage=STAGE)
+        self.evaluations: dict[str, Evaluation] = {}
+        self.boots = 0
+        self.seconds = 0.0
+        self._path = folder / "journal.jsonl"
+        self._lock = self._take_lock()
+        records = _read(self._path)
+        self.resumed = _is_open(records)
+        if self.resumed:
+            self._restore(records)
+        else:
+            self._clear()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        try:
+            self._fd = os.open(self._path, flags, 0o644)
+        except OSError as error:
+            raise unwritable(self._path, error, stage=STAGE) from error
+        self._mend_tail()
+        self.write("resume" if self.resumed else "run", {"version": VERSION, **about})
+
+    def _take_lock(self) -> int:
+        path = self.folder / "lock"
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise unwritable(path, error, stage=STAGE) from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise InputError(
+                f"{self.folder}: another pxos fix works on this tree there; wait for it or choose another --out",
+                stage=STAGE,
+            ) from None
+        return fd
+
+    def _restore(self, records: list[dict[str, Any]]) -> None:
+        for record in records:
+            self.seconds = max(self.seconds, float(record.get("seconds", 0.0)))
+            if record["kind"] == "evaluation":
+                evaluation = evaluation_from_json(record)
+                self.evaluations[edits_digest(evaluation.patch)] = evaluation
+                self.boots += evaluation.boots
+            elif record["kind"] == "boots":
+                self.boots += int(record["count"])
+        known = {e.image_sha256 for e in self.evaluations.values()}
+        for path in self.candidates.iterdir():
+            if path.name not in known:  # claimed by the killed run, never finished
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _clear(self) -> None:
+        self._path.unlink(missing_ok=True)
+        shutil.rmtree(self.candidates, ignore_errors=True)
+        make_folder(self.candidates, stage=STAGE)
+
+    def _mend_tail(self) -> None:
+        """End a line that a killed run left open, so that the next one stands on its own."""
+        size = self._path.stat().st_size
+        if size and not self._path.read_bytes().endswith(b"\n"):
+            os.write(self._fd, b"\n")
+
+    def write(self, kind: str, data: Mapping[str, Any]) -> None:
+        """Append one record.
+
+        Raises:
+            InputError: the disk is full or the folder went away.
+        """
+        line = json.dumps({"kind": kind, **data}, default=str).encode() + b"\n"
+        try:
+            written = os.write(self._fd, line)
+            if written != len(line):
+                raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise unwritable(self._path, error, stage=STAGE) from error
+
+    def record(self, evaluation: Evaluation, seconds: float) -> None:
+        """Append an evaluation; ``seconds`` is the wall time of the whole repair so far."""
+        self.evaluations[edits_digest(evaluation.patch)] = evaluation
+        self.write("evaluation", {**evaluation_to_json(evaluation), "seconds": round(seconds, 3)})
+
+    def close(self) -> None:
+        """Give the lock back; the journal stays."""
+        os.close(self._fd)
+        os.close(self._lock)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """The records of a journal; a torn last line and lines that are no record are dropped."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    records = []
+    for line in data.split(b"\n"):
+        if not line or len(line) > LINE_BYTES_MAX:
+            continue
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and _is_record(record):
+            records.append(record)
+    return records
+
+
+def _is_record(record: dict[str, Any]) -> bool:
+    try:
+        if record["kind"] == "evaluation":
+            evaluation_from_json(record)
+        elif record["kind"] == "boots":
+            int(record["count"])
+        float(record.get("seconds", 0.0))
+    except (KeyError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _is_open(records: list[dict[str, Any]]) -> bool:
+    """Whether the journal tells of a run that was cut short: killed, interrupted or out of budget."""
+    if not records or records[0]["kind"] != "run" or records[0].get("version") != VERSION:
+        return False
+    ends = [r for r in records if r["kind"] in ("run", "resume", "end")]
+    return ends[-1]["kind"] != "end" or ends[-1].get("outcome") == "budget"

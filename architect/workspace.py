@@ -1,0 +1,186 @@
+"""The sources of one kernel tree in a copy: what may be edited, how an edit applies, a fresh tree on disk.
+
+Owns: reading a tree once, the fence around what a repair may touch, exact application of edits. Never writes into
+the original tree but by ``commit``, which a person asks for with ``--apply``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+from architect.protocols import Edit, Patch
+from toolchain.errors import InputError
+from toolchain.files import make_folder, write_atomic
+
+STAGE = "workspace"
+TREE_BYTES_MAX = 64 << 20
+EDITS_MAX = 64
+LINE_MAX = 1000
+EDITABLE_SUFFIXES = (".s", ".inc")
+# Folders whose sources judge a repair or are made by the build: no repair touches them.
+PROTECTED_FOLDERS = ("test", "tests", "gen", "build")
+
+_INCLUDE = re.compile(r'^\s*\.include\s+"([^"]+)"', re.MULTILINE)
+_FOREIGN = re.compile(r'^\s*(?:[\w.$]+:\s*)*(\.incbin\b|\.include\s+"(?:/|[^"]*\.\.))', re.IGNORECASE)
+
+
+class TreeCopy:
+    """A kernel tree as it was when the repair began, held in memory.
+
+    Attributes:
+        tree: the original tree.
+        files: every file of it, path relative to the tree -> bytes.
+    """
+
+    def __init__(self, tree: Path) -> None:
+        self.tree = tree
+        self.files = _read_tree(tree)
+        texts = {
+            name: text for name, data in self.files.items() if (text := _as_text(name, data)) is not None
+        }
+        guarded = _judges_includes(texts)
+        self._sources = {n: t for n, t in texts.items() if not _is_protected(n) and n not in guarded}
+
+    def sources(self) -> Mapping[str, str]:
+        """File -> text of every source that may be edited."""
+        return self._sources
+
+    def digest(self) -> str:
+        """SHA-256 over every file of the tree: equal trees, equal digests."""
+        total = hashlib.sha256()
+        for name in sorted(self.files):
+            total.update(name.encode("utf-8", "surrogateescape") + b"\0")
+            total.update(hashlib.sha256(self.files[name]).digest())
+        return total.hexdigest()
+
+    def apply(self, patch: Patch) -> Mapping[str, str]:
+        """The changed files only, file -> new text.
+
+        Raises:
+            InputError: an edit lies outside the fence, overlaps another, or its old lines do not stand there.
+        """
+        if not patch.edits:
+            raise _refuse("the patch holds no edit")
+        if len(patch.edits) > EDITS_MAX:
+            raise _refuse(f"{len(patch.edits)} edits in one patch; at most {EDITS_MAX}")
+        by_file: dict[str, list[Edit]] = {}
+        for edit in patch.edits:
+            by_file.setdefault(edit.file, []).append(edit)
+        return {name: self._edited(name, edits) for name, edits in by_file.items()}
+
+    def _edited(self, name: str, edits: list[Edit]) -> str:
+        if name not in self._sources:
+            raise _refuse(
+                f"{name}: a repair may edit *.s and *.inc of the tree, never its judge (tests, layout)"
+            )
+        lines = self._sources[name].split("\n")
+        last: Edit | None = None
+        changed: list[str] = []
+        position = 0
+        for edit in sorted(edits, key=lambda e: e.line):  # stable: insertions at one line keep their order
+            where = f"{name}:{edit.line}"
+            _check_lines(edit, where)
+            start, end = edit.line - 1, edit.line - 1 + len(edit.old)
+            if last is not None and start < position:
+                raise _refuse(f"{where}: overlaps the edit at line {last.line}")
+            if start < 0 or end > len(lines) or tuple(lines[start:end]) != edit.old:
+                found = lines[start] if 0 <= start < len(lines) else "the end of the file"
+                wanted = edit.old[0] if edit.old else "a line to insert before"
+                raise _refuse(f"{where}: the edit does not apply: expected {wanted!r}, found {found!r}")
+            changed += lines[position:start]
+            changed += edit.new
+            position, last = end, edit
+        return "\n".join(changed + lines[position:])
+
+    def materialise(self, target: Path, patch: Patch | None = None) -> Path:
+        """Write a fresh copy of the whole tree, with ``patch`` applied, to the new folder ``target``.
+
+        Raises:
+            InputError: the patch does not apply, or ``target`` cannot be written.
+        """
+        changed = self.apply(patch) if patch else {}
+        for name, data in self.files.items():
+            path = target / name
+            make_folder(path.parent, stage=STAGE)
+            write_atomic(path, changed.get(name, data), stage=STAGE)
+        return target
+
+    def commit(self, patch: Patch) -> list[Path]:
+        """Apply ``patch`` to the original tree; each file is replaced as a whole.
+
+        Raises:
+            InputError: a file changed since the repair began; then nothing at all is written.
+        """
+        changed = self.apply(patch)
+        for name in changed:
+            path = self.tree / name
+            if not path.is_file() or path.read_bytes() != self.files[name]:
+                raise _refuse(f"{path}: changed while the repair ran; apply patch.diff by hand")
+        for name, text in changed.items():
+            write_atomic(self.tree / name, text, stage=STAGE)
+        return [self.tree / name for name in changed]
+
+
+def _refuse(message: str) -> InputError:
+    return InputError(message, stage=STAGE)
+
+
+def _check_lines(edit: Edit, where: str) -> None:
+    for line in edit.new:
+        if "\n" in line or "\0" in line or len(line) > LINE_MAX:
+            raise _refuse(f"{where}: a new line holds a line feed or NUL, or is longer than {LINE_MAX}")
+        if _FOREIGN.match(line):
+            raise _refuse(f"{where}: a repair may not bring in files: {line.strip()!r}")
+
+
+def _is_protected(name: str) -> bool:
+    return any(part in PROTECTED_FOLDERS for part in PurePosixPath(name).parent.parts)
+
+
+def _judges_includes(texts: Mapping[str, str]) -> set[str]:
+    """Include files that only tests include: their macros are part of the judge."""
+    wanted: dict[str, list[bool]] = {}
+    for name, text in texts.items():
+        for included in _INCLUDE.findall(text):
+            wanted.setdefault(PurePosixPath(included).name, []).append(_is_protected(name))
+    return {n for n in texts if (uses := wanted.get(PurePosixPath(n).name)) and all(uses)}
+
+
+def _as_text(name: str, data: bytes) -> str | None:
+    if not name.endswith(EDITABLE_SUFFIXES):
+        return None
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return None  # not a text that can be edited line by line; the assembler names it
+
+
+def _read_tree(tree: Path) -> dict[str, bytes]:
+    """Every regular file below ``tree``, hidden ones and build folders left out; links must stay inside."""
+    if not tree.is_dir():
+        raise _refuse(f"{tree}: no such folder; name a kernel tree with --kernel DIR")
+    if not (tree / "image.toml").is_file():
+        raise _refuse(f"{tree}: not a kernel tree (no image.toml); name one with --kernel DIR")
+    found: dict[str, bytes] = {}
+    total, root = 0, tree.resolve()
+    for path in _walk(tree):
+        if path.is_symlink() and not path.resolve().is_relative_to(root):
+            raise _refuse(f"{path}: a link that leads out of the tree; put the file itself there")
+        if not path.is_file():
+            continue
+        data = path.read_bytes()
+        total += len(data)
+        if total > TREE_BYTES_MAX:
+            raise _refuse(f"{tree}: more than {TREE_BYTES_MAX >> 20} MB; is this a kernel tree?")
+        found[path.relative_to(tree).as_posix()] = data
+    return found
+
+
+def _walk(tree: Path) -> Iterable[Path]:
+    for folder, folders, names in os.walk(tree):
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in ("build", "__pycache__"))
+        yield from (Path(folder) / name for name in sorted(names) if not name.startswith("."))

@@ -1,0 +1,176 @@
+# Purpose:  decides what an exception means: a probe that failed, a fault that somebody waits for, a nested fault,
+#           or the end of the boot.
+# Mode:     64-bit long mode, on the stack of the exception
+# Spec:     Intel SDM vol. 3, 6.14 (frames, IST), 6.7 (NMI); what is said is the contract's (PXFAULT, PXPANIC)
+# Exports:  fault_dispatch, fault_catch
+# Invariants: a fault of scope kernel never returns; a fault while one is reported never loops: the first nested
+#           one ends in PXPANIC, the next one ends the machine without a word.
+.intel_syntax noprefix
+.include "macros.inc"
+.include "layout.inc"
+.include "registers.inc"
+.include "percpu.inc"
+.include "fault.inc"
+
+.section .rodata, "a"
+text_scope_kernel:   .asciz "kernel"
+text_scope_expected: .asciz "expected"
+text_nested_code:    .asciz "nested-fault"
+text_nested:         .asciz "a fault came while a fault was reported"
+
+.section .text, "ax"
+
+# fault_dispatch -- treat one exception
+# In:       rdi = frame:ptr (FRAME_*)
+# Out:      none
+# Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  called by interrupt_enter only; returns when the interrupted code is to go on
+function fault_dispatch
+    call_frame
+    push rbx
+    push r12
+    mov rbx, rdi
+    call fault_restore_gs
+    mov rax, qword ptr [rbx + FRAME_VECTOR]
+    lea rcx, [rip + fault_probe_load]
+    cmp qword ptr [rbx + FRAME_RIP], rcx
+    jne .Ldispatch_no_probe
+    lea rcx, [rax - VECTOR_SS]
+    cmp rcx, VECTOR_PF - VECTOR_SS              # #SS, #GP, #PF: the load itself; an NMI may come there too
+    ja .Ldispatch_no_probe
+    lea rcx, [rip + fault_probe_failed]
+    mov qword ptr [rbx + FRAME_RIP], rcx
+    jmp .Ldispatch_return
+.Ldispatch_no_probe:
+    inc qword ptr gs:[PERCPU_FAULT_DEPTH]
+    cmp qword ptr gs:[PERCPU_FAULT_DEPTH], 1
+    jne .Ldispatch_nested
+    mov r12, qword ptr gs:[PERCPU_CATCH]
+    test r12, r12
+    jz .Ldispatch_kernel
+    mov rdi, rbx
+    mov rsi, r12
+    call fault_land
+    dec qword ptr gs:[PERCPU_FAULT_DEPTH]
+.Ldispatch_return:
+    pop r12
+    pop rbx
+    return_frame
+.Ldispatch_kernel:
+    mov rdi, rbx
+    lea rsi, [rip + text_scope_kernel]
+    call fault_report
+    jmp debug_exit_fault
+.Ldispatch_nested:
+    cmp rax, VECTOR_NMI
+    je .Ldispatch_late_nmi
+    cmp qword ptr gs:[PERCPU_FAULT_DEPTH], 2
+    jne debug_exit_fault
+    lea rdi, [rip + text_nested_code]
+    lea rsi, [rip + text_nested]
+    call panic
+.Ldispatch_late_nmi:
+    inc qword ptr gs:[PERCPU_NMI_COUNT]         # the report goes on; nothing is lost but this NMI's own report
+    dec qword ptr gs:[PERCPU_FAULT_DEPTH]
+    jmp .Ldispatch_return
+end_function fault_dispatch
+
+# fault_restore_gs -- make the GS base right again when the interrupted code damaged it
+# In:       none
+# Out:      none
+# Clobbers: rax, rcx, rdx
+# Context:  long mode, interrupts off. The GDT of a CPU lies in its per-CPU block, so GDTR names the block
+fault_restore_gs:
+    sub rsp, 16
+    sgdt [rsp]
+    mov ecx, MSR_GS_BASE
+    rdmsr
+    shl rdx, 32
+    or rdx, rax
+    mov rax, qword ptr [rsp + 2]
+    sub rax, PERCPU_GDT
+    cmp rdx, rax
+    je .Lrestore_return
+    mov rdx, rax
+    shr rdx, 32
+    wrmsr
+.Lrestore_return:
+    add rsp, 16
+    ret
+
+# fault_land -- take a fault to the fault_catch that waits for it: keep its data, return there instead
+# In:       rdi = frame:ptr, rsi = record:ptr (CATCH_*)
+# Out:      none
+# Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, interrupts off
+fault_land:
+    call_frame
+    push rbx
+    push r12
+    mov rbx, rdi
+    mov r12, rsi
+    test qword ptr [r12 + CATCH_FLAGS], FAULT_CATCH_REPORT
+    jz .Lland_quiet
+    lea rsi, [rip + text_scope_expected]
+    call fault_report
+.Lland_quiet:
+    mov rax, qword ptr [rbx + FRAME_VECTOR]
+    mov qword ptr gs:[CAUGHT_VECTOR], rax
+    mov rax, qword ptr [rbx + FRAME_ERROR]
+    mov qword ptr gs:[CAUGHT_ERROR], rax
+    mov rax, qword ptr [rbx + FRAME_RIP]
+    mov qword ptr gs:[CAUGHT_RIP], rax
+    mov rax, qword ptr [rbx + FRAME_CR2]
+    mov qword ptr gs:[CAUGHT_CR2], rax
+    lea rax, [rip + fault_landing]              # through iretq, which also opens the CPU to NMIs again
+    mov qword ptr [rbx + FRAME_RIP], rax
+    mov qword ptr [rbx + FRAME_RSP], r12
+    mov qword ptr [rbx + FRAME_CS], SELECTOR_KERNEL_CODE
+    mov qword ptr [rbx + FRAME_SS], SELECTOR_KERNEL_DATA
+    mov qword ptr [rbx + FRAME_RFLAGS], RFLAGS_RESERVED1
+    pop r12
+    pop rbx
+    return_frame
+
+# fault_catch -- call a routine; when it raises an exception, return from here instead of ending the boot
+# In:       rdi = routine:ptr, rsi = argument:u64, rdx = flags:u64[0..1] (FAULT_CATCH_*)
+# Out:      rax = vector:u64 when cf, else what the routine returned, rdx = error code when cf, cf = it faulted
+# Clobbers: rcx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, any IF; nests. The routine gets the argument in rdi. What else the fault was stands in
+#           gs:CAUGHT_*
+function fault_catch
+    call_frame
+    push rbx
+    push r12
+    push r13
+    push r14
+    push r15
+    pushfq
+    push rdx                                    # CATCH_FLAGS
+    push qword ptr gs:[PERCPU_CATCH]            # CATCH_PREVIOUS
+    mov qword ptr gs:[PERCPU_CATCH], rsp
+    mov rax, rdi
+    mov rdi, rsi
+    sub rsp, 8                                  # align to 16
+    call rax
+    add rsp, 8
+    pop qword ptr gs:[PERCPU_CATCH]
+    add rsp, 8
+    popfq
+    clc
+    jmp .Lcatch_return
+fault_landing:                                  # rsp = the record
+    pop qword ptr gs:[PERCPU_CATCH]
+    add rsp, 8
+    popfq
+    mov rax, qword ptr gs:[CAUGHT_VECTOR]
+    mov rdx, qword ptr gs:[CAUGHT_ERROR]
+    stc
+.Lcatch_return:
+    pop r15
+    pop r14
+    pop r13
+    pop r12
+    pop rbx
+    return_frame
+end_function fault_catch

@@ -1,0 +1,123 @@
+"""From parsed instructions to bytes, in batches.
+
+Owns the cache of encodings and the way of a statement through the stages: a plan (``encode_plan``), the bytes from
+Keystone behind ``encode_guard``, the comparison of what Capstone decodes with what the statement said, and the
+fields. It never runs Keystone in this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from toolchain.encode_guard import Guard
+from toolchain.encode_plan import DISP, PLACEHOLDER, Plan, Refusal, plan
+from toolchain.expr import Expr, number
+from toolchain.insn import Core, Insn, Target
+from toolchain.types import Diagnostic, Encoding, Fixup, Mode
+
+_JCC = {
+    name: code
+    for code, names in enumerate(
+        ["jo", "jno", "jb jc jnae", "jae jnb jnc", "je jz", "jne jnz", "jbe jna", "ja jnbe", "js", "jns", "jp jpe",
+         "jnp jpo", "jl jnge", "jge jnl", "jle jng", "jg jnle"]
+    )
+    for name in names.split()
+}  # fmt: skip
+
+
+class Encoder:
+    """Encodes batches of instructions; use as a context manager.
+
+    Args:
+        cache_dir: where encodings are kept between runs, or None.
+    """
+
+    def __init__(self, cache_dir: Path | None = None) -> None:
+        self._guard = Guard()
+        self._templates: dict[str, str] = {}
+        self._guard.start()
+
+    def __enter__(self) -> Encoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker process."""
+        self._guard.close()
+
+    def encode(self, requests: Sequence[tuple[Mode, Insn]]) -> list[Encoding | Diagnostic]:
+        """Encode each instruction; the result at the same index is its encoding or what is wrong with it."""
+        plans: list[Plan | Encoding | Refusal] = []
+        wanted: dict[str, None] = {}
+        for mode, insn in requests:
+            core = insn.core
+            try:
+                item = _branch(mode, core) or plan(mode, core)
+            except Refusal as refusal:
+                plans.append(refusal)
+                continue
+            plans.append(item)
+            if isinstance(item, Plan) and item.request not in self._templates:
+                wanted[item.request] = None
+        if wanted:
+            self._guard.submit(list(wanted))
+            self._templates.update(zip(wanted, self._guard.collect(), strict=True))
+        results: list[Encoding | Diagnostic] = []
+        for (_, insn), item in zip(requests, plans, strict=True):
+            try:
+                if isinstance(item, Refusal):
+                    raise item
+                results.append(item if isinstance(item, Encoding) else self._finish(item))
+            except Refusal as refusal:
+                results.append(Diagnostic(insn.place, refusal.message, refusal.expected))
+        return results
+
+    def _finish(self, item: Plan) -> Encoding:
+        reply = self._templates[item.request]
+        if reply[0] == "!":
+            raise Refusal(f"no encoding for `{item.expect}' ({reply[1:]})", "an instruction of this mode")
+        text, decoded = reply.split("\t")
+        if decoded != item.expect:
+            raise Refusal(f"`{item.expect}' would be encoded as `{decoded}'")
+        data = bytearray.fromhex(text)
+        end = len(data)
+        fixups = []
+        for index in range(len(item.fields) - 1, -1, -1):
+            field = item.fields[index]
+            begin = end - field.size
+            placeholders = (PLACEHOLDER[field.size], DISP.get(field.size, 0))
+            if int.from_bytes(data[begin:end], "little") not in placeholders:
+                raise Refusal(f"no field for the number in `{item.expect}'")
+            value = field.value
+            if isinstance(value, Expr):
+                data[begin:end] = bytes(field.size)
+                fixups.append(Fixup(begin, field.size, field.kind, value))
+            else:
+                data[begin:end] = (value & ((1 << 8 * field.size) - 1)).to_bytes(field.size, "little")
+            end = begin
+        return Encoding(bytes(data), tuple(reversed(fixups)))
+
+
+def _branch(mode: Mode, core: Core) -> Encoding | None:
+    """A direct jump or call: the long form, and the short one where the linker may choose."""
+    if len(core.operands) != 1 or not isinstance(core.operands[0], Target) or core.prefixes:
+        return None
+    value = core.operands[0].value
+    operand = value if isinstance(value, Expr) else number(value)
+    width = 2 if mode == 16 else 4
+    name = core.mnemonic
+    if name == "jmp":
+        long, short = b"\xe9", b"\xeb"
+    elif name == "call":
+        long, short = b"\xe8", b""
+    elif name in _JCC:
+        long, short = bytes([0x0F, 0x80 + _JCC[name]]), bytes([0x70 + _JCC[name]])
+    else:
+        raise Refusal(f"no direct `{name}'")
+    brief = None
+    if short and isinstance(value, Expr):
+        brief = Encoding(short + b"\0", (Fixup(1, 1, "pcrel", operand),))
+    return Encoding(long + bytes(width), (Fixup(len(long), width, "pcrel", operand),), brief)

@@ -3,7 +3,7 @@
 # Spec:     structures in include/boot.inc
 # Exports:  bootinfo_init, bootinfo_memory_map, bootinfo_memory_count, bootinfo_modules, bootinfo_module_count,
 #           bootinfo_framebuffer, bootinfo_rsdp, bootinfo_rsdp_length, bootinfo_protocol, bootinfo_add_memory,
-#           bootinfo_add_module, bootinfo_set_rsdp, bootinfo_reach
+#           bootinfo_add_module, bootinfo_set_rsdp, bootinfo_find_rsdp, bootinfo_reach
 # Invariants: everything is copied: the loader's own memory is free afterwards. Loaders are not trusted: lengths
 #           are bounded, entries of length 0 and what exceeds a table are left out, the latter counted.
 .intel_syntax noprefix
@@ -234,3 +234,15 @@ function bootinfo_set_rsdp
 .Lset_rsdp_return:
     ret
 end_function bootinfo_set_rsdp
+
+# bootinfo_find_rsdp -- the RSDP that the loader handed over
+# In:       none
+# Out:      rax = rsdp:ptr, rdx = length:u64 (RSDP_SIZE_1 or RSDP_SIZE_2), cf = it handed none over
+# Clobbers: none
+# Context:  long mode, after the unit bootinfo
+function bootinfo_find_rsdp
+    lea rax, [rip + bootinfo_rsdp]
+    mov rdx, qword ptr [rip + bootinfo_rsdp_length]
+    cmp rdx, 1                                  # cf = 0 bytes
+    ret
+end_function bootinfo_find_rsdp

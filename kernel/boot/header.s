@@ -24,6 +24,13 @@ multiboot2_header:
     .long MULTIBOOT2_ARCHITECTURE_I386
     .long MULTIBOOT2_HEADER_LENGTH
     .long -(MULTIBOOT2_HEADER_MAGIC + MULTIBOOT2_ARCHITECTURE_I386 + MULTIBOOT2_HEADER_LENGTH)
+    .short MULTIBOOT2_HEADER_TAG_FRAMEBUFFER    # optional: a loader without graphics boots us all the same
+    .short MULTIBOOT2_HEADER_TAG_OPTIONAL
+    .long 20
+    .long FRAMEBUFFER_WANTED_WIDTH
+    .long FRAMEBUFFER_WANTED_HEIGHT
+    .long FRAMEBUFFER_WANTED_BITS
+    .balign 8
     .short MULTIBOOT2_HEADER_TAG_END
     .short 0
     .long 8

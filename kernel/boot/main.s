@@ -8,6 +8,7 @@
 
 .section .rodata, "a"
 text_ready_tsc: .asciz "tsc="
+word_exit:      .asciz "exit"
 
 .section .text, "ax"
 
@@ -20,7 +21,12 @@ function boot_main
     call_frame
     call boot_run_units
     call boot_say_ready
-.Lmain_idle:
+    lea rdi, [rip + word_exit]
+    call cmdline_has
+    jc .Lmain_idle
+    mov edi, DEBUG_EXIT_SUCCESS
+    call debug_exit
+.Lmain_idle:                                    # the shell's place
     cli
     hlt
     jmp .Lmain_idle

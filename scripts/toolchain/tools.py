@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -25,6 +25,25 @@ class ToolResult:
 
     stdout: str
     stderr: str
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C inside the block is raised at its end: a child that was just started is never lost sight of."""
+    import signal
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
 
 
 class Tool:
@@ -87,27 +106,29 @@ class Tool:
 
         command = [str(self.find()), *map(str, arguments)]
         limit = self.timeout if timeout is None else timeout
+        process: subprocess.Popen[str] | None = None
         try:
-            process = subprocess.Popen(
-                command,
-                cwd=cwd,
-                env={**os.environ, "LC_ALL": "C", **(env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
+            with _interrupts_held():
+                process = subprocess.Popen(
+                    command,
+                    cwd=cwd,
+                    env={**os.environ, "LC_ALL": "C", **(env or {})},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    errors="replace",
+                    start_new_session=True,
+                )
+            stdout, stderr = process.communicate(timeout=limit)
         except OSError as error:
             message = f"{self.name}: cannot be started: {error.strerror}"
             raise ToolError(message, stage=self.stage, command=command) from error
-        try:
-            stdout, stderr = process.communicate(timeout=limit)
         except BaseException as error:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            if process is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
             if isinstance(error, subprocess.TimeoutExpired):
                 message = f"{self.name}: no end after {limit:g} s; killed"
                 raise ToolError(message, stage=self.stage, command=command) from error

@@ -14,6 +14,8 @@ from tests.unit.images import program
 from toolchain import elf, iso
 from toolchain.errors import InputError, ToolError
 
+MFORMAT = shutil.which("mformat")
+
 
 @pytest.fixture
 def kernel(tmp_path: Path) -> Path:
@@ -58,8 +60,7 @@ def test_hybrid_for_bios_and_uefi_on_cd_and_stick(tmp_path: Path, kernel: Path) 
 def another_time(folder: Path, monkeypatch: pytest.MonkeyPatch, serial: str) -> None:
     """Let ``mformat`` draw the serial number of the EFI part as it would by another clock."""
     folder.mkdir(exist_ok=True)
-    real = shutil.which("mformat")
-    (folder / "mformat").write_text(f'#!/bin/sh\nexec {real} -N {serial} "$@"\n')
+    (folder / "mformat").write_text(f'#!/bin/sh\nexec {MFORMAT} -N {serial} "$@"\n')
     (folder / "mformat").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
 

@@ -18,6 +18,7 @@ from toolchain.flow import Instruction, RoutineFlow
 _IMMEDIATE = re.compile(r"^rsp, (-?(?:0x[0-9a-f]+|\d+))$")
 _FROM_RBP = re.compile(r"^rsp, \[rbp(?: ([+-]) (0x[0-9a-f]+|\d+))?\]$")
 _FROM_RSP = re.compile(r"^rsp, \[rsp(?: ([+-]) (0x[0-9a-f]+|\d+))?\]$")
+_NOT_CALLED = ("jumped to", "does not return")
 _SETS_RSP = re.compile(r"^rsp\b")
 _TAKES_RSP = {"mov", "lea", "add", "sub", "and", "or", "xor", "xchg", "pop", "cmovne", "cmove", "adc", "sbb"}
 
@@ -46,17 +47,18 @@ def check(subject: Subject) -> Iterator[Finding]:
 def _routine(subject: Subject, flow: RoutineFlow, starts: set[int]) -> Iterator[Finding]:
     name = flow.symbol.name
     seen: dict[int, _Depth] = {}
-    work = [(flow.symbol.address, _Depth(0))]
-    reported: set[tuple[str, int]] = set()
+    work = [(flow.symbol.address, flow.symbol.address, _Depth(0))]
+    reported: set[int] = set()
     while work:
-        address, depth = work.pop()
+        came, address, depth = work.pop()
         instruction = flow.by_address.get(address)
         if instruction is None:
             continue
         known = seen.get(address)
         if known is not None:
-            if known.rsp != depth.rsp and ("meet", address) not in reported:
-                reported.add(("meet", address))
+            # A loop that pushes, and one that pops as often, is sound; only paths that meet going forward must agree.
+            if known.rsp != depth.rsp and came < address and address not in reported:
+                reported.add(address)
                 message = f"paths meet here with {-known.rsp} and {-depth.rsp} bytes on the stack"
                 yield subject.finding("stack-depth", message, address, name)
             continue
@@ -65,7 +67,7 @@ def _routine(subject: Subject, flow: RoutineFlow, starts: set[int]) -> Iterator[
         after = _step(instruction, depth)
         if after is not None:
             inside = (a for a in flow.successors(instruction) if a in flow.by_address)
-            work += [(a, after) for a in inside if a not in starts or a == flow.symbol.address]
+            work += [(address, a, after) for a in inside if a not in starts or a == flow.symbol.address]
 
 
 def _judge(

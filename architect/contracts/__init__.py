@@ -20,7 +20,7 @@ from toolchain.harness import Harness
 from toolchain.headers import Routine, parse
 from toolchain.types import Image
 
-MODULES: tuple[str, ...] = ()
+MODULES = tuple(f"architect.contracts.{name}" for name in ("frames", "paging", "ranges", "text"))
 
 
 @dataclass(frozen=True, slots=True)

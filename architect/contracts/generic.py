@@ -41,7 +41,7 @@ def check(harness: Harness, routine: Routine, *, seeds: int = 3) -> list[Violati
 def _judged(routine: Routine) -> bool:
     context = routine.context.lower()
     return not any(
-        words in context for words in ("32-bit", "16-bit", "real mode", "protected mode", "not a call")
+        words in context for words in ("32-bit", "16-bit", "real mode", "protected mode", "jumped to")
     )
 
 

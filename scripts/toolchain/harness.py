@@ -11,7 +11,8 @@ tables that they leave in RAM. Privileged instructions run at CPL 0.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -29,6 +30,8 @@ BUFFER_BASE = 0xFFFF_FE00_0040_0000
 BUFFER_SIZE = 0x10000
 FLAG_BITS = {"cf": 0, "pf": 2, "af": 4, "zf": 6, "sf": 7, "if": 9, "df": 10, "of": 11}
 _MASK = (1 << 64) - 1
+_BY_NUMBER = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
+_INVLPG = re.compile(rb"(\x41?)\x0f\x01([\x38-\x3b\x3e\x3f])", re.DOTALL)
 _UART_LINE_STATUS = 0x3FD
 _UART_READY = 0x60
 
@@ -207,6 +210,27 @@ class Harness:
 
             self._uc.hook_add(UC_HOOK_CODE, self._substituted, None, address, address)
         self._substitutes[address] = (routine, action)
+
+    def probe(self, address: int, action: Callable[[Harness], None]) -> None:
+        """Run ``action`` each time the instruction at ``address`` is about to run."""
+        from unicorn import UC_HOOK_CODE
+
+        self._uc.hook_add(UC_HOOK_CODE, lambda *_: action(self), None, address, address)
+
+    def watch_invlpg(self, routines: Iterable[str]) -> list[int]:
+        """The addresses that the given routines hand to INVLPG from now on, in order (a list that grows).
+
+        INVLPG leaves no trace in an emulator without a TLB; its places are found by opcode (0F 01 /7, SDM vol. 2).
+        """
+        seen: list[int] = []
+        sizes = {symbol.name: symbol.size for symbol in self.image.symbols}
+        for routine in routines:
+            start = self.address(routine)
+            for match in _INVLPG.finditer(self.read(start, sizes[routine])):
+                number = (match[2][0] & 7) | (8 if match[1] == b"\x41" else 0)
+                name = _BY_NUMBER[number]
+                self.probe(start + match.start(), lambda h, name=name: seen.append(h.get(name)))  # type: ignore[misc]
+        return seen
 
     def get(self, register: str) -> int:
         """A register while a substitute runs (64-bit name, or a control register such as ``cr3``)."""

@@ -1,0 +1,91 @@
+"""The frame allocator, driven as a black box: free ranges in, frames out.
+
+No frame twice, none outside the ranges, all of them in the end; what is given back comes again; a double free, a
+misaligned one and one of a frame that was never handed out are refused, and running out is an answer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from architect.contracts import Violation, contract
+from architect.contracts.model import Broken, Session
+from toolchain.harness import Harness
+
+_PAGE = 4096
+_RANGES = ((0x20000, 0x30000), (0x40000, 0x41000), (0x60000, 0xA0000))
+_STEPS = 160
+
+
+class _Frames(Session):
+    def __init__(self, harness: Harness) -> None:
+        super().__init__(harness)
+        self.held: set[int] = set()
+        free = harness.address("memory_free")
+        for first, end in _RANGES:
+            self.call("ranges_add", rdi=free, rsi=first, rdx=end)
+        self.call("memory_make_regions")
+
+    def allocate(self) -> bool:
+        """Take a frame; False when there is none."""
+        result = self.call("frame_alloc")
+        if result.flag("cf"):
+            return False
+        frame = result.registers["rax"]
+        self.expect(frame % _PAGE == 0, "frame_alloc", "hands out an address that is not page-aligned")
+        inside = any(first <= frame < end for first, end in _RANGES)
+        self.expect(inside, "frame_alloc", "hands out memory that is not free")
+        self.expect(frame not in self.held, "frame_alloc", "hands out a frame that is in use")
+        self.held.add(frame)
+        # The owner writes all of its frame; an allocator that keeps state there while it is in use loses it.
+        self.harness.write(self.harness.direct_base + frame, b"\xc3" * _PAGE)
+        return True
+
+    def free(self, frame: int, *, valid: bool) -> None:
+        """Give a frame back; a wrong one must be refused."""
+        result = self.call("frame_free", rdi=frame)
+        promise = "refuses a frame that is in use" if valid else "takes back a frame that is not in use"
+        self.expect(result.flag("cf") != valid, "frame_free", promise, rdi=frame)
+        if valid:
+            self.held.discard(frame)
+
+
+@contract(
+    "frame_alloc", "frame_free", "frame_take_fresh", "frame_bit_find", "frame_region_find", "memory_make_regions",
+    needs=("memory_free", "ranges_add"),
+)  # fmt: skip
+def frame_allocator(harness: Harness) -> Iterator[Violation]:
+    """Random takes and returns, then all frames, then all back."""
+    noise = random.Random(3)
+    frames = _Frames(harness)
+    try:
+        for _ in range(_STEPS):
+            held = sorted(frames.held)
+            choice = noise.random()
+            if choice < 0.5 or not held:
+                frames.allocate()
+            elif choice < 0.8:
+                frames.free(noise.choice(held), valid=True)
+            else:
+                wrong = noise.choice((held[0] + 8, _RANGES[-1][1], _RANGES[0][0] - _PAGE, 0))
+                frames.free(wrong, valid=False)
+            if held and choice > 0.9:
+                frame = noise.choice(held)
+                if frame in frames.held:
+                    frames.free(frame, valid=True)
+                    frames.free(frame, valid=False)
+        while frames.allocate():
+            pass
+        total = sum(end - first for first, end in _RANGES) // _PAGE
+        # An allocator may keep its own records in the ranges it was given: a page for each of them.
+        enough = total - len(_RANGES) <= len(frames.held) <= total
+        frames.expect(enough, "frame_alloc", "is out of memory before the memory is")
+        before = len(frames.held)
+        for frame in sorted(frames.held):
+            frames.free(frame, valid=True)
+        while frames.allocate():
+            pass
+        frames.expect(len(frames.held) == before, "frame_free", "loses frames that were given back")
+    except Broken as broken:
+        yield broken.violation

@@ -57,7 +57,7 @@ function fault_read
     ret
 end_function fault_read
 
-# fault_page_mapped -- walk the page tables that CR3 holds
+# fault_page_mapped -- walk the page tables that CR3 holds; where they cannot be read themselves, the load may try
 # In:       rdi = address:u64
 # Out:      cf = not mapped
 # Clobbers: rax, rcx, rdx
@@ -85,7 +85,8 @@ fault_page_mapped:
     and edx, TABLE_INDEX_MASK
     lea rdi, [rax + rdx * 8]
     call fault_probe
-    jc .Lmapped_return
+    cmc
+    jnc .Lmapped_return
     test al, PTE_PRESENT
     stc
     jz .Lmapped_return

@@ -113,6 +113,19 @@ class SymbolTable:
         """Where the code of ``file:line`` begins; more than one for a line whose macro emits apart."""
         return [row.address for row in self._rows if row.line == line and row.file == file]
 
+    def boundaries(self, start: int, end: int) -> list[int]:
+        """Addresses strictly between ``start`` and ``end`` where a symbol or a run of line rows begins or ends."""
+        points = {symbol.address for symbol in self.symbols if symbol.section is not None}
+        previous = None
+        low, high = bisect_right(self._row_starts, start), bisect_right(self._row_starts, end)
+        for row in self._rows[max(low - 1, 0) : high]:
+            if row.address != previous and previous is not None:
+                points |= {previous, row.address}
+            previous = row.end
+        if previous is not None:
+            points.add(previous)
+        return sorted(point for point in points if start < point < end)
+
     def read(self, address: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``address`` as they are in the file; fewer at a section's end, none outside."""
         section = self.section_at(address)

@@ -1,0 +1,84 @@
+"""Bytes back to text: instructions with their addresses, and names for what they refer to.
+
+Owns: the calls of Capstone for people's eyes (the encoder's check of its own work is ``encode``'s), and cutting an
+image into stretches that are decoded apart, so that data between routines does not garble what follows. Never reads
+a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from toolchain.symbols import SymbolTable
+from toolchain.types import CodePlace, Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction, or one byte that is none (``.byte``).
+
+    ``target`` is the address that it names: of a direct branch, or of a rip-relative operand.
+    """
+
+    address: int
+    data: bytes
+    text: str
+    target: int | None = None
+
+
+def decode(data: bytes, address: int, mode: Mode) -> Iterator[Instruction]:
+    """The instructions in ``data``, which lies at ``address``; a byte that begins none becomes ``.byte``."""
+    import capstone
+    from capstone import x86
+
+    bits = {16: capstone.CS_MODE_16, 32: capstone.CS_MODE_32, 64: capstone.CS_MODE_64}[mode]
+    engine = capstone.Cs(capstone.CS_ARCH_X86, bits)
+    engine.detail = True
+    at = 0
+    while at < len(data):
+        for found in engine.disasm(data[at:], address + at):
+            target = None
+            for operand in found.operands:
+                if operand.type == x86.X86_OP_MEM and operand.mem.base == x86.X86_REG_RIP:
+                    target = found.address + found.size + operand.mem.disp
+                elif operand.type == x86.X86_OP_IMM and found.group(capstone.CS_GRP_BRANCH_RELATIVE):
+                    target = operand.imm & ((1 << 64) - 1)
+            text = f"{found.mnemonic} {found.op_str}".rstrip()
+            yield Instruction(found.address, bytes(found.bytes), text, target)
+            at += found.size
+        if at < len(data):
+            yield Instruction(address + at, data[at : at + 1], f".byte {data[at]:#04x}")
+            at += 1
+
+
+def image(table: SymbolTable, mode: Mode) -> Iterator[Instruction]:
+    """Every instruction in the sections of code, by address.
+
+    Decoding begins anew at each symbol, and where the line rows say that code begins or ends.
+    """
+    for section in table.sections:
+        if "x" in section.flags and not section.nobits:
+            yield from stretch(table, section.address, section.address + section.size, mode)
+
+
+def stretch(table: SymbolTable, start: int, end: int, mode: Mode) -> Iterator[Instruction]:
+    """The instructions in ``[start, end)``, which lies in one section; see ``image``."""
+    cuts = table.boundaries(start, end)
+    for low, high in zip([start, *cuts], [*cuts, end], strict=True):
+        yield from decode(table.read(low, high - low), low, mode)
+
+
+def named(place: CodePlace) -> str:
+    """``symbol+0x12`` for a place with a symbol, else its address."""
+    if place.symbol is None:
+        return f"{place.address:#x}"
+    return f"{place.symbol}+{place.offset:#x}" if place.offset else place.symbol
+
+
+def comment(instruction: Instruction, name: Callable[[int], CodePlace]) -> str:
+    """The name of what ``instruction`` refers to, or "" when it has none."""
+    if instruction.target is None:
+        return ""
+    place = name(instruction.target)
+    return named(place) if place.symbol else ""

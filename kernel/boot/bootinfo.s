@@ -92,7 +92,7 @@ end_function bootinfo_init
 # Out:      none
 # Clobbers: rax, rdx, rsi, rdi
 # Context:  long mode, GS base set
-bootinfo_note_counts:
+local_function bootinfo_note_counts
     call_frame
     lea rdi, [rip + note_memory]
     mov rsi, qword ptr [rip + bootinfo_memory_count]
@@ -110,6 +110,7 @@ bootinfo_note_counts:
     call unit_note_dec
 .Lcounts_return:
     return_frame
+end_function bootinfo_note_counts
 
 # bootinfo_reach -- the virtual address of something that a loader left in physical memory
 # In:       rdi = pa:u64, rsi = length:u64

@@ -80,7 +80,7 @@ end_function boot_check_cpu
 # Out:      none
 # Clobbers: none
 # Context:  32-bit protected mode, paging off; does not return
-boot_fail:
+local_function boot_fail
     mov ebx, esi
     mov esi, offset boot_newline
     call boot_put_string
@@ -100,13 +100,14 @@ boot_fail:
     cli
     hlt
     jmp .Lfail_halt
+end_function boot_fail
 
 # boot_put_string -- send a zero-ended string to COM1 as the firmware left it; waits are bounded
 # In:       esi = text:asciz
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi
 # Context:  32-bit protected mode, paging off
-boot_put_string:
+local_function boot_put_string
     mov ecx, BOOT_SERIAL_WAIT_MAX
     mov edx, BOOT_SERIAL_STATUS
 .Lput_wait:
@@ -125,6 +126,7 @@ boot_put_string:
     jmp boot_put_string
 .Lput_return:
     ret
+end_function boot_put_string
 
 .section .boot.rodata, "a"
 boot_newline:   .asciz "\n"

@@ -91,7 +91,7 @@ end_function boot_start
 # Out:      none
 # Clobbers: none
 # Context:  long mode, interrupts off; does not return
-boot_long_mode:
+local_function boot_long_mode
     mov eax, SELECTOR_KERNEL_DATA
     mov ds, eax
     mov es, eax
@@ -101,3 +101,4 @@ boot_long_mode:
     mov gs, eax
     movabs rax, offset kernel_enter
     jmp rax
+end_function boot_long_mode

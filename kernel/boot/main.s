@@ -37,7 +37,7 @@ end_function boot_main
 # Out:      none
 # Clobbers: rax, rdx, rdi
 # Context:  long mode, GS base set
-boot_say_ready:
+local_function boot_say_ready
     call_frame
     call serial_line_begin
     lea rdi, [rip + contract_ready_prefix]
@@ -50,3 +50,4 @@ boot_say_ready:
     call serial_put_dec
     call serial_line_end
     return_frame
+end_function boot_say_ready

@@ -122,33 +122,38 @@ end_function multiboot2_read
 # Out:      cf = the tag is malformed
 # Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
 
-tag_read_cmdline:
+local_function tag_read_cmdline
+    call_frame
     add rdi, TAG_CONTENT
     sub rsi, TAG_CONTENT
     call cmdline_append
     clc
-    ret
+    return_frame
+end_function tag_read_cmdline
 
-tag_read_module:
+local_function tag_read_module
+    call_frame
     cmp rsi, TAG_MODULE_NAME
-    jb .Ltag_return
+    jb .Lmodule_return
     lea rdx, [rdi + TAG_MODULE_NAME]
     lea rcx, [rsi - TAG_MODULE_NAME]
     mov esi, dword ptr [rdi + TAG_MODULE_END]
     mov edi, dword ptr [rdi + TAG_MODULE_START]
     sub rsi, rdi
-    jb .Ltag_return
+    jb .Lmodule_return
     call bootinfo_add_module
     clc
-.Ltag_return:
-    ret
+.Lmodule_return:
+    return_frame
+end_function tag_read_module
 
-tag_read_memory:
+local_function tag_read_memory
+    call_frame
     cmp rsi, MAP_ENTRIES
-    jb .Ltag_return
+    jb .Lmemory_return
     mov r8d, dword ptr [rdi + MAP_ENTRY_SIZE]
     cmp r8, MAP_ENTRY_SIZE_MIN
-    jb .Ltag_return
+    jb .Lmemory_return
     lea r9, [rdi + rsi]                         # end of the tag
     lea r10, [rdi + MAP_ENTRIES]
 .Lmemory_entry:
@@ -164,11 +169,13 @@ tag_read_memory:
     jmp .Lmemory_entry
 .Lmemory_done:
     clc
-    ret
+.Lmemory_return:
+    return_frame
+end_function tag_read_memory
 
-tag_read_framebuffer:
+local_function tag_read_framebuffer
     cmp rsi, TAG_FB_SIZE_MIN - 1                # loaders differ on whether the last byte counts
-    jb .Ltag_return
+    jb .Lframebuffer_return
     cmp byte ptr [rdi + TAG_FB_KIND], FB_KIND_RGB
     jne .Lframebuffer_done
     lea rdx, [rip + bootinfo_framebuffer]
@@ -184,19 +191,34 @@ tag_read_framebuffer:
     mov dword ptr [rdx + FRAMEBUFFER_BITS], eax
 .Lframebuffer_done:
     clc
+.Lframebuffer_return:
     ret
+end_function tag_read_framebuffer
 
-tag_read_rsdp_1:
+local_function tag_read_rsdp_1
     mov edx, RSDP_SIZE_1
     jmp tag_read_rsdp
-tag_read_rsdp_2:
+end_function tag_read_rsdp_1
+
+local_function tag_read_rsdp_2
     mov edx, RSDP_SIZE_2
-tag_read_rsdp:
+    jmp tag_read_rsdp
+end_function tag_read_rsdp_2
+
+# tag_read_rsdp -- copy the RSDP of a tag
+# In:       rdi = tag:ptr, rsi = size:u64, rdx = wanted:u64 (RSDP_SIZE_1 or RSDP_SIZE_2)
+# Out:      cf = the tag is malformed
+# Clobbers: rax, rsi, rdi
+# Context:  long mode
+local_function tag_read_rsdp
+    call_frame
     lea rax, [rdx + TAG_CONTENT]
     cmp rsi, rax
-    jb .Ltag_return
+    jb .Lrsdp_return
     add rdi, TAG_CONTENT
     mov rsi, rdx
     call bootinfo_set_rsdp
     clc
-    ret
+.Lrsdp_return:
+    return_frame
+end_function tag_read_rsdp

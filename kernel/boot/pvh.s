@@ -81,7 +81,7 @@ end_function pvh_read
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi, rdi
 # Context:  long mode, early page tables
-pvh_read_cmdline:
+local_function pvh_read_cmdline
     call_frame
     mov rdi, qword ptr [rbx + START_CMDLINE]
     mov esi, CMDLINE_SIZE
@@ -91,13 +91,14 @@ pvh_read_cmdline:
     call cmdline_append
 .Lcmdline_return:
     return_frame
+end_function pvh_read_cmdline
 
 # pvh_read_rsdp -- copy the RSDP, if there is one
 # In:       rbx = start_info:ptr
 # Out:      none
 # Clobbers: rax, rsi, rdi
 # Context:  long mode, early page tables
-pvh_read_rsdp:
+local_function pvh_read_rsdp
     call_frame
     mov rdi, qword ptr [rbx + START_RSDP]
     mov esi, RSDP_SIZE_2
@@ -111,13 +112,14 @@ pvh_read_rsdp:
     call bootinfo_set_rsdp
 .Lrsdp_return:
     return_frame
+end_function pvh_read_rsdp
 
 # pvh_read_memory -- append the memory map
 # In:       rbx = start_info:ptr
 # Out:      cf = there is none, or it is out of reach
 # Clobbers: rax, rdx, rsi, rdi, r8, r9
 # Context:  long mode, early page tables
-pvh_read_memory:
+local_function pvh_read_memory
     call_frame
     cmp dword ptr [rbx + START_VERSION], START_VERSION_WITH_MEMORY
     jb .Lmemory_return
@@ -140,13 +142,14 @@ pvh_read_memory:
     clc
 .Lmemory_return:
     return_frame
+end_function pvh_read_memory
 
 # pvh_read_modules -- append the modules
 # In:       rbx = start_info:ptr
 # Out:      cf = the list is out of reach
 # Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9
 # Context:  long mode, early page tables
-pvh_read_modules:
+local_function pvh_read_modules
     call_frame
     mov r8d, dword ptr [rbx + START_MODULE_COUNT]
     test r8d, r8d
@@ -174,6 +177,7 @@ pvh_read_modules:
     clc
 .Lmodules_return:
     return_frame
+end_function pvh_read_modules
 .if PVH_MODULE_SIZE - (1 << 5)
     .error "pvh_read_modules shifts by the size of an entry"
 .endif

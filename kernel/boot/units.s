@@ -79,7 +79,7 @@ end_function boot_run_units
 # Out:      rax = result:u64 (BOOT_RESULT_*)
 # Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
 # Context:  long mode, GS base set
-unit_run:
+local_function unit_run
     call_frame
     push rbx
     push r12
@@ -106,15 +106,17 @@ unit_run:
     pop r12
     pop rbx
     return_frame
+end_function unit_run
 
 # unit_say_needs -- say that a unit is skipped, and the first row that it misses
 # In:       rdi = row:ptr, rsi = missing:u64 (mask of rows, not 0)
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi, rdi
 # Context:  long mode, GS base set
-unit_say_needs:
+local_function unit_say_needs
     call_frame
     push rbx
+    push r12
     bsf rbx, rsi
     lea rsi, [rip + text_skip]
     call unit_line_begin
@@ -125,8 +127,10 @@ unit_say_needs:
     mov rdi, qword ptr [rdi + rbx + BOOT_ROW_NAME]
     call serial_put_string
     call serial_line_end
+    pop r12
     pop rbx
     return_frame
+end_function unit_say_needs
 .if BOOT_ROW_SIZE - (1 << 5)
     .error "unit_say_needs shifts by the size of a row"
 .endif
@@ -136,15 +140,16 @@ unit_say_needs:
 # Out:      none
 # Clobbers: rax, rdx
 # Context:  long mode, GS base set; serial_line_end ends the line
-unit_line_begin:
+local_function unit_line_begin
     call_frame
     push rbx
+    push r12
     push rdi
+    push rsi
     mov rbx, rdi
     rdtsc
     shl rdx, 32
-    or rax, rdx
-    push rax
+    lea r12, [rdx + rax]
     call serial_line_begin
     lea rdi, [rip + contract_boot_prefix]
     call serial_put_string
@@ -154,21 +159,25 @@ unit_line_begin:
     call serial_put_string
     lea rdi, [rip + text_tsc]
     call serial_put_string
-    pop rdi
+    mov rdi, r12
     call serial_put_dec
+    pop rsi
     pop rdi
+    pop r12
     pop rbx
     return_frame
+end_function unit_line_begin
 
 # unit_put_notes -- send the key=value pairs that the unit in progress left
 # In:       none
 # Out:      none
 # Clobbers: rax, rdx
 # Context:  long mode, GS base set, within a PXBOOT line
-unit_put_notes:
+local_function unit_put_notes
     call_frame
     push rbx
     push r12
+    push rsi
     push rdi
     mov r12, qword ptr gs:[PERCPU_NOTE_COUNT]
     mov rbx, qword ptr gs:[PERCPU_SELF]
@@ -188,9 +197,11 @@ unit_put_notes:
     jmp .Lnotes_next
 .Lnotes_done:
     pop rdi
+    pop rsi
     pop r12
     pop rbx
     return_frame
+end_function unit_put_notes
 
 # unit_note -- leave key=0x… for the result line of the boot unit in progress; beyond NOTE_MAX notes it is dropped
 # In:       rdi = key:asciz, rsi = value:u64
@@ -227,7 +238,7 @@ end_function unit_note_text
 # Out:      cf = dropped
 # Clobbers: rax
 # Context:  long mode, GS base set
-unit_note_store:
+local_function unit_note_store
     mov rax, qword ptr gs:[PERCPU_NOTE_COUNT]
     cmp rax, NOTE_MAX
     cmc
@@ -241,3 +252,4 @@ unit_note_store:
     clc
 .Lnote_return:
     ret
+end_function unit_note_store

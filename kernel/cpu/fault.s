@@ -60,12 +60,13 @@ function fault_dispatch
     mov rdi, rbx
     lea rsi, [rip + text_scope_kernel]
     call fault_report
-    jmp debug_exit_fault
+.Ldispatch_end:
+    call debug_exit_fault
 .Ldispatch_nested:
     cmp rax, VECTOR_NMI
     je .Ldispatch_late_nmi
     cmp qword ptr gs:[PERCPU_FAULT_DEPTH], 2
-    jne debug_exit_fault
+    jne .Ldispatch_end
     lea rdi, [rip + text_nested_code]
     lea rsi, [rip + text_nested]
     call panic
@@ -80,7 +81,7 @@ end_function fault_dispatch
 # Out:      none
 # Clobbers: rax, rcx, rdx
 # Context:  long mode, interrupts off. The GDT of a CPU lies in its per-CPU block, so GDTR names the block
-fault_restore_gs:
+local_function fault_restore_gs
     sub rsp, 16
     sgdt [rsp]
     mov ecx, MSR_GS_BASE
@@ -97,13 +98,14 @@ fault_restore_gs:
 .Lrestore_return:
     add rsp, 16
     ret
+end_function fault_restore_gs
 
 # fault_land -- take a fault to the fault_catch that waits for it: keep its data, return there instead
 # In:       rdi = frame:ptr, rsi = record:ptr (CATCH_*)
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
 # Context:  long mode, interrupts off
-fault_land:
+local_function fault_land
     call_frame
     push rbx
     push r12
@@ -131,6 +133,7 @@ fault_land:
     pop r12
     pop rbx
     return_frame
+end_function fault_land
 
 # fault_catch -- call a routine; when it raises an exception, return from here instead of ending the boot
 # In:       rdi = routine:ptr, rsi = argument:u64, rdx = flags:u64[0..1] (FAULT_CATCH_*)
@@ -151,9 +154,7 @@ function fault_catch
     mov qword ptr gs:[PERCPU_CATCH], rsp
     mov rax, rdi
     mov rdi, rsi
-    sub rsp, 8                                  # align to 16
     call rax
-    add rsp, 8
     pop qword ptr gs:[PERCPU_CATCH]
     add rsp, 8
     popfq

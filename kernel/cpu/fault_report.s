@@ -133,42 +133,50 @@ end_function fault_report
 # The printers of fault_rows. Each:
 # In:       rdi = frame, rsi = argument, rdx = scope; Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
 
-print_scope:
+local_function print_scope
     mov rdi, rdx
     jmp serial_put_string
+end_function print_scope
 
-print_frame:
+local_function print_frame
     mov rdi, qword ptr [rdi + rsi]
     jmp serial_put_hex
+end_function print_frame
 
-print_percpu:
+local_function print_percpu
     mov rdi, qword ptr gs:[rsi]
     jmp serial_put_hex
+end_function print_percpu
 
-print_percpu_long:
+local_function print_percpu_long
     mov edi, dword ptr gs:[rsi]
     jmp serial_put_hex
+end_function print_percpu_long
 
-print_cr0:
+local_function print_cr0
     mov rdi, cr0
     jmp serial_put_hex
+end_function print_cr0
 
-print_cr3:
+local_function print_cr3
     mov rdi, cr3
     jmp serial_put_hex
+end_function print_cr3
 
-print_cr4:
+local_function print_cr4
     mov rdi, cr4
     jmp serial_put_hex
+end_function print_cr4
 
-print_msr:
+local_function print_msr
     mov ecx, esi
     rdmsr
     shl rdx, 32
     lea rdi, [rdx + rax]
     jmp serial_put_hex
+end_function print_msr
 
-print_name:
+local_function print_name
     mov rax, qword ptr [rdi + FRAME_VECTOR]
     lea rdi, [rip + text_interrupt]
     cmp rax, EXCEPTION_COUNT
@@ -176,20 +184,24 @@ print_name:
     lea rdi, [rip + exception_names]
     lea rdi, [rdi + rax * NAME_SIZE]
     jmp serial_put_string
+end_function print_name
 
-print_unit:
+local_function print_unit
     mov rdi, qword ptr gs:[PERCPU_UNIT]
     test rdi, rdi
     jnz serial_put_string
     lea rdi, [rip + text_no_unit]
     jmp serial_put_string
+end_function print_unit
 
-print_stack:
+local_function print_stack
     mov rdi, qword ptr [rdi + FRAME_RSP]
     mov esi, FAULT_STACK_QUADS
     jmp fault_put_stack
+end_function print_stack
 
-print_trace:
+local_function print_trace
     mov rdi, qword ptr [rdi + FRAME_RBP]
     mov esi, FAULT_TRACE_MAX
     jmp fault_put_trace
+end_function print_trace

@@ -44,17 +44,20 @@ end_function fault_probe
 # Clobbers: rcx, rdx
 # Context:  long mode, any IF, IDT loaded, direct map in place
 function fault_read
+    call_frame
     push rdi
+    push rsi
     call fault_page_mapped
     jc .Lread_return
     add rdi, QUAD_SIZE - 1
     call fault_page_mapped
     jc .Lread_return
-    mov rdi, qword ptr [rsp]
+    mov rdi, qword ptr [rbp - 8]
     call fault_probe
 .Lread_return:
+    pop rsi
     pop rdi
-    ret
+    return_frame
 end_function fault_read
 
 # fault_page_mapped -- walk the page tables that CR3 holds; where they cannot be read themselves, the load may try
@@ -62,9 +65,9 @@ end_function fault_read
 # Out:      cf = not mapped
 # Clobbers: rax, rcx, rdx
 # Context:  long mode, any IF, IDT loaded, direct map in place
-fault_page_mapped:
+local_function fault_page_mapped
+    call_frame
     push rbx
-    push rsi
     push rdi
     mov rbx, rdi
     mov rax, rdi
@@ -97,9 +100,9 @@ fault_page_mapped:
     jz .Lmapped_level
 .Lmapped_return:
     pop rdi
-    pop rsi
     pop rbx
-    ret
+    return_frame
+end_function fault_page_mapped
 
 # fault_put_stack -- print quadwords from an address up, comma-separated, as far as they can be read
 # In:       rdi = address:u64, esi = count:u32
@@ -191,14 +194,18 @@ end_function fault_put_trace
 # Out:      none
 # Clobbers: rax, rdx
 # Context:  long mode, within a serial line
-fault_put_item:
+local_function fault_put_item
+    call_frame
     push rdi
+    push rsi
     test esi, esi
     jz .Litem_number
     mov edi, ','
     call serial_put_char
-    mov rdi, qword ptr [rsp]
+    mov rdi, qword ptr [rbp - 8]
 .Litem_number:
     call serial_put_hex
+    pop rsi
     pop rdi
-    ret
+    return_frame
+end_function fault_put_item

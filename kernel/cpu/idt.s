@@ -65,7 +65,7 @@ interrupt_stubs:
 # Out:      none
 # Clobbers: none
 # Context:  jumped to by a stub, on the stack that the gate chose, IF clear
-interrupt_enter:
+local_function interrupt_enter
     push rax
     push rbx
     push rcx
@@ -105,6 +105,7 @@ interrupt_enter:
     pop rax
     add rsp, 16                                 # vector and error code
     iretq
+end_function interrupt_enter
 
 # idt_fill -- point all gates at their stubs; #DF, NMI and #MC get a stack of the interrupt stack table
 # In:       none

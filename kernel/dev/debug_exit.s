@@ -59,5 +59,5 @@ function panic
     mov rdi, qword ptr [rbp - 16]
     call serial_put_string
     call serial_line_end
-    jmp debug_exit_fault
+    call debug_exit_fault
 end_function panic

@@ -30,21 +30,23 @@
 # Out:      none
 # Clobbers: rax, rdx
 # Context:  long mode, any IF
-fw_cfg_select:
+local_function fw_cfg_select
     mov eax, edi
     mov edx, FW_CFG_SELECTOR_PORT
     out dx, ax
     ret
+end_function fw_cfg_select
 
 # fw_cfg_read_next -- read on from where the data port stands
 # In:       rdi = buffer:ptr, rcx = length:u64
 # Out:      none
 # Clobbers: rcx, rdx, rdi
 # Context:  long mode, any IF
-fw_cfg_read_next:
+local_function fw_cfg_read_next
     mov edx, FW_CFG_DATA_PORT
     rep insb
     ret
+end_function fw_cfg_read_next
 
 # fw_cfg_read -- read the start of an item
 # In:       edi = selector:u16, rsi = buffer:ptr, rdx = length:u64
@@ -52,10 +54,12 @@ fw_cfg_read_next:
 # Clobbers: rax, rcx, rdx, rdi
 # Context:  long mode, any IF
 function fw_cfg_read
+    call_frame
     mov rcx, rdx
     call fw_cfg_select
     mov rdi, rsi
-    jmp fw_cfg_read_next
+    call fw_cfg_read_next
+    return_frame
 end_function fw_cfg_read
 
 # fw_cfg_find -- look a file up in the directory

@@ -37,6 +37,7 @@
 .set LOCK_WAIT_MAX, 1 << 26                     # polls before the lock of a dead CPU is broken
 
 .set CHAR_NEWLINE, 10
+.set DECIMAL_BUFFER, 32                         # 20 digits and a zero, and RSP stays on 16 bytes
 
 .section .data, "aw"
     .balign 8
@@ -83,7 +84,7 @@ end_function serial_init
 # Out:      cf = dead
 # Clobbers: rax, rdx
 # Context:  long mode, any IF
-serial_wait_empty:
+local_function serial_wait_empty
     push rcx
     mov ecx, UART_WAIT_MAX
     mov edx, UART_STATUS
@@ -103,6 +104,7 @@ serial_wait_empty:
     clc
     pop rcx
     ret
+end_function serial_wait_empty
 
 # serial_put_char -- send one byte
 # In:       dil = byte:u8
@@ -114,7 +116,9 @@ function serial_put_char
     jne .Lput_char_return
     cmp dword ptr [rip + serial_room], 0
     jne .Lput_char_send
+    call_frame
     call serial_wait_empty
+    pop rbp
     jc .Lput_char_return
 .Lput_char_send:
     dec dword ptr [rip + serial_room]
@@ -133,6 +137,7 @@ end_function serial_put_char
 # Clobbers: rax, rdx
 # Context:  long mode, any IF
 function serial_put_string
+    call_frame
     push rbx
     push rdi
     mov rbx, rdi
@@ -146,7 +151,7 @@ function serial_put_string
 .Lput_string_done:
     pop rdi
     pop rbx
-    ret
+    return_frame
 end_function serial_put_string
 
 # serial_put_hex -- send a number as 0x and its hexadecimal digits without leading zeros
@@ -155,8 +160,10 @@ end_function serial_put_string
 # Clobbers: rax, rdx
 # Context:  long mode, any IF
 function serial_put_hex
+    call_frame
     push rbx
     push rcx
+    push rsi
     push rdi
     mov rbx, rdi
     mov edi, '0'
@@ -180,9 +187,10 @@ function serial_put_hex
     sub ecx, 4
     jns .Lput_hex_digit
     pop rdi
+    pop rsi
     pop rcx
     pop rbx
-    ret
+    return_frame
 end_function serial_put_hex
 
 # serial_put_dec -- send an unsigned number in decimal
@@ -191,29 +199,27 @@ end_function serial_put_hex
 # Clobbers: rax, rdx
 # Context:  long mode, any IF
 function serial_put_dec
-    push rbx
+    call_frame
     push rcx
     push rdi
+    sub rsp, DECIMAL_BUFFER
     mov rax, rdi
-    mov ebx, 10
-    xor ecx, ecx                                # digits on the stack
+    mov ecx, 10
+    lea rdi, [rsp + DECIMAL_BUFFER - 1]         # the digits come last first
+    mov byte ptr [rdi], 0
 .Lput_dec_divide:
     xor edx, edx
-    div rbx
-    push rdx
-    inc ecx
+    div rcx
+    add edx, '0'
+    dec rdi
+    mov byte ptr [rdi], dl
     test rax, rax
     jnz .Lput_dec_divide
-.Lput_dec_digit:
-    pop rdi
-    add edi, '0'
-    call serial_put_char
-    dec ecx
-    jnz .Lput_dec_digit
+    call serial_put_string
+    add rsp, DECIMAL_BUFFER
     pop rdi
     pop rcx
-    pop rbx
-    ret
+    return_frame
 end_function serial_put_dec
 
 # serial_line_begin -- take the serial line for a line or a block, and go to the start of a line
@@ -222,6 +228,7 @@ end_function serial_put_dec
 # Clobbers: rax, rdx
 # Context:  long mode, any IF, GS base set; nests on one CPU. A holder that died is not waited for for ever
 function serial_line_begin
+    call_frame
     push rcx
     push rdi
     mov ecx, dword ptr gs:[PERCPU_ID]
@@ -247,7 +254,7 @@ function serial_line_begin
 .Lline_begin_return:
     pop rdi
     pop rcx
-    ret
+    return_frame
 end_function serial_line_begin
 
 # serial_line_end -- end the line and let the serial line go
@@ -256,13 +263,16 @@ end_function serial_line_begin
 # Clobbers: rax, rdx
 # Context:  long mode, any IF, after serial_line_begin
 function serial_line_end
+    call_frame
     push rdi
+    push rsi
     mov edi, CHAR_NEWLINE
     call serial_put_char
-    pop rdi
     dec dword ptr [rip + serial_depth]
     jnz .Lline_end_return
     mov dword ptr [rip + serial_owner], 0
 .Lline_end_return:
-    ret
+    pop rsi
+    pop rdi
+    return_frame
 end_function serial_line_end

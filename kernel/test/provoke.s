@@ -119,7 +119,7 @@ end_function provoke_nm
 # In:       rdi = unused:u64
 # Out:      none
 # Clobbers: none
-# Context:  long mode, under fault_catch
+# Context:  long mode, under fault_catch; it leaves no stack to return on: not a call like others
 function provoke_df
     mov rsp, ADDRESS_NOT_CANONICAL
     push rax
@@ -190,8 +190,9 @@ end_function provoke_pf_write
 # Clobbers: none
 # Context:  long mode, under fault_catch
 function provoke_pf_fetch
+    call_frame
     call rdi
-    ret
+    return_frame
 end_function provoke_pf_fetch
 
 # provoke_mf -- #MF: an unmasked x87 error; provoke_restore clears it
@@ -239,10 +240,9 @@ end_function provoke_interrupt
 # Clobbers: none
 # Context:  long mode, under fault_catch, guard pages unmapped
 function provoke_overflow
-    push rdi
+    call_frame
     call provoke_overflow
-    pop rdi
-    ret
+    return_frame
 end_function provoke_overflow
 
 # provoke_nothing -- no exception

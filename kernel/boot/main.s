@@ -8,6 +8,7 @@
 
 .section .rodata, "a"
 text_ready_tsc: .asciz "tsc="
+word_test:      .asciz "test"
 word_exit:      .asciz "exit"
 
 .section .text, "ax"
@@ -21,10 +22,21 @@ function boot_main
     call_frame
     call boot_run_units
     call boot_say_ready
+    lea rdi, [rip + word_test]
+    call cmdline_has
+    jc .Lmain_no_test
+    call ktap_run
+    mov edi, DEBUG_EXIT_SUCCESS
+    test rax, rax
+    jz .Lmain_exit
+    mov edi, DEBUG_EXIT_TESTS_FAILED
+    jmp .Lmain_exit
+.Lmain_no_test:
     lea rdi, [rip + word_exit]
     call cmdline_has
     jc .Lmain_idle
     mov edi, DEBUG_EXIT_SUCCESS
+.Lmain_exit:
     call debug_exit
 .Lmain_idle:                                    # the shell's place
     cli

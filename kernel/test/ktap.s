@@ -1,0 +1,173 @@
+# Purpose:  runs the in-kernel tests and says their results as KTAP.
+# Mode:     64-bit long mode
+# Spec:     Linux Documentation/dev-tools/ktap.rst, version 1
+# Exports:  ktap_run, ktap_check, ktap_skip
+# Invariants: every row of the table gets exactly one result line. A fault in a test that did not ask for it ends
+#           the boot with its report, like any other.
+.intel_syntax noprefix
+.include "macros.inc"
+.include "ktap.inc"
+
+.section .ktap.first, "a"
+    .balign 8
+ktap_rows:
+.section .ktap.last, "a"
+ktap_rows_end:
+
+.section .bss, "aw", @nobits
+    .balign 8
+ktap_failed:                                    # u64: checks that failed in the test that runs
+    .skip 8
+ktap_reason:                                    # asciz: why the test that runs is skipped
+    .skip 8
+
+.section .rodata, "a"
+text_version:   .asciz "KTAP version 1"
+text_plan:      .asciz "1.."
+text_ok:        .asciz "ok "
+text_not_ok:    .asciz "not ok "
+text_skip:      .asciz " # SKIP "
+text_note:      .asciz "# "
+text_is:        .asciz " is "
+text_expected:  .asciz ", expected "
+
+.section .text, "ax"
+
+# ktap_run -- run all tests
+# In:       none
+# Out:      rax = failed:u64 (tests)
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set, after the boot units
+function ktap_run
+    call_frame
+    push rbx
+    push r12
+    push r13
+    push r14
+    call serial_line_begin
+    lea rdi, [rip + text_version]
+    call serial_put_string
+    call serial_line_end
+    call serial_line_begin
+    lea rdi, [rip + text_plan]
+    call serial_put_string
+    lea rbx, [rip + ktap_rows]
+    lea rdi, [rip + ktap_rows_end]
+    sub rdi, rbx
+    shr rdi, 4                                  # KTAP_ROW_SIZE
+    call serial_put_dec
+    call serial_line_end
+    xor r12d, r12d                              # number of the test
+    xor r13d, r13d                              # tests that failed
+.Lrun_next:
+    lea rax, [rip + ktap_rows_end]
+    cmp rbx, rax
+    jae .Lrun_done
+    inc r12
+    mov qword ptr [rip + ktap_failed], 0
+    call qword ptr [rbx + KTAP_ROW_ROUTINE]
+    mov rdi, rbx
+    mov rsi, r12
+    mov rdx, rax
+    call ktap_say_result
+    cmp qword ptr [rip + ktap_failed], 0
+    setne al
+    movzx eax, al
+    add r13, rax
+    add rbx, KTAP_ROW_SIZE
+    jmp .Lrun_next
+.Lrun_done:
+    mov rax, r13
+    pop r14
+    pop r13
+    pop r12
+    pop rbx
+    return_frame
+end_function ktap_run
+.if KTAP_ROW_SIZE - (1 << 4)
+    .error "ktap_run shifts by the size of a row"
+.endif
+
+# ktap_say_result -- the result line of a test
+# In:       rdi = row:ptr, rsi = number:u64, rdx = result:u64 (KTAP_DONE or KTAP_SKIP)
+# Out:      none
+# Clobbers: rax, rdx, rdi
+# Context:  long mode, GS base set
+local_function ktap_say_result
+    call_frame
+    push rbx
+    push r12
+    mov rbx, rdi
+    mov r12, rdx
+    call serial_line_begin
+    lea rdi, [rip + text_ok]
+    cmp qword ptr [rip + ktap_failed], 0
+    je .Lresult_number
+    lea rdi, [rip + text_not_ok]
+    mov r12d, KTAP_DONE                         # a test that failed was not skipped
+.Lresult_number:
+    call serial_put_string
+    mov rdi, rsi
+    call serial_put_dec
+    mov edi, ' '
+    call serial_put_char
+    mov rdi, qword ptr [rbx + KTAP_ROW_NAME]
+    call serial_put_string
+    cmp r12, KTAP_SKIP
+    jne .Lresult_end
+    lea rdi, [rip + text_skip]
+    call serial_put_string
+    mov rdi, qword ptr [rip + ktap_reason]
+    call serial_put_string
+.Lresult_end:
+    call serial_line_end
+    pop r12
+    pop rbx
+    return_frame
+end_function ktap_say_result
+
+# ktap_check -- hold a value against what it should be; when they differ the test fails and a note says both
+# In:       rdi = what:asciz, rsi = actual:u64, rdx = expected:u64
+# Out:      cf = they differ
+# Clobbers: rax, rdx
+# Context:  long mode, GS base set, in a test
+function ktap_check
+    cmp rsi, rdx
+    clc
+    jne .Lcheck_failed
+    ret
+.Lcheck_failed:
+    call_frame
+    push rdi
+    push rdx
+    inc qword ptr [rip + ktap_failed]
+    call serial_line_begin
+    lea rdi, [rip + text_note]
+    call serial_put_string
+    mov rdi, qword ptr [rbp - 8]
+    call serial_put_string
+    lea rdi, [rip + text_is]
+    call serial_put_string
+    mov rdi, rsi
+    call serial_put_hex
+    lea rdi, [rip + text_expected]
+    call serial_put_string
+    mov rdi, qword ptr [rbp - 16]
+    call serial_put_hex
+    call serial_line_end
+    pop rdx
+    pop rdi
+    stc
+    return_frame
+end_function ktap_check
+
+# ktap_skip -- say why the test that runs cannot; the test returns what this returns
+# In:       rdi = reason:asciz
+# Out:      rax = result:u64 (KTAP_SKIP)
+# Clobbers: none
+# Context:  long mode, in a test
+function ktap_skip
+    mov qword ptr [rip + ktap_reason], rdi
+    mov eax, KTAP_SKIP
+    ret
+end_function ktap_skip

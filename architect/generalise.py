@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice, product
 from typing import Any
 
@@ -59,6 +59,12 @@ class Listing:
         return before[-1].routine if before else ""
 
 
+@lru_cache(maxsize=256)
+def listing(text: str) -> Listing:
+    """The listing of a source text, made once."""
+    return Listing(text)
+
+
 def role(routine: str, case: Case) -> str:
     """What the routine is to the failure: ``faulting``, ``suspect``, ``caller``, ``unit`` or ``elsewhere``."""
     report = case.report
@@ -78,24 +84,25 @@ def generalise(patch: Patch, case: Case) -> dict[str, Any]:
     namer = shape.Namer()
     steps = []
     for edit in patch.edits:
-        listing = Listing(case.sources[edit.file])
+        rows = listing(case.sources[edit.file])
         line, old, new = _trimmed(edit)
-        start, end = listing.at(line), listing.at(line + len(old))
-        routine = listing.routine_at(line - 1 if not old and line else line)
-        before = [row.text for row in listing.rows[max(0, start - CONTEXT) : start]]
-        after = [row.text for row in listing.rows[end : end + CONTEXT]]
+        start, end = rows.at(line), rows.at(line + len(old))
+        routine = rows.routine_at(line - 1 if not old and line else line)
+        before = [row.text for row in rows.rows[max(0, start - CONTEXT) : start]]
+        after = [row.text for row in rows.rows[end : end + CONTEXT]]
         steps.append(
             {
                 "routine": routine,
                 "role": role(routine, case),
                 "file": edit.file,
                 "before": [namer.shape(text) for text in before],
-                "remove": [namer.shape(row.text) for row in listing.rows[start:end]],
+                "remove": [namer.shape(row.text) for row in rows.rows[start:end]],
                 "insert": [namer.shape(text) for text in map(shape.statement, new) if text],
                 "after": [namer.shape(text) for text in after],
             }
         )
-    return {"operator": patch.operator, "steps": steps}
+    kind = patch.operator.split(":", 2)[-1] if patch.operator.startswith("lesson:") else patch.operator
+    return {"operator": kind, "steps": steps}
 
 
 def _trimmed(edit: Edit) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
@@ -130,7 +137,7 @@ class Adapter:
     def __init__(self, case: Case, rank: Mapping[str, int]) -> None:
         self.case = case
         self.rank = rank
-        self.listings = {name: Listing(text) for name, text in case.sources.items()}
+        self.listings = {name: listing(text) for name, text in case.sources.items()}
 
     def edits(self, lesson_edit: Mapping[str, Any]) -> Iterator[tuple[float, tuple[Edit, ...]]]:
         """Ways of making the lesson's edit here, each with a distance: 0 for the same edit in the same context."""

@@ -149,10 +149,6 @@ class Journal:
                 self.boots += evaluation.boots
             elif record["kind"] == "boots":
                 self.boots += int(record["count"])
-        known = {e.image_sha256 for e in self.evaluations.values()}
-        for path in self.candidates.iterdir():
-            if path.name not in known:  # claimed by the killed run, never finished
-                shutil.rmtree(path, ignore_errors=True)
 
     def _clear(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -183,6 +179,15 @@ class Journal:
         """Append an evaluation; ``seconds`` is the wall time of the whole repair so far."""
         self.evaluations[edits_digest(evaluation.patch)] = evaluation
         self.write("evaluation", {**evaluation_to_json(evaluation), "seconds": round(seconds, 3)})
+
+    def spent(self, boots: int, seconds: float) -> None:
+        """Append boots that belong to no evaluation."""
+        self.write("boots", {"count": boots, "seconds": round(seconds, 3)})
+
+    def forget(self) -> None:
+        """In a child process: leave the journal and its lock to the parent."""
+        os.close(self._fd)
+        os.close(self._lock)
 
     def close(self) -> None:
         """Give the lock back; the journal stays."""

@@ -34,7 +34,7 @@ class Patch:
     Attributes:
         edits: applied together; line numbers are those of the case's sources.
         engine: who proposed it (``search``, ``lessons``, later ``llm``).
-        operator: the edit operator or lesson, e.g. ``"shift-constant"``, ``"lesson:12"``.
+        operator: the edit operator or lesson, e.g. ``"shift-constant"``, ``"lesson:12:shift-constant"``.
         reason: one sentence for the person: the evidence that led here.
         cost: lower is tried sooner; deletions are penalised by their engine.
     """
@@ -44,6 +44,10 @@ class Patch:
     operator: str
     reason: str
     cost: float = 0.0
+
+
+# The message of a gate that could not be asked because the boot limit was reached: no verdict on the candidate.
+NO_BOOTS = "no boots are left for this gate"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class LessonsEngine:
             ways = sorted(islice(adapter.edits(lesson.edit), 10 * FITS_MAX), key=lambda way: way[0])
             for distance, edits in ways[:FITS_MAX]:
                 reason = f"lesson {lesson.id}: {lesson.cause}"
-                found.append(Patch(edits, self.name, f"lesson:{lesson.id}", reason, distance - 4 * promise))
+                found.append(Patch(edits, self.name, _operator(lesson), reason, distance - 4 * promise))
         return sorted(found, key=lambda patch: patch.cost)
 
     def _alike(self, case: Case, lessons: list[tuple[float, Lesson]]) -> Iterator[Patch]:
@@ -75,7 +75,7 @@ class LessonsEngine:
                 if left[lesson.id] and resembles(patch, lesson.edit):
                     left[lesson.id] -= 1
                     reason = f"the kind of edit of lesson {lesson.id} ({lesson.cause}); {patch.reason}"
-                    yield replace(patch, engine=self.name, operator=f"lesson:{lesson.id}", reason=reason)
+                    yield replace(patch, engine=self.name, operator=_operator(lesson), reason=reason)
                     break
             if not any(left.values()):
                 return
@@ -83,8 +83,14 @@ class LessonsEngine:
 
 def lesson_of(patch: Patch) -> int | None:
     """The lesson that a patch came from, or None."""
-    kind, _, number = patch.operator.partition(":")
+    kind, _, rest = patch.operator.partition(":")
+    number = rest.partition(":")[0]
     return int(number) if kind == "lesson" and number.isdigit() else None
+
+
+def _operator(lesson: Lesson) -> str:
+    """``lesson:12:insert-store``: which lesson, and the kind of edit that it makes."""
+    return f"lesson:{lesson.id}:{lesson.edit['operator']}"
 
 
 def suspicion(case: Case) -> Mapping[str, int]:

@@ -28,9 +28,20 @@ class PxError(Exception):
         self.stage = stage
         self.log = log
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Errors cross process boundaries whole."""
+        return _rebuilt, (type(self), self.message, self.__dict__)
+
     def lines(self) -> list[str]:
         """What to print on stderr: one line per error."""
         return [self.message]
+
+
+def _rebuilt(kind: type[PxError], message: str, state: dict[str, object]) -> PxError:
+    error = kind.__new__(kind)
+    Exception.__init__(error, message)
+    error.__dict__.update(state)
+    return error
 
 
 class InputError(PxError):

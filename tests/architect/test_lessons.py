@@ -138,8 +138,8 @@ def test_unknown_lesson(tmp_path: Path) -> None:
 
 # --- text --------------------------------------------------------------------------------------------------
 
-_text = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
-_line = st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=40)
+_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+_line = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40)
 _lines = st.lists(_line, max_size=4)
 _signature = st.builds(
     Signature,

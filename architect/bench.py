@@ -1,0 +1,260 @@
+"""The service of a worker: one kernel tree on the bench, with a warm build session and the judge.
+
+Owns: from a patch to an evaluation (build, claim of the image, trial), the diagnosis of the unpatched tree, and the
+finalist's whole way on a fresh copy. Nothing it writes lies outside the run's folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from architect import contracts
+from architect.generalise import listing
+from architect.journal import evaluation_from_json, evaluation_to_json
+from architect.judge import Judge
+from architect.protocols import NO_BOOTS, Case, Evaluation, GateResult, Patch
+from architect.report import patch_text
+from architect.verify import QUICK, THOROUGH, Terms, Trial, touched
+from architect.workspace import TreeCopy
+from toolchain.errors import InputError
+from toolchain.files import make_folder, write_atomic
+from toolchain.types import Image
+
+STAGE = "verify"
+VERDICT_NAME = "evaluation.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What the unpatched tree does.
+
+    Attributes:
+        case: what is known of it.
+        image_sha256: names its image; None when it does not assemble.
+        reached: how far its boot came, 0 to 1.
+        boots: what the diagnosis took.
+        incomplete: no boots were left for some gates, so an empty ``case.failures`` proves nothing.
+    """
+
+    case: Case
+    image_sha256: str | None = None
+    reached: float = 0.0
+    boots: int = 0
+    incomplete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What a candidate must show besides the quick gates, because the unpatched tree did not."""
+
+    gates: tuple[str, ...] = ()
+    failing: tuple[GateResult, ...] = ()
+    reached: float = 1.0
+
+    @classmethod
+    def of(cls, diagnosis: Diagnosis) -> Demands:
+        """The demands on repairs of a diagnosed case."""
+        failing = diagnosis.case.failures
+        extra = tuple(gate.gate for gate in failing if gate.gate in THOROUGH and gate.gate not in QUICK)
+        return cls(extra, failing, diagnosis.reached)
+
+
+class Bench:
+    """One kernel tree on the bench.
+
+    Args:
+        workspace: the tree as it was.
+        tree: a pristine copy of it on disk.
+        judge: the baseline of the original tree.
+        folder: the run's folder.
+        timeout: deadline of a direct boot, seconds.
+    """
+
+    def __init__(self, workspace: TreeCopy, tree: Path, judge: Judge, folder: Path, timeout: float) -> None:
+        from toolchain import build
+
+        self.workspace = workspace
+        self.tree = tree
+        self.judge = judge
+        self.folder = folder
+        self.timeout = timeout
+        self.headers = contracts.routines(judge.sources)
+        self.session = build.Session(tree, folder / "cache")
+
+    def __enter__(self) -> Bench:
+        """Start the encoder."""
+        self.session.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """End it."""
+        self.session.__exit__(*exception)
+
+    def diagnose(self, boots: int) -> Diagnosis:
+        """Run the unpatched tree through the quick gates, none left out because another failed.
+
+        When nothing is wrong so far, ISO and other machines follow: before a kernel is called healthy.
+        """
+        sources, tree = self.workspace.sources(), self.workspace.tree
+        began = time.perf_counter()
+        try:
+            image = self.session.build()
+        except InputError as error:
+            gate = _unassembled(error, time.perf_counter() - began)
+            case = Case(tree, sources, None, None, None, tuple(error.diagnostics), (gate,))  # type: ignore[arg-type]
+            return Diagnosis(case)
+        data, sha = _linked(image)
+        folder = self.folder / "original"
+        shutil.rmtree(folder, ignore_errors=True)
+        terms = Terms(QUICK, self.timeout, boots)
+        trial = self._trial(image, data, folder, terms)
+        if trial.run(stop=False):
+            trial.terms = Terms(THOROUGH[len(QUICK) :], self.timeout, boots)
+            trial.run(stop=False)
+        failures = tuple(gate for gate in trial.gates if not gate.passed and gate.message != NO_BOOTS)
+        if failures:  # a patch that changes nothing is known to fail
+            nothing = Patch((), "none", "none", "the unpatched kernel")
+            _keep(self._candidate(sha), Evaluation(nothing, tuple(trial.gates), False, 0.0, True, sha))
+        case = Case(tree, sources, image, trial.result, trial.report, failures=failures)
+        reached = self.judge.reached(trial.result.serial) if trial.result else 0.0
+        return Diagnosis(case, sha, reached, trial.boots, trial.cut_short)
+
+    def verify(self, patch: Patch, boots: int, demands: Demands) -> Evaluation:
+        """The gates on one candidate, until one fails.
+
+        An image that was tried before, here or in another worker, is not booted again: its verdict stands.
+        """
+        began = time.perf_counter()
+        try:
+            changed = self.workspace.apply(patch)
+            image = self.session.build(changed)
+        except InputError as error:
+            gate = _unassembled(error, time.perf_counter() - began)
+            return Evaluation(patch, (gate,), False, -len(error.diagnostics) / 1000, False)
+        data, sha = _linked(image)
+        gate = GateResult("assembles", True, time.perf_counter() - began)
+        folder = self._candidate(sha)
+        with _claim(folder) as known:
+            if known is not None:
+                return replace(known, patch=patch, duplicate=True, booted=False, boots=0)
+            write_atomic(folder / "patch.diff", patch_text(self.workspace, patch), stage=STAGE)
+            names = touched(self._routines(patch), demands.failing)
+            terms = Terms((*QUICK, *demands.gates), self.timeout, boots, names, demands.reached)
+            trial = self._trial(image, data, folder, terms)
+            passed = trial.run()
+            evaluation = Evaluation(
+                patch,
+                (gate, *trial.gates),
+                passed,
+                trial.progress,
+                trial.boots > 0,
+                sha,
+                report=trial.report,
+                boots=trial.boots,
+            )
+            if not trial.cut_short:
+                _keep(folder, evaluation)
+            return evaluation
+
+    def finalise(self, patch: Patch, boots: int) -> tuple[tuple[GateResult, ...], int]:
+        """The whole again on a fresh copy of the tree, with ISO and other machines; the gates and the boots taken."""
+        from toolchain import build, elf
+
+        began = time.perf_counter()
+        folder = self.folder / "final"
+        shutil.rmtree(folder, ignore_errors=True)
+        fresh = self.workspace.materialise(folder / "tree", patch)
+        image = self.session.build(self.workspace.apply(patch))
+        built = build.build(fresh, folder / "build", iso=False)
+        same = built.elf.read_bytes() == elf.write(image)
+        message = "" if same else "a fresh build of the patched tree gives another image"
+        gate = GateResult("fresh-copy", same, time.perf_counter() - began, message)
+        if not same:
+            return (gate,), 0
+        terms = Terms(THOROUGH, self.timeout, boots)
+        iso = partial(_iso, built.elf)
+        trial = Trial(self.judge, self.headers, image, built.elf, iso, folder, fresh, terms)
+        trial.run()
+        return (gate, *trial.gates), trial.boots
+
+    def _candidate(self, sha: str) -> Path:
+        folder = self.folder / "candidates" / sha
+        make_folder(folder, stage=STAGE)
+        return folder
+
+    def _trial(self, image: Image, data: bytes, folder: Path, terms: Terms) -> Trial:
+        make_folder(folder, stage=STAGE)
+        path = folder / "kernel.elf"
+        write_atomic(path, data, stage=STAGE)
+        return Trial(self.judge, self.headers, image, path, partial(_iso, path), folder, self.tree, terms)
+
+    def _routines(self, patch: Patch) -> list[str]:
+        """The routines that a patch edits; an edit of an include file may change any."""
+        if any(not edit.file.endswith(".s") for edit in patch.edits):
+            return list(self.headers)
+        names: dict[str, None] = {}
+        for edit in patch.edits:
+            rows = listing(self.workspace.sources()[edit.file])
+            for line in range(
+                edit.line - 2, edit.line + len(edit.old)
+            ):  # the line before an insertion counts too
+                names.setdefault(rows.routine_at(max(0, line)))
+        return list(names)
+
+
+@contextmanager
+def _claim(folder: Path) -> Iterator[Evaluation | None]:
+    """The image's folder to ourselves; the verdict on it when it was tried before, here or in another worker.
+
+    Whoever comes second waits for the first. The lock goes with its process, so a worker that died leaves a folder
+    without a verdict, and the image is tried again.
+    """
+    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            known = evaluation_from_json(json.loads((folder / VERDICT_NAME).read_bytes()))
+        except (FileNotFoundError, KeyError, TypeError, ValueError):
+            known = None  # no verdict, or none that can be read: it is tried
+        yield known
+    finally:
+        os.close(fd)
+
+
+def _keep(folder: Path, evaluation: Evaluation) -> None:
+    text = json.dumps(evaluation_to_json(evaluation), indent=1, default=str)
+    write_atomic(folder / VERDICT_NAME, text, stage=STAGE)
+
+
+def _linked(image: Image) -> tuple[bytes, str]:
+    """The ELF that is booted, and what names it: without line numbers, so that equal code is one image."""
+    from toolchain import elf
+
+    data = elf.write(image, debug=False)
+    return data, hashlib.sha256(data).hexdigest()
+
+
+def _iso(path: Path) -> Path:
+    from toolchain import iso
+
+    target = path.with_suffix(".iso")
+    iso.make(path, target, firmware="bios")
+    return target
+
+
+def _unassembled(error: InputError, seconds: float) -> GateResult:
+    lines = [str(line) for line in error.lines()]
+    evidence = {"errors": len(error.diagnostics), "first": lines[:3]}
+    return GateResult(
+        "assembles", False, seconds, lines[0].splitlines()[0] if lines else error.message, evidence
+    )

@@ -1,0 +1,91 @@
+"""``pxos fix``: repair a kernel tree and prove the repair by booting it."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from toolchain.command import STATUS_NO, STATUS_OK, STATUS_SPENT, Outcome, Ui, paint, wants_colour
+from toolchain.errors import InputError
+
+HELP = "Repair a kernel tree: diagnose, try repairs in a copy, prove one by booting it, remember what worked."
+EXAMPLE = "pxos fix --kernel kernel --budget 60"
+
+STATUS = {"healthy": STATUS_OK, "fixed": STATUS_OK, "not-fixed": STATUS_NO, "budget": STATUS_SPENT}
+BUDGET_SECONDS = 120.0
+BOOTS_MAX = 1000
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    from architect import engines
+
+    path = {"type": Path, "metavar": "DIR"}
+    parser.add_argument("--kernel", help="the kernel tree (default: this checkout's)", **path)  # type: ignore[arg-type]
+    parser.add_argument("--engine", choices=engines.NAMES, default="auto", help="who proposes (default auto)")
+    parser.add_argument(
+        "--budget", type=float, default=BUDGET_SECONDS, metavar="S", help="seconds it may take (default 120)"
+    )
+    parser.add_argument(
+        "--max-boots", type=int, default=BOOTS_MAX, metavar="N", help="machines it may boot (default 1000)"
+    )
+    parser.add_argument("--apply", action="store_true", help="write a proved patch into the tree")
+    parser.add_argument(
+        "--out",
+        help="reports and every candidate's artefacts (default build/fix)",
+        **path,  # type: ignore[arg-type]
+    )
+    parser.add_argument(
+        "--baseline", type=Path, metavar="FILE", help="boot units of a good boot: TOML, or pxos boot --json"
+    )
+    parser.add_argument("--lessons", help="the lesson store (default: the person's own)", **path)  # type: ignore[arg-type]
+    parser.add_argument("--good", metavar="REV", help="the last good commit, when the tree is a git checkout")
+
+
+def run(args: argparse.Namespace, ui: Ui) -> Outcome:
+    """Check the arguments, run the loop, say how it ended."""
+    from architect import run as runner
+    from architect.lessons import default_folder
+    from toolchain import build
+
+    if not (args.budget > 0 and math.isfinite(args.budget)):
+        raise InputError(f"--budget {args.budget:g}: give seconds above 0", stage="arguments")
+    if args.max_boots < 1:
+        raise InputError(f"--max-boots {args.max_boots}: give a number above 0", stage="arguments")
+    settings = runner.Settings(
+        tree=build.kernel_tree(args.kernel),
+        out=(args.out or Path("build/fix")).absolute(),
+        lessons=args.lessons or default_folder(),
+        engine=args.engine,
+        seconds=args.budget,
+        max_boots=args.max_boots,
+        baseline=args.baseline,
+        good=args.good,
+    )
+    done = runner.repair(settings, ui)
+    verdict, data = done.verdict, dict(done.data)
+    data["applied"] = []
+    if args.apply and verdict.patch is not None:
+        data["applied"] = [str(path) for path in done.workspace.commit(verdict.patch)]
+    return Outcome(STATUS[verdict.outcome], data, _text(data))
+
+
+def _text(data: dict[str, object]) -> str:
+    """The end of a run for a person: verdict, diff, what it took, where the report lies."""
+    import sys
+
+    from architect.report import coloured
+
+    colour = wants_colour(sys.stdout)
+    good = data["outcome"] in ("healthy", "fixed")
+    lines = [f"{paint(str(data['outcome']), 'green' if good else 'red', colour)}: {data['reason']}"]
+    if data["patch"]:
+        lines += ["", coloured(str(data["patch"]), colour), ""]
+    lines.append(f"{data['boots']} boots, {data['candidates']} candidates, {data['seconds']:.1f} s")
+    if data["lesson"] is not None:
+        lines.append(f"lesson {data['lesson']}: pxos lessons show {data['lesson']}")
+    if data["applied"]:
+        lines.append("applied to " + ", ".join(data["applied"]))  # type: ignore[arg-type]
+    lines.append(f"report: {data['report']}")
+    return "\n".join(lines)

@@ -1,0 +1,151 @@
+"""``pxos lessons``: what the architect has learnt: look, search, teach, export, import."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from toolchain.command import STATUS_OK, Outcome, Ui
+
+HELP = "What the architect has learnt from past repairs."
+EXAMPLE = 'pxos lessons add --cause "shift of the wrong level" --remove "shr rax, 30" --insert "shr rax, 21"'
+
+_SIGNATURE = ("outcome", "walk_level", "unit", "mnemonic", "routine", "failed_gate")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments: one subcommand each."""
+    store = argparse.ArgumentParser(add_help=False)
+    store.add_argument(
+        "--lessons", type=Path, metavar="DIR", help="the lesson store (default: the person's own)"
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", parents=[store], help="one line per lesson")
+    show = actions.add_parser("show", parents=[store], help="one lesson in full")
+    show.add_argument("id", type=int)
+    search = actions.add_parser("search", parents=[store], help="lessons whose text holds the words")
+    search.add_argument("words", nargs="+")
+    export = actions.add_parser("export", parents=[store], help="all lessons as TOML, to review and keep")
+    export.add_argument("file", nargs="?", type=Path, help="where to (default: standard output)")
+    importer = actions.add_parser(
+        "import", parents=[store], help="take lessons from such a file; equal ones merge"
+    )
+    importer.add_argument("file", type=Path)
+    _configure_add(actions.add_parser("add", parents=[store], help="teach a lesson by hand"))
+
+
+def _configure_add(add: argparse.ArgumentParser) -> None:
+    add.add_argument("--cause", required=True, metavar="TEXT", help="why it fails, in a sentence")
+    for name, what in (
+        ("before", "statement before the edit"),
+        ("remove", "statement that the repair takes out"),
+        ("insert", "statement that the repair puts in"),
+        ("after", "statement after the edit"),
+    ):
+        add.add_argument(
+            f"--{name}", action="append", default=[], metavar="STATEMENT", help=f"{what}; may repeat"
+        )
+    add.add_argument("--operator", default="by-hand", help="a name for the kind of edit")
+    add.add_argument("--vector", type=int, metavar="N", help="exception vector, 0 to 255")
+    add.add_argument(
+        "--error-bit", action="append", default=[], metavar="NAME", help="e.g. write; may repeat"
+    )
+    add.add_argument("--rule", action="append", default=[], metavar="NAME", help="diagnosis rule; may repeat")
+    for name in _SIGNATURE:
+        default = "fault" if name == "outcome" else None
+        add.add_argument(f"--{name.replace('_', '-')}", default=default, metavar="NAME")
+
+
+def run(args: argparse.Namespace, ui: Ui) -> Outcome:
+    """One action on the store."""
+    from architect.lessons import SqliteLessons, default_folder
+
+    store = SqliteLessons(args.lessons or default_folder())
+    if args.action == "list":
+        return _listed(store.all())
+    if args.action == "search":
+        return _listed(store.search(" ".join(args.words)))
+    if args.action == "show":
+        return _shown(store.get(args.id))
+    if args.action == "export":
+        return _exported(store.all(), args.file)
+    if args.action == "import":
+        return _imported(store, args.file)
+    return _added(store, args)
+
+
+def _row(lesson: Any) -> dict[str, Any]:
+    signature = {name: getattr(lesson.signature, name) for name in lesson.signature.__dataclass_fields__}
+    about = {"id": lesson.id, "cause": lesson.cause, "signature": signature, "edit": lesson.edit}
+    return {**about, "evidence": lesson.evidence, "helped": lesson.helped, "misled": lesson.misled}
+
+
+def _listed(lessons: Sequence[Any]) -> Outcome:
+    lines = [
+        f"{lesson.id:>4}  helped {lesson.helped}, misled {lesson.misled}  {lesson.cause[:90]}"
+        for lesson in lessons
+    ]
+    return Outcome(STATUS_OK, {"lessons": [_row(x) for x in lessons]}, "\n".join(lines) or "no lessons")
+
+
+def _shown(lesson: Any) -> Outcome:
+    from architect import lesson_text
+
+    return Outcome(STATUS_OK, {"lessons": [_row(lesson)]}, lesson_text.dump([lesson]).rstrip("\n"))
+
+
+def _exported(lessons: Sequence[Any], file: Path | None) -> Outcome:
+    from architect import lesson_text
+    from toolchain.files import write_atomic
+
+    text = lesson_text.dump(lessons)
+    data = {"lessons": [_row(x) for x in lessons], "file": str(file) if file else None}
+    if file is None:
+        return Outcome(STATUS_OK, data, text.rstrip("\n"))
+    write_atomic(file, text, stage=lesson_text.STAGE)
+    return Outcome(STATUS_OK, data, f"{len(lessons)} lessons written to {file}")
+
+
+def _imported(store: Any, file: Path) -> Outcome:
+    from architect import lesson_text
+
+    numbers = []
+    for lesson in lesson_text.read(file):
+        runs = lesson.evidence["runs"]
+        numbers.append(
+            store.merge(lesson.signature, lesson.cause, lesson.edit, runs, lesson.helped, lesson.misled)
+        )
+    return Outcome(
+        STATUS_OK,
+        {"lessons": [_row(store.get(n)) for n in numbers]},
+        f"{len(numbers)} lessons taken from {file}",
+    )
+
+
+def _added(store: Any, args: argparse.Namespace) -> Outcome:
+    from architect import lesson_text
+    from architect.protocols import Lesson, Signature
+    from architect.shape import Namer
+    from toolchain.errors import InputError
+
+    namer = Namer()
+    lists = {
+        name: [namer.shape(s) for s in getattr(args, name)]
+        for name in ("before", "remove", "insert", "after")
+    }
+    if not lists["remove"] and not lists["insert"]:
+        raise InputError("give what the repair does: --insert, --remove or both", stage=lesson_text.STAGE)
+    columns = {name: getattr(args, name) for name in _SIGNATURE}
+    signature = Signature(
+        vector=args.vector, error_bits=tuple(args.error_bit), rules=tuple(args.rule), **columns
+    )
+    step = {"routine": args.routine or "", "role": "", "file": "", **lists}
+    edit = {"operator": args.operator, "steps": [step]}
+    draft = Lesson(0, signature, args.cause, edit, {"runs": []})
+    (checked,) = lesson_text.load(
+        lesson_text.dump([draft]), "this lesson"
+    )  # the checks of the file form hold here too
+    number = store.merge(checked.signature, checked.cause, checked.edit, [])
+    return Outcome(STATUS_OK, {"lessons": [_row(store.get(number))]}, f"lesson {number}")

@@ -1,0 +1,126 @@
+"""The evaluator: patches through the gates on all cores, within the budget.
+
+Owns the order of work: which patch goes to which worker, grants of boots, answers that are known already, the record
+of every evaluation. Never looks at a kernel: the gates, and that no image is booted twice, are the workers' business
+(``bench.Bench``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from architect.budget import Budget
+from architect.journal import Journal, edits_digest
+from architect.protocols import NO_BOOTS, Evaluation, GateResult, Patch
+from architect.workers import Answer, Workers
+from toolchain.errors import InternalError
+
+BOOTS_PER_CANDIDATE = 2  # the tests, and a look at the machine at PXREADY
+POLL_SECONDS = 0.5
+SURPRISES_MAX = 20  # internal errors of ours in a row after which going on would be a lie
+
+
+class PooledEvaluator:
+    """An ``Evaluator`` over ``Workers`` whose service has ``verify(patch, boots, *terms) -> Evaluation``.
+
+    Args:
+        workers: the processes.
+        budget: what it may cost; every boot is granted before it happens.
+        journal: gets every evaluation, and knows those of a run that was killed.
+        call_seconds: after which a candidate's worker is taken for dead.
+        progress: called with each new evaluation.
+
+    Attributes:
+        terms: further arguments of every ``verify``.
+        boots_each: boots that one candidate may take.
+    """
+
+    def __init__(
+        self,
+        workers: Workers,
+        budget: Budget,
+        journal: Journal,
+        call_seconds: float,
+        progress: Callable[[Evaluation], None] = lambda evaluation: None,
+    ) -> None:
+        self.workers = workers
+        self.budget = budget
+        self.journal = journal
+        self.call_seconds = call_seconds
+        self.progress = progress
+        self.terms: tuple[Any, ...] = ()
+        self.boots_each = BOOTS_PER_CANDIDATE
+        self._running: dict[int, tuple[Patch, int]] = {}
+        self._surprises = 0
+
+    def evaluate(self, patches: Iterable[Patch]) -> Iterator[Evaluation]:
+        """One evaluation per patch, as they finish; stops early when the budget is spent.
+
+        A patch is taken from ``patches`` only when a worker is free to run it.
+
+        Raises:
+            ToolError: a tool is missing or failed; every further candidate would fail alike.
+            InternalError: candidate after candidate ended in an error of ours.
+        """
+        source = iter(patches)
+        more = True
+        while more or self._running:
+            while more and self.workers.idle and (self.budget.boots_left() or not self._running):
+                patch = None if self.budget.spent() else next(source, None)
+                if patch is None:
+                    more = False
+                elif (known := self.journal.evaluations.get(edits_digest(patch))) is not None:
+                    yield replace(known, patch=patch, duplicate=True, booted=False, boots=0)
+                else:
+                    self._give(patch)
+            yield from self._finished()
+            if self.budget.seconds_left() <= 0:
+                self._abandon()
+                more = False
+
+    def _give(self, patch: Patch) -> None:
+        granted = self.budget.grant(self.boots_each)
+        call = self.workers.submit("verify", patch, granted, *self.terms, seconds=self.call_seconds)
+        self._running[call] = (patch, granted)
+
+    def _finished(self) -> Iterator[Evaluation]:
+        for answer in self.workers.answers(min(POLL_SECONDS, self.budget.seconds_left())):
+            patch, granted = self._running.pop(answer.call)
+            evaluation = self._judged(answer, patch)
+            self.budget.settle(granted, evaluation.boots)
+            self.budget.candidates += 1
+            if any(gate.message == NO_BOOTS for gate in evaluation.gates):
+                self.journal.spent(evaluation.boots, self.budget.total_seconds())  # no verdict: tried again later
+            else:
+                self.journal.record(evaluation, self.budget.total_seconds())
+            self.progress(evaluation)
+            yield evaluation
+
+    def _judged(self, answer: Answer, patch: Patch) -> Evaluation:
+        if answer.error is None:
+            self._surprises = 0
+            evaluation: Evaluation = answer.value
+            return evaluation
+        if not isinstance(answer.error, InternalError):
+            raise answer.error
+        self._surprises += 1
+        self.journal.write("error", {"message": answer.error.message, "details": answer.details})
+        if self._surprises > SURPRISES_MAX:
+            message = f"{self._surprises} candidates in a row: {answer.error.message}"
+            log = self.journal.folder / "journal.jsonl"
+            raise InternalError(message, stage=answer.error.stage, log=log) from answer.error
+        gate = GateResult("internal", False, 0.0, answer.error.message)
+        return Evaluation(patch, (gate,), False, -1.0, False)
+
+    def _abandon(self) -> None:
+        """Time is up: what is under way is given up, and counts as booted."""
+        self.workers.abandon()
+        for _, granted in self._running.values():
+            self.budget.settle(granted, min(granted, 1))
+        self._running.clear()
+
+    def close(self) -> None:
+        """Ends workers and their QEMUs."""
+        self.workers.close()

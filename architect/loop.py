@@ -1,0 +1,172 @@
+"""The fix loop: diagnose, let engines propose, try what they propose, prove what passes, learn from it.
+
+Owns the order of these steps and when to give up; everything that costs is behind the Protocols of
+``architect.protocols`` (and ``Bench``, which runs the gates). Never touches the original tree.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+from architect.bench import Diagnosis
+from architect.budget import Budget
+from architect.generalise import generalise
+from architect.journal import Journal
+from architect.minimise import minimise
+from architect.protocols import Case, Engine, Evaluation, Evaluator, GateResult, LessonStore, Patch
+from architect.recall import lesson_of
+from architect.signature import of_case
+from architect.verdict import Verdict
+
+
+class Judge(Protocol):
+    """Diagnoses the unpatched tree and proves the finalist."""
+
+    def diagnose(self) -> Diagnosis:
+        """Every gate on the unpatched tree."""
+
+    def finalise(self, patch: Patch) -> Sequence[GateResult]:
+        """Every gate on a fresh copy with the patch."""
+
+
+@dataclass
+class FixLoop:
+    """One repair of one tree. ``say`` gets a line for the person at each step."""
+
+    judge: Judge
+    engines: Sequence[Engine]
+    evaluator: Evaluator
+    lessons: LessonStore
+    budget: Budget
+    journal: Journal
+    say: Callable[[str], None]
+    tried: Counter[str] = field(default_factory=Counter)
+    lessons_tried: set[int] = field(default_factory=set)
+    best: Evaluation | None = None
+
+    def run(self) -> Verdict:
+        """The whole repair."""
+        found = self.judge.diagnose()
+        case = found.case
+        if not case.failures:
+            if found.incomplete:
+                return self._verdict("budget", case, f"Nothing is wrong so far, and {self.budget.spent()}.")
+            return self._verdict("healthy", case, "Every gate passes; nothing was changed.")
+        self.say(f"failing: {case.failures[0].gate}: {case.failures[0].message}")
+        for engine in self.engines:
+            for passed in self._passing(engine, case):
+                proved, gates = self._prove(passed)
+                if all(gate.passed for gate in gates):
+                    return self._learned(case, proved.patch, gates)
+                failed = next(gate for gate in gates if not gate.passed)
+                self.say(f"rejected at the end: {failed.gate}: {failed.message}")
+                self._reject(passed, gates)
+        self._credit(None)
+        return self._gave_up(case)
+
+    def _passing(self, engine: Engine, case: Case) -> Iterator[Evaluation]:
+        """The proposals of one engine that pass; of those that were tried side by side, the cheapest first."""
+        proposals = engine.propose(case)
+        while not self.budget.spent():
+            passed: list[Evaluation] = []
+            for evaluation in self.evaluator.evaluate(_until(proposals, passed)):
+                self._note(evaluation)
+                if evaluation.passed:
+                    passed.append(evaluation)
+            if not passed:
+                return
+            yield from sorted(passed, key=lambda evaluation: evaluation.patch.cost)
+
+    def _note(self, evaluation: Evaluation) -> None:
+        self.tried[evaluation.patch.engine] += 1
+        number = lesson_of(evaluation.patch)
+        if number is not None:
+            self.lessons_tried.add(number)
+        if self.best is None or (evaluation.passed, evaluation.progress) > (
+            self.best.passed,
+            self.best.progress,
+        ):
+            self.best = evaluation
+        for engine in self.engines:
+            engine.observe(evaluation)
+
+    def _reject(self, passed: Evaluation, gates: Sequence[GateResult]) -> None:
+        """What passed the quick gates and not the final ones is a failure like others, and so far the best one."""
+        rejected = replace(passed, passed=False, gates=(*passed.gates, *gates))
+        self.best = rejected if self.best is passed else self.best
+        for engine in self.engines:
+            engine.observe(rejected)
+
+    def _prove(self, found: Evaluation) -> tuple[Evaluation, Sequence[GateResult]]:
+        """The smallest part that passes, and the finalist's gates; if the part fails there, those of the whole."""
+        self.say(f"passes: {found.patch.reason} ({found.patch.engine}, {found.patch.operator})")
+        smallest = minimise(found, self.evaluator.evaluate)
+        gates = self.judge.finalise(smallest.patch)
+        if smallest is not found and not all(gate.passed for gate in gates):
+            return found, self.judge.finalise(found.patch)
+        return smallest, gates
+
+    def _learned(self, case: Case, patch: Patch, gates: Sequence[GateResult]) -> Verdict:
+        edit = generalise(patch, case)
+        evidence = {
+            "before": f"{case.failures[0].gate}: {case.failures[0].message}",
+            "after": [gate.gate for gate in gates],
+            "engine": patch.engine,
+            "candidates": self.budget.candidates,
+            "boots": self.budget.boots,
+            "seconds": round(self.budget.total_seconds(), 3),
+        }
+        number = self.lessons.record(of_case(case), _cause(case, patch), edit, evidence)
+        self._credit(lesson_of(patch))
+        reason = f"{patch.reason}; {len(gates)} gates passed on a fresh copy."
+        return self._verdict("fixed", case, reason, patch=patch, gates=tuple(gates), lesson=number)
+
+    def _credit(self, winner: int | None) -> None:
+        for number in sorted(self.lessons_tried):
+            self.lessons.credit(number, helped=number == winner)
+
+    def _gave_up(self, case: Case) -> Verdict:
+        why = self.budget.spent()
+        reason = why or f"none of {sum(self.tried.values())} proposals passed every gate"
+        if self.best is not None and self.best.gates:
+            last = self.best.gates[-1]
+            reason += f"; the best one came as far as {last.gate}: {last.message or 'passed'}"
+        return self._verdict("budget" if why else "not-fixed", case, reason + ".")
+
+    def _verdict(
+        self,
+        outcome: Literal["healthy", "fixed", "not-fixed", "budget"],
+        case: Case,
+        reason: str,
+        *,
+        patch: Patch | None = None,
+        gates: tuple[GateResult, ...] = (),
+        lesson: int | None = None,
+    ) -> Verdict:
+        self.journal.write("end", {"outcome": outcome, "reason": reason})
+        spent = (self.budget.boots, self.budget.candidates, self.budget.total_seconds())
+        tokens = sum(getattr(engine, "tokens", 0) for engine in self.engines)
+        return Verdict(
+            outcome, reason, case, patch, gates, self.best, dict(self.tried), *spent, tokens, lesson
+        )
+
+
+def _until(proposals: Iterator[Patch], passed: Sequence[Evaluation]) -> Iterator[Patch]:
+    """Proposals until one has passed; what is under way by then still finishes."""
+    while not passed:
+        patch = next(proposals, None)
+        if patch is None:
+            return
+        yield patch
+
+
+def _cause(case: Case, patch: Patch) -> str:
+    """Why it failed, in a sentence: the diagnosis when a rule matched, else the gate's words and the repair."""
+    report = case.report
+    if report is not None and report.diagnosis:
+        return report.diagnosis[0].sentence
+    seen = report.cause if report is not None else case.failures[0].message
+    return f"{seen}; {patch.reason}"

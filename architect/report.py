@@ -1,0 +1,174 @@
+"""What a repair leaves for the person: ``report.md``, ``report.json`` and ``patch.diff``.
+
+Owns their form, and the unified diff with and without colour. Never decides anything.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from architect.journal import gate_to_json, patch_to_json
+from architect.protocols import Case, GateResult, Patch
+from architect.verdict import Verdict
+from architect.workspace import TreeCopy
+from toolchain.command import paint
+from toolchain.files import make_folder, write_atomic
+
+STAGE = "report"
+SERIAL_LINES = 20
+_NO_NEWLINE = "\\ No newline at end of file\n"
+
+
+def patch_text(workspace: TreeCopy, patch: Patch) -> str:
+    """The patch as a unified diff that ``git apply`` and ``patch -p1`` take inside the tree."""
+    parts: list[str] = []
+    for name, text in sorted(workspace.apply(patch).items()):
+        old, new = _lines(workspace.sources()[name]), _lines(text)
+        parts += [_ended(line) for line in difflib.unified_diff(old, new, f"a/{name}", f"b/{name}")]
+    return "".join(parts)
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with their ends; only a line feed ends one, as for git and the assembler."""
+    *whole, rest = text.split("\n")
+    return [line + "\n" for line in whole] + ([rest] if rest else [])
+
+
+def _ended(line: str) -> str:
+    return line if line.endswith("\n") else f"{line}\n{_NO_NEWLINE}"
+
+
+def coloured(diff: str, enabled: bool) -> str:
+    """A unified diff for a terminal."""
+    styles = {"+++": "bold", "---": "bold", "@@": "cyan", "+": "green", "-": "red"}
+    out = []
+    for line in diff.splitlines():
+        style = next((styles[lead] for lead in styles if line.startswith(lead)), None)
+        out.append(paint(line, style, enabled) if style else line)
+    return "\n".join(out)
+
+
+def as_json(verdict: Verdict, workspace: TreeCopy, folder: Path) -> dict[str, Any]:
+    """The JSON object of ``pxos fix --json``; ``report.json`` holds the same."""
+    return {
+        "outcome": verdict.outcome,
+        "reason": verdict.reason,
+        "patch": patch_text(workspace, verdict.patch) if verdict.patch else None,
+        "engine": verdict.patch.engine if verdict.patch else None,
+        "boots": verdict.boots,
+        "candidates": verdict.candidates,
+        "seconds": round(verdict.seconds, 3),
+        "tokens": verdict.tokens,
+        "report": str(folder / "report.md"),
+        "lesson": verdict.lesson,
+        "tried": dict(verdict.tried),
+        "diagnosis": _diagnosis(verdict.case),
+        "gates": [gate_to_json(gate) for gate in verdict.gates],
+        "operator": verdict.patch.operator if verdict.patch else None,
+        "why": verdict.patch.reason if verdict.patch else None,
+        "partial": _partial(verdict, workspace),
+    }
+
+
+def _diagnosis(case: Case) -> dict[str, Any]:
+    report = case.report
+    return {
+        "failing": [{"gate": gate.gate, "message": gate.message} for gate in case.failures],
+        "cause": report.cause if report else None,
+        "rules": [d.rule for d in report.diagnosis] if report else [],
+        "sentences": [d.sentence for d in report.diagnosis] if report else [],
+    }
+
+
+def _partial(verdict: Verdict, workspace: TreeCopy) -> dict[str, Any] | None:
+    best = verdict.best
+    if best is None or verdict.patch is not None:
+        return None
+    gates = [gate_to_json(gate) for gate in best.gates]
+    return {**patch_to_json(best.patch), "diff": patch_text(workspace, best.patch), "gates": gates}
+
+
+def write(verdict: Verdict, workspace: TreeCopy, folder: Path) -> dict[str, Any]:
+    """Write the three files into ``folder``; the JSON object.
+
+    ``patch.diff`` is there only when a patch was proved; one of an earlier run is removed.
+    """
+    make_folder(folder, stage=STAGE)
+    data = as_json(verdict, workspace, folder)
+    diff = folder / "patch.diff"
+    if data["patch"] is None:
+        diff.unlink(missing_ok=True)
+    else:
+        write_atomic(diff, data["patch"], stage=STAGE)
+    write_atomic(folder / "report.json", json.dumps(data, indent=1, default=str) + "\n", stage=STAGE)
+    write_atomic(folder / "report.md", markdown(verdict, data), stage=STAGE)
+    return data
+
+
+def markdown(verdict: Verdict, data: Mapping[str, Any]) -> str:
+    """The report for people."""
+    out = [f"# {_title(verdict)}", "", verdict.reason, ""]
+    out += ["## What was wrong", "", *_wrong(verdict.case)]
+    if verdict.patch is not None:
+        out += ["## The repair", "", f"{verdict.patch.reason} (engine `{verdict.patch.engine}`, "]
+        out[-1] += f"operator `{verdict.patch.operator}`)"
+        out += ["", "```diff", data["patch"].rstrip("\n"), "```", ""]
+    elif data["partial"] is not None:
+        out += ["## The best partial result", "", data["partial"]["reason"], ""]
+        out += ["```diff", data["partial"]["diff"].rstrip("\n"), "```", ""]
+    gates = verdict.gates or (verdict.best.gates if verdict.best and data["partial"] else ())
+    if gates:
+        out += ["## Gates", "", *_table(gates), ""]
+    out += ["## What it took", "", "| engine | candidates |", "| --- | --- |"]
+    out += [f"| {name} | {count} |" for name, count in verdict.tried.items()]
+    out += ["", f"{verdict.boots} boots, {verdict.candidates} candidates, {verdict.seconds:.1f} s."]
+    if verdict.lesson is not None:
+        out += ["", f"Recorded as lesson {verdict.lesson} (`pxos lessons show {verdict.lesson}`)."]
+    return "\n".join([*out, ""])
+
+
+def _title(verdict: Verdict) -> str:
+    titles = {
+        "healthy": "Healthy",
+        "fixed": "Repaired",
+        "not-fixed": "Not repaired",
+        "budget": "Budget spent",
+    }
+    return titles[verdict.outcome]
+
+
+def _wrong(case: Case) -> list[str]:
+    if not case.failures:
+        return ["Nothing: every gate passes.", ""]
+    out = [*_table(case.failures), ""]
+    if case.report is not None:
+        out += [case.report.cause, ""]
+        out += [f"- {d.sentence}" for d in case.report.diagnosis]
+        out += [""] if case.report.diagnosis else []
+    for diagnostic in case.diagnostics[:SERIAL_LINES]:
+        out += ["```", str(diagnostic), "```", ""]
+    if case.boot is not None:
+        tail = _printable(case.boot.serial).splitlines()[-SERIAL_LINES:]
+        out += ["The last serial lines:", "", "```", *tail, "```", ""]
+    return out
+
+
+def _table(gates: tuple[GateResult, ...]) -> list[str]:
+    rows = [
+        f"| {g.gate} | {'pass' if g.passed else '**fail**'} | {g.seconds:.3f} s | {_cell(g.message)} |"
+        for g in gates
+    ]
+    return ["| gate | result | time | |", "| --- | --- | --- | --- |", *rows]
+
+
+def _cell(text: str) -> str:
+    return _printable(text).replace("|", "\\|").replace("\n", " ")[:300]
+
+
+def _printable(text: str) -> str:
+    """Guest text with what could end a fence or drive a terminal taken out."""
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text).replace("```", "'''")

@@ -1,0 +1,188 @@
+"""One ``pxos fix``: the parts put together, from a kernel tree to a verdict, report and lesson.
+
+Owns wiring and clean-up: the copy of the tree, the journal, the workers and their end. What happens in between is
+``loop.FixLoop``; how a kernel is judged is ``bench`` and ``verify``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from architect import engines, history, judge, report
+from architect.bench import Bench, Demands, Diagnosis
+from architect.budget import Budget
+from architect.evaluate import BOOTS_PER_CANDIDATE, PooledEvaluator
+from architect.journal import Journal, gate_to_json
+from architect.lessons import SqliteLessons
+from architect.loop import FixLoop
+from architect.protocols import Evaluation, GateResult, Patch
+from architect.verdict import Verdict
+from architect.verify import FINAL_BOOTS, ISO_TIMEOUT_FACTOR, PATIENCE_FACTOR
+from architect.workers import Workers
+from architect.workspace import TreeCopy
+from toolchain.command import Ui
+from toolchain.files import make_folder
+
+BOOT_SECONDS = 5.0  # deadline of a direct boot until one has been timed
+BUILD_SECONDS = 60.0  # after which a worker that builds is taken for dead
+OVERTIME_SECONDS = 5.0  # the finalist's gates may end a little after the budget: the work is done by then
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the person asked for.
+
+    Attributes:
+        tree: the kernel tree.
+        out: where the reports go; the run's own folder lies below.
+        lessons: the folder of the lesson store.
+        engine: a name of ``engines.NAMES``.
+        seconds: budget of wall time.
+        max_boots: limit of boots.
+        baseline: a file that says how a good boot looks, or None for the tree's own ``boot.toml``.
+        good: the last good git revision, or None.
+        workers: how many candidates are tried side by side.
+    """
+
+    tree: Path
+    out: Path
+    lessons: Path
+    engine: str = "auto"
+    seconds: float = 120.0
+    max_boots: int = 1000
+    baseline: Path | None = None
+    good: str | None = None
+    workers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """A finished run: the verdict, the copy that the patch applies to, the JSON of the report."""
+
+    verdict: Verdict
+    workspace: TreeCopy
+    data: dict[str, Any]
+
+
+def repair(settings: Settings, ui: Ui) -> Repair:
+    """Run the loop on one tree and write the reports.
+
+    Raises:
+        PxError: the tree, its baseline, the lesson store or the output folder cannot be used; a tool is missing.
+        KeyboardInterrupt: after every worker and QEMU has ended; the journal is kept, and the same call resumes.
+    """
+    workspace = TreeCopy(settings.tree)
+    verdicts = judge.load(settings.tree, workspace.files, settings.baseline)
+    earlier = history.texts(settings.tree, settings.good) if settings.good else {}
+    store = SqliteLessons(settings.lessons)
+    store.all()  # a damaged store is told before the work, not after it
+    with ExitStack() as stack:
+        folder = settings.out / _key(workspace, settings)
+        journal = Journal(folder, {"tree": str(settings.tree), "engine": settings.engine})
+        stack.callback(journal.close)
+        budget = Budget(settings.seconds, settings.max_boots, reserve=FINAL_BOOTS)
+        budget.boots, budget.earlier_seconds = journal.boots, journal.seconds
+        budget.candidates = len(journal.evaluations)
+        if journal.resumed:
+            ui.step(f"resuming: {budget.candidates} candidates and {budget.boots} boots are done")
+        tree = _pristine(workspace, folder)
+        start = partial(_on_bench, workspace, tree, verdicts, folder)
+        workers = Workers(start, settings.workers or os.cpu_count() or 1, journal.forget)
+        stack.callback(workers.close)
+        timeout = BUILD_SECONDS + BOOT_SECONDS * (ISO_TIMEOUT_FACTOR + 2 * PATIENCE_FACTOR)
+        evaluator = PooledEvaluator(workers, budget, journal, timeout, partial(_show, ui, budget))
+        court = _Court(workers, evaluator, budget, journal, earlier, ui)
+        chosen = engines.make(settings.engine, store)
+        verdict = FixLoop(court, chosen, evaluator, store, budget, journal, ui.step).run()
+        data = report.write(verdict, workspace, settings.out)
+    return Repair(verdict, workspace, data)
+
+
+@contextmanager
+def _on_bench(workspace: TreeCopy, tree: Path, verdicts: judge.Judge, folder: Path) -> Iterator[Bench]:
+    with Bench(workspace, tree, verdicts, folder, BOOT_SECONDS) as bench:
+        yield bench
+
+
+def _show(ui: Ui, budget: Budget, evaluation: Evaluation) -> None:
+    last = evaluation.gates[-1] if evaluation.gates else None
+    said = f"{last.gate}: {last.message}" if last and not last.passed else "passes"
+    ui.progress(
+        f"{budget.candidates} candidates, {budget.boots} boots; {evaluation.patch.operator}: {said}"[:150]
+    )
+
+
+def _pristine(workspace: TreeCopy, folder: Path) -> Path:
+    """The tree as it was, on disk for the build sessions."""
+    target = folder / "tree"
+    make_folder(target, stage="workspace")
+    return workspace.materialise(target)
+
+
+def _key(workspace: TreeCopy, settings: Settings) -> str:
+    """Names a run's folder by everything its verdicts depend on: the tree, the baseline, our own code."""
+    parts = [workspace.digest(), _code_digest()]
+    if settings.baseline is not None:
+        parts.append(hashlib.sha256(settings.baseline.read_bytes()).hexdigest())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _code_digest() -> str:
+    import toolchain
+
+    total = hashlib.sha256()
+    for package in (Path(__file__).parent, Path(toolchain.__file__).parent):
+        for path in sorted(package.rglob("*")):
+            if path.suffix in (".py", ".toml"):
+                seen = path.stat()
+                total.update(f"{path.name} {seen.st_size} {seen.st_mtime_ns}\n".encode())
+    return total.hexdigest()
+
+
+@dataclass
+class _Court:
+    """The loop's judge: a worker does the work, the boots are counted here."""
+
+    workers: Workers
+    evaluator: PooledEvaluator
+    budget: Budget
+    journal: Journal
+    earlier: dict[str, str]
+    ui: Ui
+
+    def diagnose(self) -> Diagnosis:
+        """Every gate on the unpatched tree; from then on candidates are held to what it failed."""
+        self.ui.step("building and booting the kernel as it is")
+        granted = self.budget.grant(FINAL_BOOTS, final=True)
+        found: Diagnosis = self.workers.call("diagnose", granted, seconds=self._seconds())
+        self._spent(granted, found.boots)
+        demands = Demands.of(found)
+        self.evaluator.terms = (demands,)
+        self.evaluator.boots_each = BOOTS_PER_CANDIDATE + len(demands.gates)
+        gates = [gate_to_json(gate) for gate in found.case.failures]
+        self.journal.write("diagnosis", {"failures": gates})
+        return replace(found, case=replace(found.case, baseline=self.earlier))
+
+    def finalise(self, patch: Patch) -> Sequence[GateResult]:
+        """Every gate on a fresh copy with the patch."""
+        self.ui.step("the whole again on a fresh copy: direct boot, ISO, other machines")
+        granted = self.budget.grant(FINAL_BOOTS, final=True)
+        gates, boots = self.workers.call("finalise", patch, granted, seconds=self._seconds())
+        self._spent(granted, boots)
+        for gate in gates:
+            self.ui.step(f"  {gate.gate:<18} {'pass' if gate.passed else 'FAIL'}  {gate.message}")
+        return tuple(gates)
+
+    def _spent(self, granted: int, boots: int) -> None:
+        self.budget.settle(granted, boots)
+        self.journal.spent(boots, self.budget.total_seconds())
+
+    def _seconds(self) -> float:
+        return max(self.budget.seconds_left(), 1.0) + OVERTIME_SECONDS

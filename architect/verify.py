@@ -1,0 +1,204 @@
+"""The gates, cheapest first: one linked kernel is tried until a gate says no.
+
+Owns what each gate asks of the stages below (checks, contracts, boot, claims) and how far a kernel came. The judge,
+the headers and QEMU's arguments are given; the kernel on trial supplies nothing but its image.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from architect import claims
+from architect.judge import Judge
+from architect.protocols import NO_BOOTS, GateResult
+from toolchain.headers import Routine
+from toolchain.types import BootConfig, BootResult, FaultReport, Image
+
+QUICK = ("checks", "contract", "boot", "tests", "claims")
+# Machines on which a repaired kernel must boot besides the usual one: a repair that suits only that one is none.
+MACHINES: Mapping[str, Mapping[str, Any]] = {
+    "machine-pc": {"machine": "pc"},
+    "machine-bochs": {"display": "bochs"},
+    "machine-headless": {"display": "none", "memory": "64M"},
+}
+THOROUGH = (*QUICK, "iso", *MACHINES)
+FINAL_BOOTS = 3 + len(MACHINES)  # with tests, a look at PXREADY, the ISO, the other machines
+BOOTING = frozenset(THOROUGH) - {"checks", "contract", "tests"}
+ISO_TIMEOUT_FACTOR = 8.0  # GRUB alone takes ten times as long as qboot
+PATIENCE_FACTOR = 4.0  # the deadline of a candidate that came further than any before and was cut short
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Under which terms a kernel is tried.
+
+    Attributes:
+        gates: names, in order.
+        timeout: deadline of a direct boot, seconds.
+        boots: how many boots are granted.
+        routines: the routines whose code changed; None for all.
+        reached: how far the unpatched kernel came; one that comes further earns patience.
+    """
+
+    gates: tuple[str, ...]
+    timeout: float
+    boots: int
+    routines: tuple[str, ...] | None = None
+    reached: float = 1.0
+
+
+@dataclass
+class Trial:
+    """One kernel on trial.
+
+    Args:
+        judge: the baseline.
+        headers: what each routine promises, from the original tree.
+        image: the linked kernel.
+        elf: its file.
+        iso: makes the ISO of it, when a gate asks for one.
+        folder: where its logs go.
+        tree: sources for the fault report's excerpts.
+        terms: which gates, how long, how many boots.
+    """
+
+    judge: Judge
+    headers: Mapping[str, Routine]
+    image: Image
+    elf: Path
+    iso: Callable[[], Path]
+    folder: Path
+    tree: Path
+    terms: Terms
+    gates: list[GateResult] = field(default_factory=list)
+    boots: int = 0
+    cut_short: bool = False
+    progress: float = 1.0
+    result: BootResult | None = None
+    report: FaultReport | None = None
+
+    def run(self, *, stop: bool = True) -> bool:
+        """Through the gates until one fails (or through all of them); whether all passed."""
+        for name in self.terms.gates:
+            if name in BOOTING and self.boots >= self.terms.boots:
+                self.gates.append(GateResult(name, False, 0.0, NO_BOOTS))
+                self.cut_short = True
+            elif name == "tests" and self.result is None:
+                continue
+            else:
+                self.gates.append(self._gate(name))
+            if self.gates[-1].passed:
+                self.progress += 1
+            elif stop:
+                break
+        return all(gate.passed for gate in self.gates)
+
+    def _gate(self, name: str) -> GateResult:
+        began = time.perf_counter()
+        gate = self._machine(name) if name in MACHINES else getattr(self, f"_{name}")()
+        return replace(gate, gate=name, seconds=time.perf_counter() - began)
+
+    def _checks(self) -> GateResult:
+        from architect import checks
+
+        return checks.run(self.image, self.judge.sources)
+
+    def _contract(self) -> GateResult:
+        from architect import contracts
+
+        found = contracts.violations(self.image, self.headers, self.terms.routines)
+        rows = [{"routine": v.routine, "promise": v.promise, "call": dict(v.call)} for v in found]
+        message = f"{found[0].routine}: {found[0].promise}" if found else ""
+        routine = {"routine": found[0].routine} if found else {}
+        return GateResult("contract", not found, 0.0, message, {"violations": rows, **routine})
+
+    def _boot(self) -> GateResult:
+        """The first boot: units, PXREADY and the in-kernel tests, in one."""
+        result = self._booted(cmdline="test")
+        reached = self.judge.reached(result.serial)
+        if result.outcome == "timeout" and reached > self.terms.reached and self.boots < self.terms.boots:
+            result = self._booted(cmdline="test", timeout=self.terms.timeout * PATIENCE_FACTOR)
+            reached = self.judge.reached(result.serial)
+        self.result = result
+        problem = None
+        if result.outcome not in ("tests-passed", "tests-failed", "ready"):
+            problem = self._death(result)
+        problem = problem or self.judge.boot_problem(result.serial)
+        if problem:
+            self.progress += reached
+        return GateResult("boot", problem is None, 0.0, problem or "", _evidence(result))
+
+    def _tests(self) -> GateResult:
+        assert self.result is not None
+        tests = self.result.tests
+        problem = self.judge.tests_problem(self.result.serial)
+        if problem is None and self.result.outcome != "tests-passed":
+            problem = f"the boot with tests ended as {self.result.outcome}"
+        if problem:
+            self.progress += sum(tests.values()) / (1 + max(len(tests), len(self.judge.tests)))
+        failed = [name for name, passed in tests.items() if not passed]
+        return GateResult(
+            "tests", problem is None, 0.0, problem or "", {"tests": len(tests), "failed": failed}
+        )
+
+    def _claims(self) -> GateResult:
+        """The second boot: what the kernel says at PXREADY, measured from outside."""
+        result = self._booted(inspect_ready=True)
+        problem = None if result.outcome == "ready" else self._death(result)
+        problem = problem or self.judge.boot_problem(result.serial) or claims.problem(result)
+        return GateResult("claims", problem is None, 0.0, problem or "", _evidence(result))
+
+    def _iso(self) -> GateResult:
+        """The whole way that a person's machine takes: GRUB from the ISO."""
+        timeout = self.terms.timeout * ISO_TIMEOUT_FACTOR
+        result = self._booted(image=self.iso(), path="iso", cmdline="test", timeout=timeout)
+        return self._whole(result)
+
+    def _machine(self, name: str) -> GateResult:
+        return self._whole(self._booted(cmdline="test", **MACHINES[name]))
+
+    def _whole(self, result: BootResult) -> GateResult:
+        problem = None if result.outcome == "tests-passed" else self._death(result)
+        problem = problem or self.judge.boot_problem(result.serial) or self.judge.tests_problem(result.serial)
+        return GateResult("", problem is None, 0.0, problem or "", _evidence(result))
+
+    def _booted(self, **changes: Any) -> BootResult:
+        from toolchain import qemu
+
+        self.boots += 1
+        config = BootConfig(
+            image=self.elf, timeout=self.terms.timeout, log_dir=self.folder / f"boot{self.boots}"
+        )
+        return qemu.boot(replace(config, **changes))
+
+    def _death(self, result: BootResult) -> str:
+        """Why a boot ended as it did, in a sentence; keeps the fault report of the first one."""
+        from toolchain import fault
+        from toolchain.symbols import SymbolTable
+
+        report = fault.analyse(result, SymbolTable(self.image), self.tree)
+        self.report = self.report or report
+        if report is not None:
+            return report.cause
+        units = [unit.name for unit in result.units if unit.state in ("start", "fail")]
+        return f"the boot ended as {result.outcome}" + (f" in unit {units[-1]}" if units else "")
+
+
+def _evidence(result: BootResult) -> dict[str, Any]:
+    units = {unit.name: unit.state for unit in result.units}
+    return {"outcome": result.outcome, "seconds": round(result.seconds, 4), "units": units}
+
+
+def touched(names: Collection[str], failing: Sequence[GateResult]) -> tuple[str, ...]:
+    """The routines to hold to their contracts: those that changed, and those that broke theirs before."""
+    broken = [
+        row["routine"]
+        for gate in failing
+        if gate.gate == "contract"
+        for row in gate.evidence.get("violations", ())
+    ]
+    return tuple(dict.fromkeys([*names, *broken]))

@@ -1,0 +1,213 @@
+"""Worker processes that keep a warm service each: calls go in, answers come back as they finish.
+
+Owns the processes, their pipes, and their end: a worker dies with its parent, whatever ends that, and is replaced
+when it dies alone or misses a call's deadline. Never knows what the service does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from toolchain.errors import InternalError, PxError
+
+GRACE_SECONDS = 2.0  # between asking a worker to end and killing it
+_PR_SET_PDEATHSIG = 1
+
+Start = Callable[[], contextlib.AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one call: ``value``, or the ``error`` that it raised or that ended its worker."""
+
+    call: int
+    value: Any = None
+    error: PxError | None = None
+    details: str = ""
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    pipe: Connection
+    call: int | None = None
+    deadline: float = 0.0
+
+
+class Workers:
+    """``count`` processes, each with the service that ``start`` makes in it.
+
+    Args:
+        start: called in each worker; gives a context manager whose value has the methods to call.
+        count: how many.
+        forget: called in each worker first: closes what only the parent should hold.
+    """
+
+    def __init__(self, start: Start, count: int, forget: Callable[[], None] = lambda: None) -> None:
+        self._start = start
+        self._forget = forget
+        self._context = multiprocessing.get_context("fork")
+        self._calls = 0
+        self._workers = [self._make() for _ in range(count)]
+
+    def _make(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        arguments = (theirs, ours, self._start, self._forget, os.getpid())
+        process = self._context.Process(target=_serve, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        return _Worker(process, ours)
+
+    @property
+    def idle(self) -> int:
+        """How many workers wait for a call."""
+        return sum(worker.call is None for worker in self._workers)
+
+    @property
+    def busy(self) -> int:
+        """How many calls are under way."""
+        return len(self._workers) - self.idle
+
+    def submit(self, method: str, *arguments: Any, seconds: float) -> int:
+        """Hand a call to an idle worker; its number comes back in the ``Answer``.
+
+        Args:
+            method: name of a method of the service.
+            arguments: its arguments, picklable.
+            seconds: after which the worker is taken for dead and replaced.
+        """
+        worker = next(w for w in self._workers if w.call is None)
+        self._calls += 1
+        worker.call, worker.deadline = self._calls, time.monotonic() + seconds
+        # A worker that died while idle shows as an answer with its end.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            worker.pipe.send((self._calls, method, arguments))
+        return self._calls
+
+    def answers(self, timeout: float) -> Iterator[Answer]:
+        """The calls that finished, waiting up to ``timeout`` seconds for the first."""
+        busy = {worker.pipe: worker for worker in self._workers if worker.call is not None}
+        if not busy:
+            return
+        now = time.monotonic()
+        first = min(worker.deadline for worker in busy.values()) - now
+        ready = wait(list(busy), max(0.0, min(timeout, first)))
+        for pipe in ready:
+            worker = busy[pipe]  # type: ignore[index]
+            number, worker.call = worker.call or 0, None
+            try:
+                answer: Answer = worker.pipe.recv()
+            except (EOFError, OSError):
+                answer = Answer(number, error=InternalError(self._end(worker), stage="worker"))
+            yield answer
+        now = time.monotonic()
+        for worker in busy.values():
+            if worker.call is not None and worker.deadline <= now:
+                number, worker.call = worker.call, None
+                self._replace(worker)
+                yield Answer(number, error=InternalError("the worker missed its deadline", stage="worker"))
+
+    def call(self, method: str, *arguments: Any, seconds: float) -> Any:
+        """One call, waited for; raises what it raised.
+
+        Raises:
+            PxError: of the call, or ``InternalError`` when its worker died.
+        """
+        number = self.submit(method, *arguments, seconds=seconds)
+        while True:
+            for answer in self.answers(seconds):
+                if answer.call == number:
+                    if answer.error is not None:
+                        raise answer.error
+                    return answer.value
+
+    def abandon(self) -> list[int]:
+        """Give up the calls under way: their workers are replaced. Returns their numbers."""
+        dropped = [worker for worker in self._workers if worker.call is not None]
+        numbers = [worker.call or 0 for worker in dropped]
+        for worker in dropped:
+            worker.call = None
+            self._replace(worker)
+        return numbers
+
+    def _end(self, worker: _Worker) -> str:
+        """Replace a dead worker; how it ended."""
+        worker.process.join(GRACE_SECONDS)
+        code = worker.process.exitcode
+        self._replace(worker)
+        if code is not None and code < 0:
+            return f"the worker was ended by {signal.Signals(-code).name}"
+        return f"the worker ended with status {code}"
+
+    def _replace(self, worker: _Worker) -> None:
+        _stop([worker])
+        fresh = self._make()
+        worker.process, worker.pipe = fresh.process, fresh.pipe
+
+    def close(self) -> None:
+        """End every worker, and with it whatever it runs."""
+        _stop(self._workers)
+        self._workers = []
+
+
+def _stop(workers: list[_Worker]) -> None:
+    for worker in workers:
+        worker.pipe.close()
+        worker.process.terminate()
+    deadline = time.monotonic() + GRACE_SECONDS
+    for worker in workers:
+        worker.process.join(max(0.0, deadline - time.monotonic()))
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
+
+
+def _leave(number: int, frame: object) -> None:
+    """SIGTERM: unwind, so that every context manager ends what it started."""
+    sys.exit(128 + number)
+
+
+def _serve(
+    pipe: Connection, parents: Connection, start: Start, forget: Callable[[], None], parent: int
+) -> None:
+    """The body of a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
+    signal.signal(signal.SIGTERM, _leave)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        return
+    parents.close()
+    forget()
+    with contextlib.suppress(EOFError, BrokenPipeError), contextlib.ExitStack() as stack:
+        service, failure = None, None
+        try:
+            service = stack.enter_context(start())
+        except PxError as error:
+            failure = error
+        while True:
+            number, method, arguments = pipe.recv()
+            pipe.send(
+                Answer(number, error=failure) if failure else _answer(number, service, method, arguments)
+            )
+
+
+def _answer(number: int, service: Any, method: str, arguments: tuple[Any, ...]) -> Answer:
+    try:
+        return Answer(number, getattr(service, method)(*arguments))
+    except PxError as error:
+        return Answer(number, error=error)
+    except Exception as error:
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        return Answer(number, error=InternalError(text, stage=method), details=traceback.format_exc())

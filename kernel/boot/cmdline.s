@@ -1,7 +1,7 @@
 # Purpose:  the command line: the loader's, with what QEMU's fw_cfg says appended; words are looked up in it.
 # Mode:     64-bit long mode
 # Spec:     contract.toml: FW_CFG_CMDLINE
-# Exports:  bootinfo_cmdline, cmdline_append, cmdline_append_fw_cfg, cmdline_has
+# Exports:  bootinfo_cmdline, cmdline_length, cmdline_append, cmdline_append_fw_cfg, cmdline_has
 # Invariants: bootinfo_cmdline is zero-ended, at most CMDLINE_SIZE bytes with the zero; pieces are separated by one
 #           blank; what does not fit is cut off.
 .intel_syntax noprefix
@@ -14,7 +14,7 @@
     .balign 8
 object bootinfo_cmdline
     .skip CMDLINE_SIZE
-cmdline_length:
+object cmdline_length                           # u64: without the zero
     .skip 8
 cmdline_buffer:                                 # what fw_cfg says
     .skip CMDLINE_SIZE

@@ -62,12 +62,19 @@ def generate(tree: Path, out: Path) -> list[Path]:
     return written
 
 
-def texts(tree: Path) -> dict[str, str]:
-    """The generated sources of ``tree`` as file name -> text, for builds that stay in memory."""
+def texts(tree: Path, boot_toml: str | None = None) -> dict[str, str]:
+    """The generated sources of ``tree`` as file name -> text, for builds that stay in memory.
+
+    Args:
+        tree: the kernel tree.
+        boot_toml: the text of ``boot.toml``, if it is not the one in the tree.
+    """
+    path = tree / "boot.toml"
+    units = load_boot_units(path) if boot_toml is None else parse_boot_units(path, boot_toml)
     return {
         "contract.inc": contract_text(),
         "contract_strings.inc": strings_text(),
-        "boot_table.inc": boot_table_text(load_boot_units(tree / "boot.toml")),
+        "boot_table.inc": boot_table_text(units),
     }
 
 
@@ -154,16 +161,23 @@ def load_boot_units(path: Path) -> tuple[BootUnit, ...]:
     Raises:
         InputError: file, key and mend of the first thing that is wrong.
     """
-    import tomllib
-
     try:
-        data = tomllib.loads(path.read_bytes().decode())
+        text = path.read_bytes().decode()
     except FileNotFoundError:
         raise _refuse(path, "", "no such file; a kernel tree declares its boot units there") from None
     except OSError as error:
         raise _refuse(path, "", f"cannot read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise _refuse(path, "", f"not UTF-8 text (byte {error.start}); write it as text") from error
+    return parse_boot_units(path, text)
+
+
+def parse_boot_units(path: Path, text: str) -> tuple[BootUnit, ...]:
+    """Check the text of a ``boot.toml``; ``path`` is for messages. Otherwise as ``load_boot_units``."""
+    import tomllib
+
+    try:
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _refuse(path, "", f"not valid TOML: {error}") from error
     _reject_unknown(path, "", data, ("unit",))

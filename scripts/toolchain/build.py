@@ -1,0 +1,238 @@
+"""From a kernel tree to an image, in memory or on disk: the stages wired together.
+
+Owns: which units a tree has, which of them must be redone, and writing the products as wholes. ``Session`` is for a
+process that builds many variants of one tree (the repair loop); ``build`` is ``pxos build``. Never looks into a
+source itself.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolchain.errors import InputError
+
+if TYPE_CHECKING:
+    from toolchain.command import Ui
+    from toolchain.encode import Encoder
+    from toolchain.layout import Layout
+    from toolchain.objectfile import ObjectFile
+    from toolchain.preprocess import Preprocessor, Unit
+    from toolchain.types import BuildResult, Image
+
+STAGE = "build"
+NAME = "pxos"  # of the products: pxos.elf, pxos.iso, pxos.map, pxos.lst
+VARIANTS_KEPT = 4  # object files kept of one unit: the tree's own and what candidates made of it lately
+_GENERATED = Path("gen")  # where the generated includes seem to lie; they are never read from disk
+
+
+class Session:
+    """Builds variants of one kernel tree in this process; only units whose sources changed are redone.
+
+    Use as a context manager, or call ``close``: a worker process belongs to it.
+
+    Args:
+        tree: the kernel tree (``image.toml``, ``boot.toml``, sources).
+        cache_dir: where encodings are kept between processes, or None.
+
+    Attributes:
+        redone: names of the units that the last ``build`` assembled anew.
+
+    Raises:
+        InputError: ``tree`` is no kernel tree.
+    """
+
+    def __init__(self, tree: Path, cache_dir: Path | None = None) -> None:
+        if not tree.is_dir():
+            raise InputError(f"{tree}: no such folder; name a kernel tree (--kernel DIR)", stage=STAGE)
+        if not (tree / "image.toml").is_file():
+            raise InputError(
+                f"{tree}: no kernel tree: it has no image.toml; name one (--kernel DIR)", stage=STAGE
+            )
+        # The worker loads its libraries while this process loads the rest.
+        from toolchain.encode import Encoder
+
+        self._encoder: Encoder = Encoder(cache_dir)
+        self.tree = tree.resolve()
+        self.redone: tuple[str, ...] = ()
+        self._layout: tuple[tuple[int, int], Layout] | None = None
+        self._preprocessor: Preprocessor | None = None
+        self._kept: dict[str, list[tuple[Unit, ObjectFile]]] = {}
+        self._current: dict[str, Unit] = {}
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker process."""
+        self._encoder.close()
+
+    def build(self, overrides: Mapping[str, str] | None = None) -> Image:
+        """Assemble and link the tree as it is on disk now, with some files replaced.
+
+        Args:
+            overrides: name relative to the tree -> text that stands in for (or adds) that file.
+
+        Returns:
+            The image; equal sources give equal images, in whatever order they were built.
+
+        Raises:
+            InputError: every error of every unit, or of the link.
+        """
+        with _no_collection():
+            return self._build(dict(overrides or {}))
+
+    def sources(self) -> dict[str, str]:
+        """Text of every file that the last ``build`` read, by its name in the line table."""
+        return {s.name: s.text for unit in self._current.values() for s in unit.sources}
+
+    def _build(self, overrides: dict[str, str]) -> Image:
+        from toolchain import generate, link
+
+        if "image.toml" in overrides:
+            raise InputError(
+                "image.toml: the layout cannot be replaced in memory; edit the file", stage=STAGE
+            )
+        layout = self._load_layout()
+        texts = generate.texts(self.tree, overrides.get("boot.toml"))
+        preprocessor = self._refreshed(layout)
+        preprocessor.overrides = {
+            **overrides,
+            **{f"{_GENERATED}/{name}": text for name, text in texts.items()},
+        }
+        units = self._units(layout, overrides, preprocessor)
+        return link.link(units, layout)
+
+    def _load_layout(self) -> Layout:
+        from toolchain import layout
+
+        path = self.tree / "image.toml"
+        status = path.stat()
+        stamp = (status.st_mtime_ns, status.st_size)
+        if self._layout is None or self._layout[0] != stamp:
+            self._layout = (stamp, layout.load(path))
+            self._preprocessor = None
+        return self._layout[1]
+
+    def _refreshed(self, layout: Layout) -> Preprocessor:
+        if self._preprocessor is None:
+            from toolchain.preprocess import Preprocessor
+
+            folders = [_GENERATED, *(self.tree / folder for folder in layout.include)]
+            self._preprocessor = Preprocessor(self.tree, folders)
+            self._kept.clear()
+        else:
+            self._preprocessor.refresh()
+        return self._preprocessor
+
+    def _units(self, layout: Layout, overrides: Mapping[str, str], pre: Preprocessor) -> list[ObjectFile]:
+        from toolchain.assemble import assemble_units
+
+        names = source_names(self.tree, layout.sources, overrides)
+        found: dict[str, ObjectFile] = {}
+        fresh: list[Unit] = []
+        self._current = {}
+        for name in names:
+            variants = self._kept.setdefault(name, [])
+            for variant in variants:
+                if pre.is_current(variant[0]):
+                    self._current[name], found[name] = variant
+                    break
+            else:
+                unit = pre.run(Path(name))
+                self._current[name] = unit
+                fresh.append(unit)
+        self.redone = tuple(unit.file for unit in fresh)
+        for unit, made in zip(fresh, assemble_units(fresh, self._encoder), strict=True):
+            variants = self._kept[unit.file]
+            if len(variants) >= VARIANTS_KEPT:
+                del variants[1]  # the first is the tree's own, which every candidate comes back to
+            variants.append((unit, made))
+            found[unit.file] = made
+        return [found[name] for name in names]
+
+
+def source_names(tree: Path, patterns: Sequence[str], overrides: Mapping[str, str]) -> list[str]:
+    """Names of the units of ``tree``, sorted: files on disk and in ``overrides`` that fit one of ``patterns``.
+
+    Raises:
+        InputError: there is none.
+    """
+    from fnmatch import fnmatch
+
+    names = {path.relative_to(tree).as_posix() for p in patterns for path in tree.glob(p) if path.is_file()}
+    names |= {n for n in overrides for p in patterns if fnmatch(n, p) or fnmatch(n, p.removeprefix("**/"))}
+    if not names:
+        what = ", ".join(patterns)
+        raise InputError(f"{tree}: no source fits {what} (image.toml: image.sources)", stage=STAGE)
+    return sorted(names)
+
+
+def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline: str = "") -> BuildResult:
+    """Build ``tree`` and write ELF, map, listing and, if asked for, the ISO under ``out``.
+
+    Args:
+        tree: the kernel tree.
+        out: the build folder; made if it does not exist. ``out/gen`` gets the generated includes.
+        iso: make the ISO too.
+        ui: told of each step.
+        cmdline: the kernel's command line in the ISO.
+
+    Returns:
+        Where the products are. Each was written as a whole; when anything fails before, none was touched.
+
+    Raises:
+        InputError: errors in the sources, or ``out`` cannot be written.
+        ToolError: a program that the ISO needs is missing or failed.
+    """
+    began = time.monotonic()
+    with Session(tree, out / "cache") as session:
+        from toolchain import elf, generate, listing
+        from toolchain.files import make_folder, write_atomic
+        from toolchain.types import BuildResult
+
+        image = session.build()
+        with _no_collection():
+            data = elf.write(image)
+            texts = {
+                out / f"{NAME}.map": listing.map_text(image),
+                out / f"{NAME}.lst": listing.listing_text(image, session.sources()),
+            }
+    make_folder(out, stage=STAGE)
+    generate.generate(tree, out)
+    elf_path = out / f"{NAME}.elf"
+    write_atomic(elf_path, data, stage=STAGE)
+    for path, text in texts.items():
+        write_atomic(path, text, stage=STAGE)
+    if ui is not None:
+        ui.step(f"{elf_path}: {len(data)} bytes from {len(image.files)} units")
+    iso_path = None
+    if iso:
+        from toolchain import iso as iso_module
+
+        iso_path = out / f"{NAME}.iso"
+        iso_module.make(elf_path, iso_path, cmdline=cmdline)
+        if ui is not None:
+            ui.step(f"{iso_path}: BIOS and UEFI")
+    return BuildResult(
+        elf_path, iso_path, *texts, len(data), len(image.symbols), round(time.monotonic() - began, 3)
+    )
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the cyclic garbage collector: a build makes many objects and hardly any cycle."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

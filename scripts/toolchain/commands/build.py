@@ -1,0 +1,41 @@
+"""``pxos build``: a kernel tree to ELF, map, listing and bootable ISO."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from toolchain.command import STATUS_OK, Outcome, Ui
+
+HELP = "Assemble and link a kernel tree; write the ELF, its map and listing, and a bootable ISO."
+EXAMPLE = "pxos build --kernel kernel --out build --no-iso"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--kernel", type=Path, default=Path("kernel"), metavar="DIR", help="kernel tree")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build"), metavar="DIR", help="build folder (default build)"
+    )
+    parser.add_argument("--no-iso", action="store_true", help="ELF only")
+    parser.add_argument("--cmdline", default="", metavar="TEXT", help="the kernel's command line in the ISO")
+
+
+def run(args: argparse.Namespace, ui: Ui) -> Outcome:
+    """Build."""
+    from toolchain.build import build
+
+    result = build(args.kernel, args.out, iso=not args.no_iso, ui=ui, cmdline=args.cmdline)
+    data = {
+        "elf": str(result.elf),
+        "iso": str(result.iso) if result.iso else None,
+        "map": str(result.map),
+        "listing": str(result.listing),
+        "bytes": result.bytes,
+        "symbols": result.symbols,
+        "seconds": result.seconds,
+    }
+    products = ", ".join(str(p) for p in (result.elf, result.iso) if p)
+    return Outcome(
+        STATUS_OK, data, f"{products}: {result.bytes} bytes, {result.symbols} symbols, {result.seconds:.2f} s"
+    )

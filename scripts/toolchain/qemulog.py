@@ -119,6 +119,23 @@ class QemuLog:
             first += 1  # a fault that its handler did not mend repeats: once is enough
         return tuple(self._resolve(record) for group in groups[first:] for record in group)
 
+    def chain_of(self, vector: int, rip: int | None) -> tuple[Raised, ...]:
+        """The chain around the exception that the kernel itself reported: what led to it and what came of it.
+
+        Args:
+            vector: of the report.
+            rip: of the report, None when the report was cut before it.
+        """
+        for group in self._groups(()):
+            if any(r.raised.vector == vector and rip in (None, r.raised.ip) for r in group):
+                return tuple(self._resolve(record) for record in group)
+        return ()
+
+    def repeats(self) -> bool:
+        """True when the log ends in the same exception twice: its handler returns without a mend, for ever."""
+        groups = self._groups(())
+        return len(groups) > 1 and _same(groups[-2], groups[-1])
+
     def exceptions(self) -> tuple[Raised, ...]:
         """Every exception, without registers."""
         return tuple(record.raised for record in self.records)

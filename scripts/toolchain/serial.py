@@ -78,7 +78,7 @@ class SerialLog:
         faults: PXFAULT blocks of any scope, in order.
         panic: the first PXPANIC, or None.
         tap: the in-kernel tests.
-        tail: the last complete lines of text, without control characters.
+        tail: the last lines outside PXFAULT blocks, without control characters.
         received: bytes taken so far.
     """
 
@@ -162,12 +162,12 @@ class SerialLog:
 
     def _take(self, line: bytes) -> list[Happening]:
         text = _clean(line)
-        if text.strip():
+        outside = self._block is None
+        happened = self._px(text) if text.startswith("PX") else None
+        if outside and self._block is None and text.strip():
             self.tail.append(text)
-        if text.startswith("PX"):
-            happened = self._px(text)
-            if happened is not None:
-                return happened
+        if happened is not None:
+            return happened
         if self._block is not None:
             if (pair := _FIELD.match(text)) and len(self._block) < _MAX_KEYS:
                 self._block.setdefault(pair[1], pair[2].strip()[:_MAX_VALUE])

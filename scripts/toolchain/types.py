@@ -212,11 +212,43 @@ class MemoryChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class PciBar:
+    """A base address register as QEMU itself sees it; ``address`` is None while it is not assigned or decoded."""
+
+    slot: str
+    vendor: int
+    device: int
+    class_code: int
+    bar: int
+    address: int | None
+    size: int
+    kind: Literal["memory", "io"]
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """A screenshot: ``pixels`` are rows of 3-byte RGB, top left first."""
+
+    width: int
+    height: int
+    pixels: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What QMP read while the machine stood still: registers by name, and the page-table pages of the walk."""
+    """What QMP read while the machine stood still.
+
+    Attributes:
+        registers: by lower-case name; ``idt_limit`` and the like too.
+        memory: page-table pages of the walks of CR2 (or of BAR0 at PXREADY), RIP and RSP, and the pages they name.
+        bars: the BARs of every PCI function.
+        screen: a screenshot, with ``inspect_ready`` at PXREADY only.
+    """
 
     registers: dict[str, int]
     memory: tuple[MemoryChunk, ...] = ()
+    bars: tuple[PciBar, ...] = ()
+    screen: Screen | None = None
 
 
 @dataclass(frozen=True, slots=True)

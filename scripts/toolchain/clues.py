@@ -1,0 +1,232 @@
+"""Everything that is known of one death, gathered for the rules of ``diagnose`` and for the report.
+
+Owns: memory and code access by virtual address at the moment of death, the BARs (as QEMU tells them and as the
+kernel noted them), the boot units' routines, and which routines say that they map. Draws no conclusion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolchain import boot_log, snapshot
+from toolchain import walk as paging_walk
+from toolchain.codeview import Code, CodeView
+from toolchain.types import BootResult, CodePlace, Exception_, Symbol, Walk
+
+if TYPE_CHECKING:
+    from toolchain.headers import Routine
+    from toolchain.symbols import SymbolTable
+
+PAGE = 4096
+_MAPPING_WORDS = ("map",)  # what a routine that makes a mapping says of itself
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A BAR by its range. ``name`` for a person: ``BAR0 of the display controller at 00:01.0``."""
+
+    address: int
+    size: int
+    name: str
+
+
+@dataclass
+class Clues:
+    """One death.
+
+    Attributes:
+        result: the boot.
+        chain: its exceptions, the first is the cause; empty for a hang, a panic, a reset.
+        registers: at the first exception, or now.
+        place: where RIP was.
+        trace: return addresses with their names, innermost first.
+        stack: quadwords at RSP.
+        symbols, tree: of the kernel, or None.
+    """
+
+    result: BootResult
+    chain: tuple[Exception_, ...]
+    registers: dict[str, int]
+    symbols: SymbolTable | None = None
+    tree: Path | None = None
+    place: CodePlace | None = None
+    trace: tuple[CodePlace, ...] = ()
+    stack: tuple[int, ...] = ()
+    unit: str | None = None
+    _headers: dict[str, Routine] | None = field(default=None, repr=False)
+
+    @property
+    def first(self) -> Exception_ | None:
+        """The cause: the first exception of the chain."""
+        return self.chain[0] if self.chain else None
+
+    @property
+    def rip(self) -> int:
+        """Where the first exception, or the hang, is."""
+        return self.registers.get("rip", 0)
+
+    @cached_property
+    def read_physical(self) -> paging_walk.Reader:
+        """Guest memory as the snapshot holds it."""
+        return paging_walk.reader(self.result.snapshot.memory if self.result.snapshot else ())
+
+    @cached_property
+    def code(self) -> CodeView:
+        """The kernel's code, with guest memory behind it."""
+        return CodeView(self.symbols, self.read_virtual, self.registers.get("bits", 64))
+
+    @cached_property
+    def instruction(self) -> Code | None:
+        """The instruction at RIP."""
+        return self.code.at(self.rip)
+
+    @cached_property
+    def walk(self) -> Walk | None:
+        """The walk of CR2 for a page fault; None where no table was read."""
+        first = self.first
+        if first is None or first.cr2 is None or "cr3" not in self.registers or self.result.snapshot is None:
+            return None
+        access: paging_walk.Access = "write" if "write" in first.decoded else "read"
+        if "fetch" in first.decoded or first.cr2 == self.rip:
+            access = "fetch"
+        return paging_walk.translate(
+            first.cr2, self.paging(access, "user" in first.decoded), self.read_physical
+        )
+
+    def paging(self, access: paging_walk.Access = "read", user: bool = False) -> paging_walk.Paging:
+        """The control registers for a walk of this machine."""
+        known = self.registers
+        long_mode = paging_walk.EFER_LMA if known.get("bits", 64) == 64 else 0
+        return paging_walk.Paging(
+            known.get("cr3", 0),
+            known.get("cr0", paging_walk.CR0_PG | paging_walk.CR0_WP),
+            known.get("cr4", paging_walk.CR4_PAE),
+            known.get("efer", long_mode),
+            known.get("rflags", 0),
+            access,
+            user,
+        )
+
+    def read_virtual(self, address: int, size: int) -> bytes | None:
+        """Guest memory by virtual address, within one page; None where it is not mapped or was not read."""
+        found = paging_walk.translate(address, self.paging(), self.read_physical)
+        if found.physical is None:
+            return None
+        return self.read_physical(found.physical, min(size, PAGE - address % PAGE))
+
+    def quad(self, address: int) -> int | None:
+        """The 8 bytes at a virtual address."""
+        data = self.read_virtual(address, 8)
+        return int.from_bytes(data, "little") if data and len(data) == 8 else None
+
+    @cached_property
+    def bars(self) -> tuple[Bar, ...]:
+        """Memory BARs: QEMU's own knowledge first, then what the kernel noted in its PXBOOT lines."""
+        found = []
+        taken = self.result.snapshot.bars if self.result.snapshot else ()
+        for bar in taken:
+            if bar.kind == "memory" and bar.address is not None:
+                kind = "the display controller" if bar.class_code >> 8 == 3 else "the PCI function"
+                found.append(Bar(bar.address, bar.size, f"BAR{bar.bar} of {kind} at {bar.slot}"))
+        for unit in self.result.units:
+            for key, text in unit.values.items():
+                address = boot_log.number(text)
+                if key.startswith("bar") and key[3:].isdigit() and address:
+                    size = boot_log.number(unit.values.get(f"{key}_size", "")) or PAGE
+                    found.append(Bar(address, size, f"{key.upper()} (as unit {unit.name} noted it)"))
+        return tuple(found)
+
+    def bar_at(self, address: int) -> Bar | None:
+        """The BAR that an address lies in, MMIO being mapped at virtual = physical."""
+        return next((bar for bar in self.bars if bar.address <= address < bar.address + bar.size), None)
+
+    @cached_property
+    def display(self) -> Bar | None:
+        """BAR0 of the display controller, when it is assigned."""
+        taken = snapshot.display_bar(self.result.snapshot.bars) if self.result.snapshot else None
+        return self.bar_at(taken.address) if taken and taken.address else None
+
+    def section_name(self, address: int) -> str | None:
+        """The image's section around an address."""
+        section = self.symbols.section_at(address) if self.symbols else None
+        return section.name if section else None
+
+    def name(self, address: int) -> str:
+        """``symbol+offset (file:line)``, or the bare address."""
+        return describe(self.symbols.place(address)) if self.symbols else f"{address:#x}"
+
+    @cached_property
+    def headers(self) -> dict[str, Routine]:
+        """Routine headers of the tree by name; empty without a tree."""
+        if self.tree is None or not self.tree.is_dir():
+            return {}
+        from toolchain import headers
+
+        return headers.parse_tree(self.tree)
+
+    def maps(self, name: str) -> bool:
+        """True when a routine's name, or the summary in its header, says that it maps something."""
+        words = name.lower().replace(".", "_").split("_")
+        routine = self.headers.get(name)
+        summary = routine.summary.lower().split() if routine else []
+        return any(word in words or any(s.startswith(word) for s in summary) for word in _MAPPING_WORDS)
+
+    def callers(self) -> Iterator[tuple[int, str]]:
+        """(address, routine) from the faulting instruction outwards: RIP, then each return address."""
+        for place in (self.place, *self.trace):
+            if place is not None and place.symbol is not None:
+                yield place.address, place.symbol
+
+    def calls_made(self) -> list[str]:
+        """Routines called before the fault in the faulting routine and its callers, nearest first, each once.
+
+        A caller's own call into the chain is left out.
+        """
+        found: list[str] = []
+        on_chain = {name for _, name in self.callers()}
+        for address, _ in self.callers():
+            for call in self.code.calls_before(address):
+                if call.name not in on_chain and call.name not in found:
+                    found.append(call.name)
+        return found
+
+    def unit_entries(self) -> list[str]:
+        """Entry routines of the boot units up to the one in progress, latest first, as ``boot.toml`` names them."""
+        declared = boot_units(self.tree)
+        started = [unit.name for unit in self.result.units if unit.name in declared]
+        return [declared[name] for name in reversed(started)]
+
+    def reached_by(self, names: Sequence[str]) -> list[Symbol]:
+        """Routines that the named ones call, directly or not, in call order."""
+        found: list[Symbol] = []
+        for name in names:
+            symbol = self.symbols.find(name) if self.symbols else None
+            for callee in self.code.reachable(symbol.address) if symbol else ():
+                if callee not in found:
+                    found.append(callee)
+        return found
+
+
+def boot_units(tree: Path | None) -> dict[str, str]:
+    """Boot units of a tree, name -> entry routine; empty where ``boot.toml`` is missing or not readable as such."""
+    if tree is None:
+        return {}
+    import tomllib
+
+    try:
+        data = tomllib.loads((tree / "boot.toml").read_text())
+        return {str(unit["name"]): str(unit["entry"]) for unit in data.get("unit", ())}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def describe(place: CodePlace) -> str:
+    """``symbol+0x12 (file:line)`` with whatever of it is known."""
+    if place.symbol is None:
+        return f"{place.address:#x}"
+    text = f"{place.symbol}+{place.offset:#x}" if place.offset else place.symbol
+    return f"{text} ({place.file}:{place.line})" if place.file else text

@@ -1,0 +1,302 @@
+"""Boot a kernel and say how it ended: ``boot(config) -> BootResult``.
+
+Owns: the watch over serial line, monitor and process up to the outcome, the deadline, the snapshot at the moment of
+death, the logs. An outcome is earned: success is read from PXREADY or from test results, never from silence or from
+an exit status alone. Never explains a death: ``fault.analyse`` does.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from toolchain import accel, boot_log, contract, files, qemu_args, qemulog, snapshot
+from toolchain.machine import Machine, process_handle
+from toolchain.qmp import Event, QmpClosed
+from toolchain.serial import Happening, SerialLog
+from toolchain.types import BootConfig, BootResult, OutcomeName, Snapshot
+
+__all__ = ["Machine", "boot"]
+
+Progress = Callable[[Happening], None]
+
+LOG_LIMIT = 64 << 20  # bytes of QEMU's log; a guest that faults for ever writes 150 MB a second
+SERIAL_LIMIT = 16 << 20  # bytes of serial.log
+LOG_TEXT = 1 << 20  # bytes of QEMU's log kept in the result, from its end
+
+_CHUNK = 1 << 16
+_LOOK_SECONDS = 0.25  # how often the log's size is looked at
+_GRACE_SECONDS = 1.0  # from the end of a report to pvpanic or the exit, on a loaded machine
+_TICK = 1000  # milliseconds in a second
+
+
+def boot(config: BootConfig, progress: Progress | None = None) -> BootResult:
+    """Boot once, to an outcome or the deadline.
+
+    Args:
+        config: what and how; checked here.
+        progress: called with every happening on the serial line as it arrives.
+
+    Returns:
+        What the boot left behind. The machine is gone by then.
+
+    Raises:
+        InputError: the configuration cannot be booted, or ``log_dir`` cannot be written.
+        ToolError: QEMU or a firmware is not installed.
+    """
+    qemu_args.check(config)
+    arguments = qemu_args.machine_arguments(config, accel.resolve(config)) + qemu_args.watch_arguments()
+    arguments += config.extra_args
+    with ExitStack() as stack:
+        folder = config.log_dir
+        if folder is None:
+            folder = Path(tempfile.mkdtemp(prefix="pxos-boot-"))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        else:
+            files.make_folder(folder, stage=qemu_args.STAGE)
+        began = time.monotonic()
+        with Machine(arguments, folder) as machine, _Watch(machine, config, began, progress) as watch:
+            watch.run()
+            result = watch.result()
+        if config.log_dir is not None:
+            boot_log.save(result, config.log_dir)
+        return result
+
+
+class _Watch:
+    """The loop over the three things that QEMU can say, and what has been concluded so far."""
+
+    def __init__(self, machine: Machine, config: BootConfig, began: float, progress: Progress | None) -> None:
+        self.machine = machine
+        self.config = config
+        self.began = began
+        self.progress = progress
+        self.deadline = began + config.timeout
+        self.log = SerialLog()
+        words = config.cmdline.split()
+        self.exits = "test" in words or "exit" in words  # the kernel ends QEMU itself
+        self.outcome: OutcomeName | None = None
+        self.ended = began
+        self.snapshot: Snapshot | None = None
+        self.status: int | None = None
+        self.reported: float | None = None  # when the kernel finished its report of a fault or panic
+        self.logging = True
+        self.serial_open = True
+        self.serial_written = 0
+
+    def __enter__(self) -> _Watch:
+        with ExitStack() as stack:
+            self.serial_file = stack.enter_context(self._open_serial_log())
+            self.handle = process_handle(self.machine.process)
+            stack.callback(os.close, self.handle)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def run(self) -> None:
+        """Watch until there is an outcome."""
+        poller = select.poll()
+        ear = self.machine.serial_handle
+        for source in (ear, self.machine.qmp, self.handle):
+            poller.register(source, select.POLLIN)
+        while self.outcome is None:
+            until = min(self.deadline, time.monotonic() + _LOOK_SECONDS)
+            if self.reported is not None:
+                until = min(until, self.reported + _GRACE_SECONDS)
+            ready = poller.poll(max(0.0, until - time.monotonic()) * _TICK)
+            if any(number == ear for number, _ in ready):
+                self._listen()
+                if not self.serial_open:
+                    poller.unregister(ear)
+            with suppress(QmpClosed):
+                self._step(ready)
+
+    def result(self) -> BootResult:
+        """Everything the boot left; the machine is killed first if it still runs."""
+        assert self.outcome is not None
+        if self.status is None:
+            self.status = self.machine.kill()
+        self._drain()
+        self.log.finish()
+        block = self.log.kernel_fault
+        panic = self.log.panic
+        return BootResult(
+            outcome=self.outcome,
+            seconds=self.ended - self.began,
+            qemu_status=self.status,
+            serial=self.log.text,
+            units=tuple(self.log.units.values()),
+            tests=self.log.tap.tests,
+            kernel_fault=block.values if block else None,
+            panic=(panic.code, panic.text) if panic else None,
+            qemu_log=boot_log.tail(self.machine.folder / qemu_args.LOG_NAME, LOG_TEXT).decode("latin-1"),
+            snapshot=self.snapshot,
+            command=self.machine.command,
+            log_dir=self.config.log_dir,
+            stderr_tail=self.machine.stderr_tail(),
+        )
+
+    # --- one turn ------------------------------------------------------------------------------------------
+
+    def _step(self, ready: list[tuple[int, int]]) -> None:
+        now = time.monotonic()
+        if self.log.ready is not None and not self.exits:
+            return self._finish("ready")
+        self.machine.qmp.pump()
+        for event in list(self.machine.qmp.events):
+            self._event(event)
+        self.machine.qmp.events.clear()
+        if self.outcome is not None:
+            return None
+        if any(number == self.handle for number, _ in ready):
+            return self._exited()
+        if self.reported is None and (
+            self.log.panic or (self.log.kernel_fault and self.log.kernel_fault.complete)
+        ):
+            self.reported = now
+        if self.reported is not None and now >= self.reported + _GRACE_SECONDS:
+            return self._died("panic")
+        if now >= self.deadline:
+            self._drain()
+            return self._died("timeout" if self._spoke() else "silent")
+        if self.logging and self.machine.log_size() > LOG_LIMIT:
+            self.machine.stop_log()
+            self.logging = False
+        return None
+
+    def _event(self, event: Event) -> None:
+        if event.name == "GUEST_PANICKED":
+            self._died("panic")
+            with suppress(QmpClosed):
+                self.machine.resume()
+                self._await_exit()
+        elif event.name == "SHUTDOWN":
+            self._shut_down(str(event.data.get("reason", "")))
+
+    def _shut_down(self, reason: str) -> None:
+        """The guest asked for a reset or a power-off; the machine stands still (``-action shutdown=pause``)."""
+        if reason == "guest-reset":
+            self._died("fault" if self._parsed_log().triple_fault else "reset")
+        elif self.log.ready is not None and not self.log.faults and not self.log.panic:
+            self._finish("ready")
+        else:
+            self._died("shutdown")
+
+    def _exited(self) -> None:
+        """QEMU ended by itself: through isa-debug-exit, or because it died."""
+        self.status = self.machine.process.wait()
+        self._drain()
+        self.log.finish()
+        self._finish(self._exit_outcome())
+
+    def _exit_outcome(self) -> OutcomeName:
+        said = {
+            contract.constant(name) << 1 | 1: name
+            for name in ("DEBUG_EXIT_SUCCESS", "DEBUG_EXIT_TESTS_FAILED", "DEBUG_EXIT_FAULT")
+        }.get(self.status if self.status is not None else -1)
+        if said is None:
+            return "qemu-died"
+        if self.log.kernel_fault:
+            return "fault"
+        if self.log.panic:
+            return "panic"
+        if said == "DEBUG_EXIT_FAULT":
+            return "fault"
+        if self.log.tap.started:
+            return "tests-passed" if said == "DEBUG_EXIT_SUCCESS" and self.log.tap.passed else "tests-failed"
+        if said == "DEBUG_EXIT_TESTS_FAILED":
+            return "tests-failed"
+        return "ready" if self.log.ready is not None else "shutdown"
+
+    def _spoke(self) -> bool:
+        """Whether the guest said anything. OVMF copies its console to COM1: there only the kernel's lines count."""
+        if self.config.path == "iso" and self.config.firmware == "uefi":
+            return bool(
+                self.log.units or self.log.tap.started or self.log.faults or self.log.ready is not None
+            )
+        return self.log.received > 0
+
+    # --- ends ----------------------------------------------------------------------------------------------
+
+    def _finish(self, outcome: OutcomeName) -> None:
+        self.ended = time.monotonic()
+        self.outcome = outcome
+        if outcome == "ready" and self.config.inspect_ready and self.status is None:
+            self.machine.stop()
+            self.snapshot = snapshot.at_ready(self.machine, self._ram())
+
+    def _died(self, outcome: OutcomeName) -> None:
+        """The end of a kernel: read the machine as it stands. The kernel's own report goes before ``outcome``."""
+        self.ended = time.monotonic()
+        self._drain()
+        self.log.finish()
+        self.outcome = "fault" if self.log.kernel_fault else "panic" if self.log.panic else outcome
+        try:
+            self.machine.stop()
+            self.snapshot = snapshot.at_death(self.machine, self._ram(), self._first_registers())
+        except QmpClosed:
+            self._await_exit()  # it went through its debug exit without waiting for us
+
+    def _first_registers(self) -> dict[str, int]:
+        """Registers at the first exception, as far as the kernel or the log told them."""
+        block = self.log.kernel_fault
+        if block is not None:
+            return boot_log.numbers(block.values)
+        if self.outcome in ("timeout", "silent", "reset", "shutdown", "panic"):
+            return {}
+        chain = self._parsed_log().final_chain()
+        return dict(chain[0].registers) if chain else {}
+
+    def _parsed_log(self) -> qemulog.QemuLog:
+        return qemulog.parse(boot_log.tail(self.machine.folder / qemu_args.LOG_NAME, LOG_TEXT))
+
+    def _await_exit(self) -> None:
+        """After the snapshot the kernel goes on to its debug exit; its status is worth a short wait."""
+        poller = select.poll()
+        poller.register(self.handle, select.POLLIN)
+        if poller.poll(_GRACE_SECONDS * _TICK):
+            self.status = self.machine.process.wait()
+
+    def _ram(self) -> int:
+        return qemu_args.memory_bytes(self.config.memory)
+
+    # --- the serial line -----------------------------------------------------------------------------------
+
+    def _open_serial_log(self) -> BinaryIO:
+        path = self.machine.folder / boot_log.SERIAL_NAME
+        try:
+            return path.open("wb")
+        except OSError as error:
+            raise files.unwritable(path, error, stage=qemu_args.STAGE) from error
+
+    def _listen(self) -> None:
+        """Take one helping of what has arrived."""
+        data = self.machine.read_serial(_CHUNK)
+        if data is None:
+            return
+        if not data:
+            self.serial_open = False
+            return
+        if self.serial_written < SERIAL_LIMIT:
+            self.serial_file.write(data[: SERIAL_LIMIT - self.serial_written])
+            self.serial_written += len(data)
+        for happening in self.log.feed(data):
+            if self.progress:
+                self.progress(happening)
+
+    def _drain(self) -> None:
+        """Take all that has arrived; the guest stands still or is gone, so this ends."""
+        while self.serial_open:
+            before = self.log.received
+            self._listen()
+            if self.log.received == before:
+                return

@@ -10,7 +10,12 @@
 .include "contract.inc"
 .include "boot.inc"
 
+.set BOOT_SERIAL_DIVISOR_HIGH, SERIAL_PORT + 1
+.set BOOT_SERIAL_LINE, SERIAL_PORT + 3
 .set BOOT_SERIAL_STATUS, SERIAL_PORT + 5
+.set BOOT_SERIAL_DLAB, 0x80
+.set BOOT_SERIAL_115200, 1
+.set BOOT_SERIAL_8N1, 0x03
 .set BOOT_SERIAL_EMPTY, 0x20
 .set BOOT_SERIAL_WAIT_MAX, 1 << 20
 
@@ -82,6 +87,7 @@ end_function boot_check_cpu
 # Context:  32-bit protected mode, paging off; does not return
 local_function boot_fail
     mov ebx, esi
+    call boot_set_up_serial
     mov esi, offset boot_newline
     call boot_put_string
     mov esi, offset contract_panic_prefix - VIRTUAL_BASE
@@ -102,7 +108,26 @@ local_function boot_fail
     jmp .Lfail_halt
 end_function boot_fail
 
-# boot_put_string -- send a zero-ended string to COM1 as the firmware left it; waits are bounded
+# boot_set_up_serial -- set COM1 to 115200 8N1
+# In:       none
+# Out:      none
+# Clobbers: rax, rdx, rsi
+# Context:  32-bit protected mode, paging off
+local_function boot_set_up_serial
+    mov esi, offset boot_serial_setup
+.Lserial_next:
+    movzx edx, word ptr [esi]
+    test edx, edx
+    jz .Lserial_done
+    mov eax, dword ptr [esi + 2]
+    out dx, al
+    add esi, 4
+    jmp .Lserial_next
+.Lserial_done:
+    ret
+end_function boot_set_up_serial
+
+# boot_put_string -- send a zero-ended string to COM1; waits are bounded
 # In:       esi = text:asciz
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi
@@ -130,3 +155,10 @@ end_function boot_put_string
 
 .section .boot.rodata, "a"
 boot_newline:   .asciz "\n"
+# what sets COM1 to 115200 8N1: port, value; ended by port 0
+boot_serial_setup:
+    .short BOOT_SERIAL_LINE, BOOT_SERIAL_DLAB
+    .short SERIAL_PORT, BOOT_SERIAL_115200
+    .short BOOT_SERIAL_DIVISOR_HIGH, 0
+    .short BOOT_SERIAL_LINE, BOOT_SERIAL_8N1
+    .short 0

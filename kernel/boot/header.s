@@ -14,6 +14,7 @@
 .intel_syntax noprefix
 .include "boot.inc"
 
+.set CHECKSUM_MODULUS, 0x100000000              # the four fields add up to 0 in 32 bits
 .set MULTIBOOT2_HEADER_LENGTH, multiboot2_header_end - multiboot2_header
 
 .section .multiboot2, "a"
@@ -23,7 +24,7 @@ multiboot2_header:
     .long MULTIBOOT2_HEADER_MAGIC
     .long MULTIBOOT2_ARCHITECTURE_I386
     .long MULTIBOOT2_HEADER_LENGTH
-    .long -(MULTIBOOT2_HEADER_MAGIC + MULTIBOOT2_ARCHITECTURE_I386 + MULTIBOOT2_HEADER_LENGTH)
+    .long CHECKSUM_MODULUS - (MULTIBOOT2_HEADER_MAGIC + MULTIBOOT2_ARCHITECTURE_I386 + MULTIBOOT2_HEADER_LENGTH)
     .short MULTIBOOT2_HEADER_TAG_FRAMEBUFFER    # optional: a loader without graphics boots us all the same
     .short MULTIBOOT2_HEADER_TAG_OPTIONAL
     .long 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from functools import partial
 from pathlib import Path
 
 from toolchain.command import STATUS_NO, STATUS_OK, STATUS_SPENT, Outcome, Ui, paint, wants_colour
@@ -21,8 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     from architect import engines
 
-    path = {"type": Path, "metavar": "DIR"}
-    parser.add_argument("--kernel", help="the kernel tree (default: this checkout's)", **path)  # type: ignore[arg-type]
+    folder = partial(parser.add_argument, type=Path, metavar="DIR")
+    folder("--kernel", default=Path("kernel"), help="kernel tree (default kernel)")
     parser.add_argument("--engine", choices=engines.NAMES, default="auto", help="who proposes (default auto)")
     parser.add_argument(
         "--budget", type=float, default=BUDGET_SECONDS, metavar="S", help="seconds it may take (default 120)"
@@ -31,15 +32,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--max-boots", type=int, default=BOOTS_MAX, metavar="N", help="machines it may boot (default 1000)"
     )
     parser.add_argument("--apply", action="store_true", help="write a proved patch into the tree")
-    parser.add_argument(
-        "--out",
-        help="reports and every candidate's artefacts (default build/fix)",
-        **path,  # type: ignore[arg-type]
+    folder(
+        "--out", default=Path("build/fix"), help="reports and every candidate's artefacts (default build/fix)"
     )
     parser.add_argument(
         "--baseline", type=Path, metavar="FILE", help="boot units of a good boot: TOML, or pxos boot --json"
     )
-    parser.add_argument("--lessons", help="the lesson store (default: the person's own)", **path)  # type: ignore[arg-type]
+    folder("--lessons", help="the lesson store (default: the person's own)")
     parser.add_argument("--good", metavar="REV", help="the last good commit, when the tree is a git checkout")
 
 
@@ -47,15 +46,14 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Check the arguments, run the loop, say how it ended."""
     from architect import run as runner
     from architect.lessons import default_folder
-    from toolchain import build
 
     if not (args.budget > 0 and math.isfinite(args.budget)):
         raise InputError(f"--budget {args.budget:g}: give seconds above 0", stage="arguments")
     if args.max_boots < 1:
         raise InputError(f"--max-boots {args.max_boots}: give a number above 0", stage="arguments")
     settings = runner.Settings(
-        tree=build.kernel_tree(args.kernel),
-        out=(args.out or Path("build/fix")).absolute(),
+        tree=args.kernel,
+        out=args.out.absolute(),
         lessons=args.lessons or default_folder(),
         engine=args.engine,
         seconds=args.budget,

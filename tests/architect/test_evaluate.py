@@ -1,0 +1,118 @@
+"""The evaluator over real workers: every patch answered once, errors told apart, grants settled."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from architect.budget import Budget
+from architect.evaluate import SURPRISES_MAX, PooledEvaluator
+from architect.journal import Journal
+from architect.protocols import NO_BOOTS, Edit, Evaluation, GateResult, Patch
+from architect.workers import Workers
+from tests.architect.cases import evaluation, patch
+from toolchain.errors import InternalError, ToolError
+
+
+def numbered(n: int) -> Patch:
+    return patch(Edit("a.s", n + 1, (), ("x",)), operator=str(n))
+
+
+class Bench:
+    """What a candidate does is written in its operator."""
+
+    def verify(self, of: Patch, boots: int) -> Evaluation:
+        if of.operator == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if of.operator == "stumble":
+            raise ZeroDivisionError
+        if of.operator == "no-qemu":
+            raise ToolError("qemu is not installed", stage="boot")
+        if boots < 2 and of.operator == "two":
+            gate = GateResult("claims", False, 0.0, NO_BOOTS)
+            return Evaluation(of, (gate,), False, 1.0, True, boots=boots)
+        return evaluation(of, boots=2 if of.operator == "two" else 1)
+
+
+@contextlib.contextmanager
+def bench() -> Iterator[Bench]:
+    yield Bench()
+
+
+class Rig:
+    def __init__(self, folder: Path, max_boots: int = 1000) -> None:
+        self.journal = Journal(folder, {})
+        self.budget = Budget(60.0, max_boots)
+        self.workers = Workers(bench, 2)
+        self.evaluator = PooledEvaluator(self.workers, self.budget, self.journal, 20.0)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    made.evaluator.close()
+    made.journal.close()
+
+
+def test_every_patch_is_answered_once(rig: Rig) -> None:
+    patches = [numbered(n) for n in range(40)]
+    answers = list(rig.evaluator.evaluate(patches))
+    assert sorted(int(e.patch.operator) for e in answers) == list(range(40))
+    assert (rig.budget.boots, rig.budget.candidates, rig.budget.granted) == (40, 40, 0)
+
+
+def test_what_is_known_costs_nothing(rig: Rig) -> None:
+    list(rig.evaluator.evaluate([numbered(1)]))
+    (again,) = rig.evaluator.evaluate([patch(*numbered(1).edits, operator="renamed", engine="lessons")])
+    assert (again.duplicate, again.boots, again.patch.operator) == (True, 0, "renamed")
+    assert rig.budget.boots == 1
+
+
+def test_patches_are_taken_only_when_a_worker_is_free(rig: Rig) -> None:
+    taken = 0
+
+    def lazily() -> Iterator[Patch]:
+        nonlocal taken
+        for n in range(10):
+            taken += 1
+            yield numbered(n)
+
+    for done, _ in enumerate(rig.evaluator.evaluate(lazily()), start=1):
+        assert taken <= done + 2
+
+
+@pytest.mark.parametrize("operator", ["die", "stumble"])
+def test_an_error_of_ours_fails_its_candidate_alone(rig: Rig, operator: str) -> None:
+    bad = patch(Edit("a.s", 99, (), ("x",)), operator=operator)
+    answers = {
+        e.patch.operator: e for e in rig.evaluator.evaluate([numbered(0), bad, numbered(1), numbered(2)])
+    }
+    assert answers[operator].gates[0].gate == "internal" and not answers[operator].passed
+    assert set(answers) == {operator, "0", "1", "2"}
+    assert '"kind": "error"' in (rig.journal.folder / "journal.jsonl").read_text()
+
+
+def test_errors_of_ours_without_end_are_told(rig: Rig) -> None:
+    bad = [patch(Edit("a.s", n + 1, (), ("x",)), operator="stumble") for n in range(SURPRISES_MAX + 9)]
+    with pytest.raises(InternalError, match="candidates in a row: ZeroDivisionError"):
+        list(rig.evaluator.evaluate(bad))
+
+
+def test_a_missing_tool_ends_the_run(rig: Rig) -> None:
+    with pytest.raises(ToolError, match="qemu is not installed"):
+        list(rig.evaluator.evaluate([patch(Edit("a.s", 1, (), ("x",)), operator="no-qemu")]))
+
+
+def test_a_candidate_without_boots_has_no_verdict(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, max_boots=1)
+    (cut,) = rig.evaluator.evaluate([patch(Edit("a.s", 1, (), ("x",)), operator="two")])
+    assert not cut.passed and rig.journal.evaluations == {} and rig.budget.boots == 1
+    rig.evaluator.close()
+    rig.journal.close()
+    assert Journal(tmp_path, {}).boots == 1

@@ -1,0 +1,210 @@
+"""The last passes over a unit: relax, resolve, and pack it as an object file.
+
+Owns the step from fragments with known encodings to section bytes, relocations and symbols. Reads what
+``assemble`` and ``directives`` collected; decides nothing about syntax.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Literal
+
+from toolchain import nops
+from toolchain.expr import Expr
+from toolchain.fragment import Align, Branch, Fragment, Label, Org, Patch, SectionBuilder, Space
+from toolchain.objectfile import ObjectFile, ObjectSection, ObjectSymbol, Relocation, Row
+from toolchain.relax import RelaxFault, relax
+from toolchain.resolve import ResolveFault, Resolver
+from toolchain.source import Statement
+from toolchain.types import Diagnostic
+from toolchain.unit_state import HIDDEN, UnitState
+
+
+def finish(unit: UnitState) -> ObjectFile | None:
+    """Relax and resolve what ``unit`` collected.
+
+    Returns:
+        The object file; None when sizes cannot be settled. Errors go to ``unit.errors``.
+    """
+    sections = list(unit.sections.values())
+    # A weak symbol may be replaced by another unit's, so fields keep it as a symbol; sizes go by what stands here.
+    placed = Resolver(unit.labels, unit.first_constants, unit.first_equations, frozenset())
+    linked = Resolver(unit.labels, unit.first_constants, unit.first_equations, frozenset(unit.weak))
+    for section in sections:
+        for fragment in section.fragments:
+            variable = fragment.variable
+            if variable.__class__ is Branch:
+                variable.target = _aim(variable.operand, fragment, section, linked)
+    try:
+        relax(sections, placed)
+    except RelaxFault as fault:
+        unit.fail(fault.statement, fault.message, fault.expected)
+        return None
+    packed = tuple([_pack(unit, section, linked) for section in sections])
+    return ObjectFile(unit.unit.file, packed, tuple(_symbols(unit, placed)), frozenset(unit.weak))
+
+
+def _aim(
+    operand: Expr, fragment: Fragment, section: SectionBuilder, resolver: Resolver
+) -> tuple[Label, int] | None:
+    """The label in the same section that a branch goes to, and an addend; None when it must be long."""
+    addend = 0
+    for _ in range(len(resolver.equations) + 1):
+        pair = operand.symbol_offset()
+        if pair is None:
+            return None
+        name = pair[0]
+        addend += pair[1]
+        if name == ".":
+            here = Label(".", section, fragment.statement)  # type: ignore[arg-type]
+            here.fragment, here.offset = fragment, fragment.size
+            return here, addend
+        label = resolver.labels.get(name)
+        if label is not None:
+            return (label, addend) if label.section is section and name not in resolver.weak else None
+        equation = resolver.equations.get(name)
+        if equation is None or name in resolver.constants:
+            return None
+        operand = equation
+    return None
+
+
+# --- bytes -------------------------------------------------------------------------------------------------
+
+
+def _pack(unit: UnitState, section: SectionBuilder, resolver: Resolver) -> ObjectSection:
+    """The bytes of a section with every field filled that needs no addresses."""
+    rows: list[Row] = []
+    parts: list[bytes] = []
+    for fragment in section.fragments:
+        base = fragment.address
+        if base:
+            rows += [Row(base + at, length, statement, code) for at, length, statement, code in fragment.rows]
+        else:
+            rows += [Row(*row) for row in fragment.rows]
+        parts += fragment.parts
+        variable = fragment.variable
+        if variable is None:
+            continue
+        if variable.__class__ is Branch:
+            assert isinstance(variable, Branch) and fragment.statement is not None
+            chosen = variable.encoding if variable.is_long else variable.short
+            start, end = fragment.size, fragment.size + len(chosen.data)
+            fragment.patches += [
+                Patch(
+                    start + fixup.offset,
+                    fixup.size,
+                    fixup.kind,
+                    variable.operand,
+                    fragment.statement,
+                    start,
+                    end,
+                )
+                for fixup in chosen.fixups
+            ]
+            rows.append(Row(base + start, len(chosen.data), fragment.statement, True))
+            parts.append(chosen.data)
+        elif fragment.grown:
+            parts.append(_filling(unit, section, fragment))
+    relocations: list[Relocation] = []
+    size = section.size()
+    data = bytearray() if section.nobits else bytearray(b"".join(parts))
+    for fragment in section.fragments:
+        for patch in fragment.patches:
+            result = resolver.patch(patch, fragment, section, data)
+            if result is None:
+                continue
+            if isinstance(result, Diagnostic):
+                unit.errors.append(result)
+                continue
+            target = result.target
+            if target.__class__ is str and target[0] in ".$":
+                unit.errors.append(_no_label(unit, patch.statement, str(target)))
+            relocations.append(result)
+    return ObjectSection(
+        section.name, section.flags, section.nobits, section.align, size, bytes(data), tuple(relocations), tuple(rows),
+        section.opened,
+    )  # fmt: skip
+
+
+def _filling(unit: UnitState, section: SectionBuilder, fragment: Fragment) -> bytes:
+    """The bytes of a gap."""
+    variable, count = fragment.variable, fragment.grown
+    if isinstance(variable, Org):
+        return bytes([variable.fill]) * count
+    if isinstance(variable, Space):
+        return variable.pattern * (count // len(variable.pattern)) if variable.pattern else b""
+    assert isinstance(variable, Align)
+    if variable.fill is None:
+        # gas fills every gap of a file as the mode at the file's end demands.
+        if not nops.agree(variable.mode, unit.mode):
+            unit.fail(
+                variable.statement,
+                f"this gap is {variable.mode}-bit code, but the file ends in {unit.mode}-bit mode",
+                f"a file that ends with .code{variable.mode}, as gas fills gaps for the last mode; or a fill value",
+            )
+        return nops.fill(count, unit.mode)
+    whole, rest = divmod(count, len(variable.fill))
+    if rest:
+        unit.fail(variable.statement, f"a gap of {count} bytes", f"a multiple of {len(variable.fill)} bytes")
+    return variable.fill * whole + bytes(rest)
+
+
+def _no_label(unit: UnitState, statement: Statement, name: str) -> Diagnostic:
+    """The error for a local label that does not exist."""
+    if name.startswith(HIDDEN):
+        digits, _, count = name[len(HIDDEN) :].partition("$")
+        where = "above" if count == "0" else "below"
+        return statement.problem(f"there is no label {digits}: {where}", f"a line with {digits}:")
+    near = difflib.get_close_matches(
+        name, [known for known in unit.labels if not known.startswith(HIDDEN)], n=1
+    )
+    return statement.problem(f"undefined label `{name}'", f"`{near[0]}'?" if near else "a label of this file")
+
+
+# --- symbols -----------------------------------------------------------------------------------------------
+
+
+def _symbols(unit: UnitState, resolver: Resolver) -> list[ObjectSymbol]:
+    found = []
+    for name, label in unit.labels.items():
+        if name.startswith((".L", HIDDEN)):
+            continue
+        found.append(_symbol(unit, resolver, name, label.section.index, label.address, label.statement))
+    for name, statement in unit.globals.items():
+        if name in unit.labels:
+            continue
+        value: int | None = unit.constants.get(name)
+        if value is not None:
+            found.append(_symbol(unit, resolver, name, None, value, statement))
+        elif name in unit.equations:
+            try:
+                value, terms = resolver.linear(unit.equations[name].tree, unit.section, 0)
+            except ResolveFault as fault:
+                unit.fail(statement, f"`{name}': {fault}")
+                continue
+            home = next(iter(terms), None)
+            if len(terms) > 1 or isinstance(home, str) or any(count != 1 for count in terms.values()):
+                unit.fail(
+                    statement, f"`{name}' is no number and no address of this file", "a label plus a number"
+                )
+                continue
+            found.append(_symbol(unit, resolver, name, home, value, statement))
+    return found
+
+
+def _symbol(
+    unit: UnitState, resolver: Resolver, name: str, section: int | None, value: int, statement: Statement
+) -> ObjectSymbol:
+    size = None
+    sized = unit.sizes.get(name)
+    if sized is not None:
+        size = resolver.number(sized[0], unit.section, 0)
+        if size is None:
+            unit.fail(sized[1], f".size of `{name}' is no number", f".size {name}, . - {name}")
+    binding: Literal["local", "global", "weak"] = "local"
+    if name in unit.weak:
+        binding = "weak"
+    elif name in unit.globals:
+        binding = "global"
+    return ObjectSymbol(name, section, value, size, unit.kinds.get(name), binding, statement)

@@ -1,0 +1,327 @@
+"""From object files to an image: placing sections, resolving symbols, filling the fields that need addresses.
+
+Owns the addresses of the image. Linking changes no object file, so that after an edit only the edited unit is
+assembled again. Errors are collected over all units. What the image looks like as a file is ``elf``'s business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from toolchain.layout import CODE_FILL, PAGE, Layout, OutputSection
+from toolchain.link_errors import LinkErrors
+from toolchain.objectfile import ObjectFile, ObjectSection, ObjectSymbol
+from toolchain.resolve import BOUNDS
+from toolchain.source import Statement
+from toolchain.types import Image, Line, Section, Symbol
+
+STAGE = "link"
+_MODULE_VERB_NOUN = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
+
+
+@dataclass(slots=True)
+class _Placed:
+    """An input section in its output section."""
+
+    section: ObjectSection
+    unit: int
+    index: int
+    address: int
+    offset: int
+
+
+@dataclass(slots=True)
+class _Output:
+    """An output section while it is filled."""
+
+    layout: OutputSection
+    address: int
+    physical: int
+    size: int
+    align: int
+    placed: list[_Placed]
+    data: bytearray
+
+
+def link(objects: Sequence[ObjectFile], layout: Layout) -> Image:
+    """Link ``objects`` as ``layout`` says.
+
+    Args:
+        objects: the units in the order of the image.
+        layout: from ``layout.load``.
+
+    Returns:
+        The image: section bytes at their addresses, symbols, line table.
+
+    Raises:
+        InputError: with every undefined or doubled symbol, value out of range and misplaced section of all units.
+    """
+    errors = LinkErrors(objects, layout)
+    outputs = _place(objects, layout, errors)
+    addresses = _addresses(objects, outputs)
+    globals_ = _global_symbols(objects, outputs, layout, addresses, errors)
+    for output in outputs:
+        for placed in output.placed:
+            _relocate(objects[placed.unit], placed, output, addresses[placed.unit], globals_, errors)
+    entry = globals_.get(layout.entry)
+    if entry is None:
+        errors.no_entry()
+    errors.raise_all()
+    assert entry is not None
+    lines, files = _lines(outputs)
+    return Image(entry, tuple(_sections(outputs)), tuple(_symbols(objects, outputs, layout)), lines, files)
+
+
+# --- placing -----------------------------------------------------------------------------------------------
+
+
+def _home(name: str, layout: Layout) -> tuple[int, int] | None:
+    """Output section and pattern that an input section belongs to: the first that fits."""
+    for index, output in enumerate(layout.sections):
+        for rank, pattern in enumerate(output.inputs):
+            if name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1])):
+                return index, rank
+    return None
+
+
+def _place(objects: Sequence[ObjectFile], layout: Layout, errors: LinkErrors) -> list[_Output]:
+    """Give every input section its address: by output section, then pattern, then unit."""
+    homes: dict[str, tuple[int, int] | None] = {}
+    groups: list[list[list[tuple[int, int, ObjectSection]]]] = [
+        [[] for _ in o.inputs] for o in layout.sections
+    ]
+    for unit, made in enumerate(objects):
+        for index, section in enumerate(made.sections):
+            if not section.size and section.align == 1:
+                continue
+            if section.name not in homes:
+                homes[section.name] = _home(section.name, layout)
+            home = homes[section.name]
+            if home is None:
+                errors.no_home(section)
+                continue
+            errors.check_flags(section, layout.sections[home[0]])
+            groups[home[0]][home[1]].append((unit, index, section))
+    outputs = []
+    physical = layout.physical_base
+    for output, patterns in zip(layout.sections, groups, strict=True):
+        physical += -physical % PAGE
+        start = physical if output.identity else physical + layout.virtual_base
+        at, align = start, 1
+        placed = []
+        for group in patterns:
+            for unit, index, section in group:
+                at += -at % section.align
+                align = max(align, section.align)
+                placed.append(_Placed(section, unit, index, at, at - start))
+                at += section.size
+        size = at - start
+        data = bytearray()
+        if not output.nobits:
+            data = bytearray([CODE_FILL if "x" in output.flags else 0]) * size
+            for item in placed:
+                data[item.offset : item.offset + item.section.size] = item.section.data or bytes(
+                    item.section.size
+                )
+        outputs.append(_Output(output, start, physical, size, align, placed, data))
+        physical += size
+    return outputs
+
+
+def _addresses(objects: Sequence[ObjectFile], outputs: Sequence[_Output]) -> list[list[int]]:
+    """The address of every section of every unit (0 where it has none)."""
+    addresses = [[0] * len(made.sections) for made in objects]
+    for output in outputs:
+        for placed in output.placed:
+            addresses[placed.unit][placed.index] = placed.address
+    return addresses
+
+
+def _layout_symbols(outputs: Sequence[_Output], layout: Layout) -> dict[str, tuple[int, str | None]]:
+    """The symbols that the layout itself defines: name -> (value, section)."""
+    found: dict[str, tuple[int, str | None]] = {"__image_start_physical": (layout.physical_base, None)}
+    for output in outputs:
+        found[output.layout.start_symbol] = (output.address, output.layout.name)
+        found[output.layout.end_symbol] = (output.address + output.size, output.layout.name)
+    last = outputs[-1]
+    found["__image_end_physical"] = (last.physical + last.size, None)
+    return found
+
+
+def _global_symbols(
+    objects: Sequence[ObjectFile],
+    outputs: Sequence[_Output],
+    layout: Layout,
+    addresses: list[list[int]],
+    errors: LinkErrors,
+) -> dict[str, int]:
+    """The value of every symbol that all units see."""
+    reserved = _layout_symbols(outputs, layout)
+    values = {name: value for name, (value, _) in reserved.items()}
+    defined: dict[str, ObjectSymbol] = {}
+    weak: set[str] = set()
+    for unit, made in enumerate(objects):
+        homes = addresses[unit]
+        weak |= made.weak
+        for symbol in made.symbols:
+            if symbol.binding == "local":
+                continue
+            name = symbol.name
+            earlier = defined.get(name)
+            if name in reserved:
+                errors.reserved(symbol)
+            elif earlier is not None and earlier.binding == symbol.binding == "global":
+                errors.doubled(symbol, earlier)
+            elif earlier is None or (earlier.binding == "weak" and symbol.binding == "global"):
+                defined[name] = symbol
+                values[name] = symbol.value + (homes[symbol.section] if symbol.section is not None else 0)
+    for name in weak - values.keys():
+        values[name] = 0
+    return values
+
+
+# --- fields ------------------------------------------------------------------------------------------------
+
+
+def _relocate(
+    unit: ObjectFile,
+    placed: _Placed,
+    output: _Output,
+    homes: list[int],
+    values: dict[str, int],
+    errors: LinkErrors,
+) -> None:
+    """Fill the fields of one section that need addresses."""
+    data, base, offset = output.data, placed.address, placed.offset
+    for position, size, kind, target, addend, statement in placed.section.relocations:
+        if target.__class__ is int:
+            value = homes[target] + addend  # type: ignore[index]
+        elif target is None:
+            value = addend
+        else:
+            known = values.get(target)  # type: ignore[arg-type]
+            if known is None:
+                errors.undefined(str(target), unit, statement)
+                continue
+            value = known + addend
+        if kind == "pcrel":
+            value -= base + position
+        elif value >> 64:
+            value &= (1 << 64) - 1
+        if kind == "signed" and value >> 63 == 1:
+            value -= 1 << 64
+        low, high = BOUNDS[kind, size]
+        if not low <= value <= high:
+            errors.out_of_range(statement, target, unit, kind, size, value)
+            continue
+        at = offset + position
+        data[at : at + size] = (value & ((1 << 8 * size) - 1)).to_bytes(size, "little")
+
+
+# --- the image ---------------------------------------------------------------------------------------------
+
+
+def _sections(outputs: Sequence[_Output]) -> list[Section]:
+    return [
+        Section(
+            output.layout.name, output.address, output.physical, output.size, bytes(output.data), output.layout.flags,
+            max(output.align, PAGE), output.layout.nobits,
+        )
+        for output in outputs
+    ]  # fmt: skip
+
+
+def _origin(statement: Statement) -> tuple[str, int]:
+    """The line that a debugger should show: the outermost expansion, or the statement's own."""
+    trail = statement[5]
+    return (trail[-1].file, trail[-1].line) if trail else (statement[4].name, statement[2])
+
+
+def _lines(outputs: Sequence[_Output]) -> tuple[tuple[Line, ...], tuple[str, ...]]:
+    """The line table in the order of addresses, and the files in it in the order of their first line."""
+    lines: list[Line] = []
+    files: dict[str, None] = {}
+    for output in outputs:
+        for placed in output.placed:
+            base = placed.address
+            for offset, length, statement, is_code in placed.section.rows:
+                if is_code:
+                    trail = statement[5]
+                    if trail:
+                        name, line = trail[-1].file, trail[-1].line
+                    else:
+                        name, line = statement[4].name, statement[2]
+                    files[name] = None
+                    lines.append(Line(base + offset, length, name, line))
+    lines.sort(key=lambda row: row.address)
+    return tuple(lines), tuple(files)
+
+
+def _symbols(objects: Sequence[ObjectFile], outputs: Sequence[_Output], layout: Layout) -> list[Symbol]:
+    """Every symbol with its kind and size, by address."""
+    found: list[Symbol] = []
+    by_unit: dict[tuple[int, int], tuple[_Placed, _Output]] = {}
+    for output in outputs:
+        for placed in output.placed:
+            by_unit[placed.unit, placed.index] = (placed, output)
+    for unit, made in enumerate(objects):
+        of_section: dict[int, list[ObjectSymbol]] = {}
+        for symbol in made.symbols:
+            if symbol.section is None:
+                file, line = _origin(symbol.statement)
+                found.append(
+                    Symbol(
+                        symbol.name,
+                        symbol.value,
+                        symbol.size or 0,
+                        symbol.kind or "notype",
+                        None,
+                        file,
+                        line,
+                        True,
+                    )
+                )
+            else:
+                of_section.setdefault(symbol.section, []).append(symbol)
+        for index, symbols in of_section.items():
+            if (unit, index) in by_unit:
+                found += _section_symbols(symbols, *by_unit[unit, index])
+    for name, (value, section) in _layout_symbols(outputs, layout).items():
+        found.append(Symbol(name, value, 0, "notype", section, "", 0, True))
+    found.sort(key=lambda symbol: (symbol.address, symbol.name))
+    return found
+
+
+def _section_symbols(symbols: list[ObjectSymbol], placed: _Placed, output: _Output) -> list[Symbol]:
+    section = placed.section
+    code = {row[0] for row in section.rows if row[3]} if "x" in section.flags else set()
+    kinds: dict[str, Literal["func", "object", "notype"]] = {}
+    for symbol in symbols:
+        named = symbol.binding != "local" or _MODULE_VERB_NOUN.fullmatch(symbol.name) is not None
+        kinds[symbol.name] = symbol.kind or ("func" if symbol.value in code and named else "notype")
+    starts = sorted(symbol.value for symbol in symbols if kinds[symbol.name] == "func")
+    following = dict(zip(starts, [*starts[1:], section.size], strict=True))
+    found = []
+    for symbol in symbols:
+        kind = kinds[symbol.name]
+        size = symbol.size
+        if size is None:
+            size = following[symbol.value] - symbol.value if kind == "func" else 0
+        file, line = _origin(symbol.statement)
+        is_global = symbol.binding != "local"
+        found.append(
+            Symbol(
+                symbol.name,
+                placed.address + symbol.value,
+                size,
+                kind,
+                output.layout.name,
+                file,
+                line,
+                is_global,
+            )
+        )
+    return found

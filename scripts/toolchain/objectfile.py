@@ -1,0 +1,86 @@
+"""An assembled unit, ready to be linked any number of times.
+
+Owns the types between ``assemble`` and ``link``. Everything that could be computed without addresses has been;
+what remains are relocations against a section of the unit or a symbol.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from toolchain.source import Statement
+
+
+class Relocation(NamedTuple):
+    """A field to write once addresses are known: value = address of ``target`` + ``addend``.
+
+    Attributes:
+        offset: of the field in its section.
+        size: 1, 2, 4 or 8 bytes.
+        kind: as in ``types.Fixup``; for ``pcrel`` the address of the field is subtracted.
+        target: a section of this unit by index, a symbol by name, or None for an absolute value.
+        addend: constant part.
+        statement: where it was written.
+    """
+
+    offset: int
+    size: int
+    kind: str
+    target: int | str | None
+    addend: int
+    statement: Statement
+
+
+class Row(NamedTuple):
+    """``length`` bytes at ``offset`` of a section came from ``statement``; ``is_code`` for an instruction."""
+
+    offset: int
+    length: int
+    statement: Statement
+    is_code: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSection:
+    """An input section. ``data`` is empty for ``nobits``, whose length is ``size``."""
+
+    name: str
+    flags: str
+    nobits: bool
+    align: int
+    size: int
+    data: bytes
+    relocations: tuple[Relocation, ...]
+    rows: tuple[Row, ...]
+    opened: Statement | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSymbol:
+    """A symbol of a unit. ``section`` is None for an absolute value; ``size`` is None when no ``.size`` gave it."""
+
+    name: str
+    section: int | None
+    value: int
+    size: int | None
+    kind: Literal["func", "object", "notype"] | None
+    binding: Literal["local", "global", "weak"]
+    statement: Statement
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFile:
+    """One unit, assembled.
+
+    Attributes:
+        file: its name, relative to the tree.
+        sections: those that have content, in the order in which they were opened.
+        symbols: labels and global constants; no ``.L`` and no numeric ones.
+        weak: names declared weak; one that nobody defines is 0.
+    """
+
+    file: str
+    sections: tuple[ObjectSection, ...]
+    symbols: tuple[ObjectSymbol, ...]
+    weak: frozenset[str] = frozenset()

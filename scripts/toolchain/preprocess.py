@@ -1,0 +1,336 @@
+"""From a source file to the statements of one translation unit.
+
+Owns: finding and reading files (``.include`` search path, in-memory overrides), circular includes, and remembering
+what an include file does, so that a file of constants which every unit includes is read once. What directives mean
+is ``expand``'s business, what bytes they make ``assemble``'s.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolchain.errors import InputError
+from toolchain.expand import Expander, StopUnit
+from toolchain.macro import Macro
+from toolchain.source import STAGE, SourceFile, Statement, decode, refuse, sort_diagnostics
+from toolchain.types import Diagnostic
+
+INCLUDE_DEPTH_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One preprocessed translation unit.
+
+    Attributes:
+        file: its name, relative to the tree.
+        statements: labels, directives that mean bytes, instructions, runs of constants.
+        errors: everything that was wrong (its statements are then incomplete).
+        warnings: what ``.warning`` said.
+        sources: the unit's file and every file it included, for telling whether it must be redone.
+        binaries: files that ``.incbin`` took, with their time and size.
+        reader: finds the files of ``.incbin``.
+    """
+
+    file: str
+    statements: list[Statement]
+    errors: tuple[Diagnostic, ...]
+    warnings: tuple[Diagnostic, ...]
+    sources: tuple[SourceFile, ...]
+    binaries: dict[Path, tuple[int, int] | None]
+    reader: Preprocessor
+
+
+@dataclass(slots=True)
+class _Replay:
+    """What an include file did to a unit that knew ``reads`` beforehand."""
+
+    reads: dict[str, int | None]
+    ops: dict[str, Macro | None]
+    statements: list[Statement]
+    constants: dict[str, int]
+    equated: set[str]
+    macros: dict[str, Macro]
+    sources: list[SourceFile]
+
+
+class Preprocessor:
+    """Preprocesses the units of one tree; keeps file contents and the effects of include files in memory.
+
+    A file is read once. ``refresh`` drops what has changed on disk since; ``overrides`` stands in for files.
+
+    Args:
+        tree: the kernel tree; names of files are relative to it.
+        include_dirs: where ``.include`` and ``.incbin`` look, in order.
+        defines: constants known to every unit.
+    """
+
+    def __init__(
+        self, tree: Path, include_dirs: Sequence[Path] = (), defines: Mapping[str, int] | None = None
+    ) -> None:
+        self.tree = tree
+        self.include_dirs = tuple(include_dirs)
+        self.defines = dict(defines or {})
+        self.overrides: Mapping[str, str] = {}
+        self._files: dict[Path, tuple[tuple[int, int], SourceFile]] = {}
+        self._texts: dict[tuple[str, str], SourceFile] = {}
+        self._found: dict[str, Path | None] = {}
+        self._replays: dict[SourceFile, list[_Replay]] = {}
+        self._open: list[SourceFile] = []
+
+    # --- files ---------------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Forget the files whose time or size on disk has changed, and every search that may end elsewhere now."""
+        for path, (stamp, _) in list(self._files.items()):
+            if _stamp(path) != stamp:
+                del self._files[path]
+        self._found.clear()
+
+    def is_current(self, unit: Unit) -> bool:
+        """Whether ``unit`` would come out the same now: none of its files has another content."""
+        try:
+            return all(
+                source.path is None or self.source(source.path) is source for source in unit.sources
+            ) and all(_stamp(path) == stamp for path, stamp in unit.binaries.items())
+        except InputError:
+            return False
+
+    def source(self, path: Path) -> SourceFile:
+        """The file at ``path``, or what overrides it.
+
+        Raises:
+            InputError: it does not exist, cannot be read, or is no text.
+        """
+        name = self.name_of(path)
+        text = self.overrides.get(name)
+        if text is not None:
+            known = self._texts.get((name, text))
+            if known is None:
+                known = self._texts[name, text] = SourceFile(name, text, path)
+            return known
+        kept = self._files.get(path)
+        if kept is None:
+            try:
+                stamp = _stamp(path)
+                data = path.read_bytes()
+            except OSError as error:
+                raise refuse(name, 1, f"cannot read: {error.strerror}", "a readable file") from error
+            kept = self._files[path] = (stamp or (0, 0), SourceFile(name, decode(name, data), path))
+        return kept[1]
+
+    def name_of(self, path: Path) -> str:
+        """How diagnostics name ``path``: relative to the tree, else by its folder and name."""
+        try:
+            return path.relative_to(self.tree).as_posix()
+        except ValueError:
+            return f"{path.parent.name}/{path.name}"
+
+    def find(self, name: str) -> Path | None:
+        """The file that ``.include "name"`` means, or None."""
+        if name not in self._found:
+            folders = (*self.include_dirs, self.tree)
+            paths = (folder / name for folder in folders)
+            self._found[name] = next(
+                (p for p in paths if self.name_of(p) in self.overrides or p.is_file()), None
+            )
+        return self._found[name]
+
+    def binary(self, name: str, unit: Unit) -> bytes:
+        """The bytes of a file that ``unit`` takes with ``.incbin``.
+
+        Raises:
+            InputError: there is no such file, or it cannot be read.
+        """
+        path = self.find(name)
+        if path is None:
+            raise InputError(f"cannot find `{name}'", stage=STAGE)
+        try:
+            unit.binaries[path] = _stamp(path)
+            return path.read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot read `{name}': {error.strerror}", stage=STAGE) from error
+
+    # --- units ---------------------------------------------------------------------------------------------
+
+    def run(self, file: Path | SourceFile) -> Unit:
+        """Preprocess one unit. Errors are collected in the result, not raised.
+
+        Args:
+            file: a path (absolute, or relative to the tree), or text with a name.
+        """
+        name = file.name if isinstance(file, SourceFile) else self.name_of(self.tree / file)
+        expander = Expander(self._include, self.defines)
+        self._open = []
+        try:
+            source = file if isinstance(file, SourceFile) else self.source(self.tree / file)
+            if not source.text.strip():
+                raise refuse(name, 1, "the file is empty", "assembly source")
+            expander.sources[source] = None
+            self._open.append(source)
+            expander.run(source.statements)
+        except StopUnit:
+            pass
+        except InputError as error:
+            expander.errors += [d for d in error.diagnostics if isinstance(d, Diagnostic)]
+        return Unit(
+            name,
+            expander.out,
+            tuple(expander.errors),
+            tuple(expander.warnings),
+            tuple(expander.sources),
+            {},
+            self,
+        )
+
+    def _include(self, expander: Expander, statement: Statement, name: str) -> None:
+        path = self.find(name)
+        if path is None:
+            expander.fail(statement, f"cannot find `{name}'", self._suggestion(name))
+            return
+        try:
+            source = self.source(path)
+        except InputError as error:
+            expander.errors += [d for d in error.diagnostics if isinstance(d, Diagnostic)]
+            return
+        if source in self._open or len(self._open) > INCLUDE_DEPTH_MAX:
+            chain = " -> ".join([*(opened.name for opened in self._open), source.name])
+            expander.fail(statement, f"circular include: {chain}", "files that do not include each other")
+            return
+        expander.sources[source] = None
+        if not self._replay(expander, source):
+            self._read(expander, source)
+
+    def _suggestion(self, name: str) -> str:
+        folders = (*self.include_dirs, self.tree)
+        near = difflib.get_close_matches(
+            Path(name).name,
+            sorted({p.name for f in folders if f.is_dir() for p in f.iterdir() if p.is_file()}),
+            n=1,
+        )
+        where = ", ".join(self.name_of(folder) if folder != self.tree else "the tree" for folder in folders)
+        return f"`{near[0]}'?" if near else f"a file in {where}"
+
+    # --- what include files do -----------------------------------------------------------------------------
+
+    def _replay(self, expander: Expander, source: SourceFile) -> bool:
+        """Do what ``source`` did before, if this unit knows the same of what it asked for."""
+        constants, macros = expander.constants, expander.macros
+        for replay in self._replays.get(source, ()):
+            if any(_known(expander, name) != value for name, value in replay.reads.items()):
+                continue
+            if any(macros.get(op) is not known for op, known in replay.ops.items()):
+                continue
+            if expander.note is not None:
+                for name in replay.reads:
+                    expander.note(name)
+            constants.update(replay.constants)
+            expander.equated -= replay.constants.keys()
+            for name in replay.equated:
+                constants.pop(name, None)
+            expander.equated |= replay.equated
+            macros.update(replay.macros)
+            expander.sources.update(dict.fromkeys(replay.sources))
+            expander.extend(replay.statements)
+            return True
+        return False
+
+    def _read(self, expander: Expander, source: SourceFile) -> None:
+        """Read ``source`` and remember what it did, if that depends on nothing but what it asked for."""
+        constants, equated, macros = dict(expander.constants), set(expander.equated), dict(expander.macros)
+        start, errors, expansions = len(expander.out), len(expander.errors), expander.expansions
+        warnings, sources = len(expander.warnings), len(expander.sources)
+        reads: dict[str, int | None] = {}
+        asked_for_label = False
+        outer = expander.note
+
+        def note(name: str) -> None:
+            nonlocal asked_for_label
+            reads.setdefault(name, _EQUATED if name in equated else constants.get(name))
+            asked_for_label |= expander.is_label(name)
+            if outer is not None:
+                outer(name)
+
+        expander.close_constants()
+        expander.note = note
+        self._open.append(source)
+        expander.run(source.statements)
+        self._open.pop()
+        expander.note = outer
+        expander.close_constants()
+        unremarkable = (
+            len(expander.errors) == errors
+            and len(expander.warnings) == warnings
+            and expander.expansions == expansions
+            and not asked_for_label
+            and not (macros.keys() - expander.macros.keys())
+            and not (constants.keys() - expander.constants.keys() - expander.equated)
+        )
+        if not unremarkable:
+            return
+        statements = expander.out[start:]
+        written = {
+            name for statement in statements if statement.constants for name in statement.constants.values
+        }
+        equations = {statement.args.partition(",")[0] for statement in statements if statement.op == ".set"}
+        changed = {n: m for n, m in expander.macros.items() if macros.get(n) is not m}
+        ops = {*changed, *(statement.op for statement in statements)}
+        self._replays.setdefault(source, []).append(
+            _Replay(
+                reads,
+                {op: macros.get(op) for op in ops},
+                statements,
+                {name: expander.constants[name] for name in written - expander.equated},
+                equations & expander.equated,
+                changed,
+                list(expander.sources)[sources:],
+            )
+        )
+
+
+_EQUATED = (
+    1 << 128
+)  # stands for "equated, value unknown" where a value is remembered; no 64-bit value equals it
+
+
+def _known(expander: Expander, name: str) -> int | None:
+    if name in expander.equated:
+        return _EQUATED
+    value = expander.constants.get(name)
+    return _LABEL if value is None and expander.is_label(name) else value
+
+
+_LABEL = 1 << 129  # stands for "a label"; nothing remembered equals it
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def preprocess(
+    file: Path | str, tree: Path, include_dirs: Sequence[Path] = (), defines: Mapping[str, int] | None = None
+) -> list[Statement]:
+    """The statements of one unit.
+
+    Args:
+        file: its path, or its text (named ``<text>``).
+        tree: the kernel tree.
+        include_dirs: where ``.include`` looks, in order, before the tree.
+        defines: constants known from the start.
+
+    Raises:
+        InputError: with all diagnostics of the unit.
+    """
+    preprocessor = Preprocessor(tree, include_dirs, defines)
+    unit = preprocessor.run(SourceFile("<text>", file) if isinstance(file, str) else file)
+    if unit.errors:
+        found = sort_diagnostics(unit.errors)
+        raise InputError(f"{unit.file}: {len(found)} errors", stage=STAGE, diagnostics=found)
+    return unit.statements

@@ -95,13 +95,12 @@ def _place(objects: Sequence[ObjectFile], layout: Layout, errors: LinkErrors) ->
     ]
     for unit, made in enumerate(objects):
         for index, section in enumerate(made.sections):
-            if not section.size and section.align == 1:
-                continue
             if section.name not in homes:
                 homes[section.name] = _home(section.name, layout)
             home = homes[section.name]
             if home is None:
-                errors.no_home(section)
+                if section.opened is not None or section.size:  # not .text, .data or .bss that nobody uses
+                    errors.no_home(section)
                 continue
             errors.check_flags(section, layout.sections[home[0]])
             groups[home[0]][home[1]].append((unit, index, section))
@@ -303,7 +302,7 @@ def _section_symbols(symbols: list[ObjectSymbol], placed: _Placed, output: _Outp
         named = symbol.binding != "local" or _MODULE_VERB_NOUN.fullmatch(symbol.name) is not None
         kinds[symbol.name] = symbol.kind or ("func" if symbol.value in code and named else "notype")
     starts = sorted(symbol.value for symbol in symbols if kinds[symbol.name] == "func")
-    following = dict(zip(starts, [*starts[1:], section.size], strict=True))
+    following = dict(zip(starts, [*starts[1:], section.size], strict=False))
     found = []
     for symbol in symbols:
         kind = kinds[symbol.name]

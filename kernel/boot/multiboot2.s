@@ -117,11 +117,11 @@ function multiboot2_read
     return_frame
 end_function multiboot2_read
 
-# The readers of tag_readers. Each:
-# In:       rdi = tag, rsi = its size (8 or more)
+# tag_read_cmdline -- append the command line
+# In:       rdi = tag:ptr, rsi = size:u64 (8 or more)
 # Out:      cf = the tag is malformed
-# Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
-
+# Clobbers: rax, rcx, rdx, rsi, rdi
+# Context:  long mode, early page tables: a reader of tag_readers
 local_function tag_read_cmdline
     call_frame
     add rdi, TAG_CONTENT
@@ -131,6 +131,11 @@ local_function tag_read_cmdline
     return_frame
 end_function tag_read_cmdline
 
+# tag_read_module -- append a module
+# In:       rdi = tag:ptr, rsi = size:u64 (8 or more)
+# Out:      cf = the tag is malformed
+# Clobbers: rax, rcx, rdx, rsi, rdi
+# Context:  long mode, early page tables: a reader of tag_readers
 local_function tag_read_module
     call_frame
     cmp rsi, TAG_MODULE_NAME
@@ -147,6 +152,11 @@ local_function tag_read_module
     return_frame
 end_function tag_read_module
 
+# tag_read_memory -- append the memory map
+# In:       rdi = tag:ptr, rsi = size:u64 (8 or more)
+# Out:      cf = the tag is malformed
+# Clobbers: rax, rdx, rsi, rdi, r8, r9, r10
+# Context:  long mode, early page tables: a reader of tag_readers
 local_function tag_read_memory
     call_frame
     cmp rsi, MAP_ENTRIES
@@ -173,6 +183,11 @@ local_function tag_read_memory
     return_frame
 end_function tag_read_memory
 
+# tag_read_framebuffer -- keep a framebuffer of pixels
+# In:       rdi = tag:ptr, rsi = size:u64 (8 or more)
+# Out:      cf = the tag is malformed
+# Clobbers: rax, rdx
+# Context:  long mode, early page tables: a reader of tag_readers
 local_function tag_read_framebuffer
     cmp rsi, TAG_FB_SIZE_MIN - 1                # loaders differ on whether the last byte counts
     jb .Lframebuffer_return
@@ -195,11 +210,21 @@ local_function tag_read_framebuffer
     ret
 end_function tag_read_framebuffer
 
+# tag_read_rsdp_1 -- copy the RSDP of ACPI 1.0
+# In:       rdi = tag:ptr, rsi = size:u64 (8 or more)
+# Out:      cf = the tag is malformed
+# Clobbers: rax, rdx, rsi, rdi
+# Context:  long mode, early page tables: a reader of tag_readers
 local_function tag_read_rsdp_1
     mov edx, RSDP_SIZE_1
     jmp tag_read_rsdp
 end_function tag_read_rsdp_1
 
+# tag_read_rsdp_2 -- copy the RSDP of ACPI 2.0
+# In:       rdi = tag:ptr, rsi = size:u64 (8 or more)
+# Out:      cf = the tag is malformed
+# Clobbers: rax, rdx, rsi, rdi
+# Context:  long mode, early page tables: a reader of tag_readers
 local_function tag_read_rsdp_2
     mov edx, RSDP_SIZE_2
     jmp tag_read_rsdp

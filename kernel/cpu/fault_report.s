@@ -13,7 +13,8 @@
 .set CHAR_NEWLINE, 10
 .set NAME_SIZE, 4                               # of a row of exception_names
 
-# fault_row -- how one key is printed: printer(rdi = frame, rsi = argument, rdx = scope)
+# fault_row KEY, PRINTER, ARGUMENT -- how one key is printed: the printer gets the frame in rdi, the argument in rsi
+# and the scope in rdx
 .macro fault_row key, printer, argument
     .if FAULT_KEY_\key - FAULT_ROW
     .error "the rows of fault_rows do not follow the keys of contract.toml"
@@ -130,44 +131,81 @@ end_function fault_report
     .error "fault_report shifts by the size of a row"
 .endif
 
-# The printers of fault_rows. Each:
-# In:       rdi = frame, rsi = argument, rdx = scope; Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
-
+# print_scope -- print the scope of the report
+# In:       rdx = scope:asciz
+# Out:      none
+# Clobbers: rax, rdx, rdi
+# Context:  long mode, interrupts off, within a PXFAULT block: a printer of fault_rows
 local_function print_scope
     mov rdi, rdx
     jmp serial_put_string
 end_function print_scope
 
+# print_frame -- print a quadword of the frame
+# In:       rdi = frame:ptr, rsi = offset:u64
+# Out:      none
+# Clobbers: rax, rdx, rdi
+# Context:  long mode, interrupts off, within a PXFAULT block: a printer of fault_rows
 local_function print_frame
     mov rdi, qword ptr [rdi + rsi]
     jmp serial_put_hex
 end_function print_frame
 
+# print_percpu -- print a quadword of the per-CPU block
+# In:       rsi = offset:u64
+# Out:      none
+# Clobbers: rax, rdx, rdi
+# Context:  long mode, interrupts off, within a PXFAULT block: a printer of fault_rows
 local_function print_percpu
     mov rdi, qword ptr gs:[rsi]
     jmp serial_put_hex
 end_function print_percpu
 
+# print_percpu_long -- print a dword of the per-CPU block
+# In:       rsi = offset:u64
+# Out:      none
+# Clobbers: rax, rdx, rdi
+# Context:  long mode, interrupts off, within a PXFAULT block: a printer of fault_rows
 local_function print_percpu_long
     mov edi, dword ptr gs:[rsi]
     jmp serial_put_hex
 end_function print_percpu_long
 
+# print_cr0 -- print CR0
+# In:       none
+# Out:      none
+# Clobbers: rax, rdx, rdi
+# Context:  long mode, interrupts off, within a PXFAULT block: a printer of fault_rows
 local_function print_cr0
     mov rdi, cr0
     jmp serial_put_hex
 end_function print_cr0
 
+# print_cr3 -- print CR3
+# In:       none
+# Out:      none
+# Clobbers: rax, rdx, rdi
+# Context:  long mode, interrupts off, within a PXFAULT block: a printer of fault_rows
 local_function print_cr3
     mov rdi, cr3
     jmp serial_put_hex
 end_function print_cr3
 
+# print_cr4 -- print CR4
+# In:       none
+# Out:      none
+# Clobbers: rax, rdx, rdi
+# Context:  long mode, interrupts off, within a PXFAULT block: a printer of fault_rows
 local_function print_cr4
     mov rdi, cr4
     jmp serial_put_hex
 end_function print_cr4
 
+# print_msr -- print a model specific register
+# In:       esi = msr:u32
+# Out:      none
+# Clobbers: rax, rcx, rdx, rdi
+# Context:  long mode, interrupts off, within a PXFAULT block: a printer of fault_rows
 local_function print_msr
     mov ecx, esi
     rdmsr
@@ -176,6 +214,11 @@ local_function print_msr
     jmp serial_put_hex
 end_function print_msr
 
+# print_name -- print the name of the vector
+# In:       rdi = frame:ptr
+# Out:      none
+# Clobbers: rax, rdx, rdi
+# Context:  long mode, interrupts off, within a PXFAULT block: a printer of fault_rows
 local_function print_name
     mov rax, qword ptr [rdi + FRAME_VECTOR]
     lea rdi, [rip + text_interrupt]
@@ -186,6 +229,11 @@ local_function print_name
     jmp serial_put_string
 end_function print_name
 
+# print_unit -- print the boot unit in progress
+# In:       none
+# Out:      none
+# Clobbers: rax, rdx, rdi
+# Context:  long mode, interrupts off, within a PXFAULT block: a printer of fault_rows
 local_function print_unit
     mov rdi, qword ptr gs:[PERCPU_UNIT]
     test rdi, rdi
@@ -194,12 +242,22 @@ local_function print_unit
     jmp serial_put_string
 end_function print_unit
 
+# print_stack -- print the top of the interrupted stack
+# In:       rdi = frame:ptr
+# Out:      none
+# Clobbers: rax, rcx, rdx, rsi, rdi
+# Context:  long mode, interrupts off, within a PXFAULT block: a printer of fault_rows
 local_function print_stack
     mov rdi, qword ptr [rdi + FRAME_RSP]
     mov esi, FAULT_STACK_QUADS
     jmp fault_put_stack
 end_function print_stack
 
+# print_trace -- print the return addresses of the interrupted code
+# In:       rdi = frame:ptr
+# Out:      none
+# Clobbers: rax, rcx, rdx, rsi, rdi
+# Context:  long mode, interrupts off, within a PXFAULT block: a printer of fault_rows
 local_function print_trace
     mov rdi, qword ptr [rdi + FRAME_RBP]
     mov esi, FAULT_TRACE_MAX

@@ -15,7 +15,22 @@
 .set CR4_NEVER, CR4_FSGSBASE | CR4_OSXSAVE
 .set TSS_TYPE_BUSY, 0x8b                        # present, 64-bit TSS, busy: LTR marks it
 .set DESCRIPTOR_TYPE_BYTE, 5
+.set GATE_SIZE, 16
 .set MARK, 0x5ca1ab1e5ca1ab1e
+
+# the entry n of the PAT, and the whole as registers.inc describes it
+.macro pat_entry n, type
+    .set PAT_WANTED, PAT_WANTED + (\type << (8 * \n))
+.endm
+.set PAT_WANTED, 0
+    pat_entry 0, PAT_TYPE_WB
+    pat_entry 1, PAT_TYPE_WC
+    pat_entry 2, PAT_TYPE_UC_MINUS
+    pat_entry 3, PAT_TYPE_UC
+    pat_entry 4, PAT_TYPE_WB
+    pat_entry 5, PAT_TYPE_WP
+    pat_entry 6, PAT_TYPE_UC_MINUS
+    pat_entry 7, PAT_TYPE_WT
 
 # smep, smap, umip: CPUID bit -> CR4 bit
 .macro feature_bit register, cpuid, cr4
@@ -72,7 +87,7 @@ local_function test_descriptors
     sidt [rsp]
     lea rdi, [rip + text_idt_limit]
     movzx esi, word ptr [rsp]
-    mov edx, VECTOR_COUNT * 16 - 1
+    mov edx, VECTOR_COUNT * GATE_SIZE - 1
     call ktap_check
     lea rdi, [rip + text_tr]
     str esi
@@ -240,7 +255,7 @@ local_function test_pat
     shl rdx, 32
     lea rsi, [rdx + rax]
     lea rdi, [rip + text_pat]
-    mov rdx, PAT_TYPE_WB | PAT_TYPE_WC << 8 | PAT_TYPE_UC_MINUS << 16 | PAT_TYPE_UC << 24 | PAT_TYPE_WB << 32 | PAT_TYPE_WP << 40 | PAT_TYPE_UC_MINUS << 48 | PAT_TYPE_WT << 56
+    mov rdx, PAT_WANTED
     call ktap_check
     mov eax, KTAP_DONE
     return_frame

@@ -76,7 +76,6 @@ exception_names:
     .ascii "#MF\0#AC\0#MC\0#XM\0#VE\0#CP\0#22\0#23\0"
     .ascii "#24\0#25\0#26\0#27\0#HV\0#VC\0#SX\0#31\0"
 text_interrupt: .asciz "interrupt"
-text_no_unit:   .asciz "-"
 
 .section .text, "ax"
 
@@ -229,7 +228,7 @@ local_function print_name
     jmp serial_put_string
 end_function print_name
 
-# print_unit -- print the boot unit in progress
+# print_unit -- print the boot unit in progress, nothing outside of boot units
 # In:       none
 # Out:      none
 # Clobbers: rax, rdx, rdi
@@ -238,8 +237,7 @@ local_function print_unit
     mov rdi, qword ptr gs:[PERCPU_UNIT]
     test rdi, rdi
     jnz serial_put_string
-    lea rdi, [rip + text_no_unit]
-    jmp serial_put_string
+    ret
 end_function print_unit
 
 # print_stack -- print the top of the interrupted stack

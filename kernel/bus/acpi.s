@@ -60,7 +60,7 @@ end_function acpi_init
 # Out:      rax = rsdp:ptr, cf = there is none that holds
 # Clobbers: rcx, rdx, rsi, rdi
 # Context:  as frame_alloc, after the paging unit
-function acpi_find_rsdp
+local_function acpi_find_rsdp
     call_frame
     lea rax, [rip + bootinfo_rsdp]
     cmp qword ptr [rip + bootinfo_rsdp_length], 0
@@ -91,7 +91,7 @@ end_function acpi_find_rsdp
 # Out:      rax = rsdp:ptr, cf = there is none that holds
 # Clobbers: rcx, rdx, rsi, rdi
 # Context:  as frame_alloc, after the paging unit
-function acpi_search
+local_function acpi_search
     call_frame
     call page_cover
     jc .Lsearch_leave
@@ -118,7 +118,7 @@ end_function acpi_search
 # Out:      cf = does not hold
 # Clobbers: rdx, rdi
 # Context:  long mode, any IF
-function acpi_check_rsdp
+local_function acpi_check_rsdp
     call_frame
     push rax
     push rsi
@@ -152,7 +152,7 @@ end_function acpi_check_rsdp
 # Out:      cf = neither holds
 # Clobbers: rax, rcx, rdx, rsi, rdi
 # Context:  as frame_alloc, after the paging unit
-function acpi_open_root
+local_function acpi_open_root
     call_frame
     push rbx
     push r12
@@ -245,7 +245,7 @@ end_function acpi_find
 # Out:      rax = pa:u64
 # Clobbers: rcx
 # Context:  long mode, after acpi_init
-function acpi_entry
+local_function acpi_entry
     mov rcx, [rip + acpi_root]
     cmp dword ptr [rip + acpi_entry_size], ACPI_RSDT_ENTRY_SIZE
     je .Lentry_short

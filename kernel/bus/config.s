@@ -239,7 +239,7 @@ end_function pci_port_write32
 # Out:      dx = port:u16 (of the data), cf = misaligned, or beyond what the ports reach
 # Clobbers: rax, rdx
 # Context:  as pci_port_read32
-function pci_port_select
+local_function pci_port_select
     test esi, ~PCI_PORT_OFFSET_MAX
     jnz .Lport_none
     cmp edi, PCI_BDF_MAX

@@ -78,7 +78,7 @@ end_function pci_init
 # Out:      none
 # Clobbers: rax, rdx
 # Context:  boot unit
-function pci_note_trouble
+local_function pci_note_trouble
     test rsi, rsi
     jnz unit_note_dec
     ret
@@ -89,7 +89,7 @@ end_function pci_note_trouble
 # Out:      rax = name:asciz (of the way that is used)
 # Clobbers: rcx, rdx, rsi, rdi
 # Context:  boot unit, after acpi_init where the machine has ACPI
-function pci_find_ecam
+local_function pci_find_ecam
     call_frame
     push rbx
     push r12
@@ -128,7 +128,7 @@ end_function pci_find_ecam
 # Out:      cf = it is not used
 # Clobbers: rax, rcx, rdx, rsi, rdi
 # Context:  boot unit
-function pci_try_ecam
+local_function pci_try_ecam
     call_frame
     call ecam_open
     jc .Ltry_leave

@@ -10,6 +10,7 @@
 #      4 GB go above the end of RAM. Powers of two in falling order leave no gaps.
 .intel_syntax noprefix
 .include "macros.inc"
+.include "layout.inc"
 .include "pci.inc"
 
 .section .text, "ax"
@@ -66,7 +67,7 @@ end_function pci_assign
 # Out:      eax = bus:u32
 # Clobbers: rcx, rdx, rdi
 # Context:  long mode, any IF
-function pci_highest_bus
+local_function pci_highest_bus
     xor eax, eax
     lea rdi, [rip + pci_table]
     mov ecx, [rip + pci_count]
@@ -111,7 +112,7 @@ end_function pci_bridge_to
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi, rdi
 # Context:  as pci_assign, the buses behind this one are done
-function pci_size_windows
+local_function pci_size_windows
     call_frame
     push rbx
     push r12
@@ -139,7 +140,7 @@ end_function pci_size_windows
 # Out:      none
 # Clobbers: rax, rcx, rdx, rdi
 # Context:  as pci_size_windows
-function pci_size_window
+local_function pci_size_window
     call_frame
     push rbx
     push r12
@@ -156,7 +157,9 @@ function pci_size_window
     mov edi, r14d
     call pci_next_empty
     jc .Lsize_window_round
-    add rbx, [rdx + PCI_SLOT_LENGTH]
+    mov rdi, [rdx + PCI_SLOT_LENGTH]
+    call pci_span
+    add rbx, rdi
     jmp .Lsize_window_slot
 .Lsize_window_round:
     test rbx, rbx
@@ -176,6 +179,21 @@ function pci_size_window
     pop rbx
     return_frame
 end_function pci_size_window
+
+# pci_span -- the room that a slot takes: a memory BAR has its pages for itself, so that it can be mapped alone
+# In:       rdi = size:u64, esi = kind:u32 (0 = memory, PCI_BAR_IO)
+# Out:      rdi = span:u64
+# Clobbers: none
+# Context:  long mode, any IF
+function pci_span
+    test esi, esi
+    jnz .Lspan_done
+    cmp rdi, PAGE_SIZE
+    jae .Lspan_done
+    mov edi, PAGE_SIZE
+.Lspan_done:
+    ret
+end_function pci_span
 
 # pci_next_empty -- the next slot of a bus that wants an address
 # In:       edi = bus:u32, esi = kind:u32 (0 = memory, PCI_BAR_IO), rax = cursor:u64 (0 at first, then as returned)

@@ -71,7 +71,7 @@ end_function pci_size_bars
 # Out:      none
 # Clobbers: rax, rdx, rsi
 # Context:  as pci_size_bars, decoding off
-function pci_size_bar
+local_function pci_size_bar
     call_frame
     push r12
     push r13
@@ -133,7 +133,7 @@ end_function pci_size_bar
 # Out:      eax = value:u32 (which it holds again), edx = mask:u32
 # Clobbers: none
 # Context:  as pci_size_bars, decoding off
-function pci_probe_register
+local_function pci_probe_register
     call_frame
     push rbx
     push rcx

@@ -64,7 +64,7 @@ end_function pci_read_bridge
 # Out:      rax = base:u64, rdx = limit:u64 (its last megabyte's first byte), ecx = PCI_WINDOW_MEMORY_SIZE
 # Clobbers: none
 # Context:  long mode, any IF, one caller at a time
-function pci_read_memory_window
+local_function pci_read_memory_window
     call_frame
     call pci_read32
     mov edx, eax
@@ -80,7 +80,7 @@ end_function pci_read_memory_window
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi
 # Context:  long mode, any IF, one caller at a time
-function pci_read_prefetch_window
+local_function pci_read_prefetch_window
     call_frame
     push r12
     push r13
@@ -108,7 +108,7 @@ end_function pci_read_prefetch_window
 # Out:      none
 # Clobbers: rdx
 # Context:  long mode, any IF
-function pci_set_window
+local_function pci_set_window
     test rax, rax
     jz .Lset_window_closed                      # never assigned
     sub rdx, rax
@@ -125,7 +125,7 @@ end_function pci_set_window
 # Out:      eax = subordinate:u32, cf = they cannot
 # Clobbers: none
 # Context:  long mode, any IF
-function pci_is_numbered
+local_function pci_is_numbered
     movzx eax, byte ptr [rdi + PCI_ROW_BDF + 1]
     cmp al, [rdi + PCI_ROW_SECONDARY]
     jae .Lnumbered_not                          # the secondary bus must lie behind
@@ -226,7 +226,7 @@ end_function pci_follow_bridge
 # Out:      rax = highest:u64 (number in use behind it)
 # Clobbers: rcx, rdx, rsi, rdi
 # Context:  as frame_alloc, after the paging unit
-function pci_scan_behind
+local_function pci_scan_behind
     call_frame
     mov rdx, rdi
     lea rax, [rip + pci_table]
@@ -243,7 +243,7 @@ end_function pci_scan_behind
 # Out:      none
 # Clobbers: rax, rdx, rsi, rdi
 # Context:  long mode, any IF, one caller at a time
-function pci_write_numbers
+local_function pci_write_numbers
     call_frame
     movzx edi, word ptr [rbx + PCI_ROW_BDF]
     mov esi, PCI_BUSES
@@ -312,7 +312,7 @@ end_function pci_write_windows
 # Out:      rax = first:u64, rcx = last:u64, cf = the window is closed or has no place
 # Clobbers: none
 # Context:  long mode, any IF
-function pci_window_ends
+local_function pci_window_ends
     mov rax, [rsi + PCI_SLOT_BASE]
     mov rcx, [rsi + PCI_SLOT_LENGTH]
     test rax, rax

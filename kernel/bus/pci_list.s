@@ -50,7 +50,7 @@ end_function pci_list
 # Out:      none
 # Clobbers: rax, rdx, rsi, rdi
 # Context:  long mode, GS base set
-function pci_list_row
+local_function pci_list_row
     call_frame
     call serial_line_begin
     lea rdi, [rip + text_pci]
@@ -90,7 +90,7 @@ end_function pci_list_row
 # Out:      none
 # Clobbers: rax, rdx, rsi, rdi
 # Context:  long mode, GS base set, within a line
-function pci_list_slots
+local_function pci_list_slots
     call_frame
     push r12
     push r13

@@ -39,6 +39,8 @@ function pci_place_bus
     mov rbx, rdx                                # slot
     mov r14d, eax                               # cursor behind it
     mov rdi, [rbx + PCI_SLOT_LENGTH]
+    mov esi, r13d
+    call pci_span
     call pci_find_below
     jnc .Lplace_found
     call pci_may_go_high
@@ -74,7 +76,7 @@ end_function pci_place_bus
 # Out:      rdi = row:ptr, rsi = index:u64
 # Clobbers: rax
 # Context:  long mode, any IF
-function pci_slot_of
+local_function pci_slot_of
     call_frame
     dec edi
     mov esi, edi
@@ -90,7 +92,7 @@ end_function pci_slot_of
 # Out:      none
 # Clobbers: rax, rsi, rdi
 # Context:  as pci_assign
-function pci_commit
+local_function pci_commit
     call_frame
     call pci_slot_of
     test byte ptr [rdi + rsi + PCI_ROW_FLAGS], PCI_SLOT_WINDOW
@@ -105,7 +107,7 @@ end_function pci_commit
 # Out:      rdx = slot:ptr, eax = cursor:u32 (behind it), cf = there is none
 # Clobbers: rcx
 # Context:  long mode, any IF
-function pci_largest_empty
+local_function pci_largest_empty
     call_frame
     push rbx
     push r8
@@ -135,7 +137,7 @@ end_function pci_largest_empty
 # Out:      none (pci_floor, pci_ceiling)
 # Clobbers: rax, rcx
 # Context:  as pci_assign
-function pci_limits
+local_function pci_limits
     call_frame
     mov eax, PCI_IO_FLOOR
     mov ecx, PCI_IO_CEILING
@@ -174,7 +176,7 @@ end_function pci_limits
 # Out:      rax = floor:u64
 # Clobbers: rcx
 # Context:  long mode, any IF
-function pci_root_floor
+local_function pci_root_floor
     push rdx
     push rsi
     mov eax, FRAME_FLOOR
@@ -200,7 +202,7 @@ end_function pci_root_floor
 # Out:      rax = base:u64, cf = there is no room
 # Clobbers: rcx, rdx, rsi
 # Context:  as pci_assign
-function pci_find_below
+local_function pci_find_below
     call_frame
     push rdi
     push rbx
@@ -234,7 +236,7 @@ end_function pci_find_below
 # Out:      cf = it may not: not a 64-bit BAR, or behind a bridge
 # Clobbers: rax, rsi
 # Context:  as pci_assign
-function pci_may_go_high
+local_function pci_may_go_high
     call_frame
     push rdi
     push rcx
@@ -259,7 +261,7 @@ end_function pci_may_go_high
 # Out:      rax = base:u64, cf = there is no room that the CPU can address
 # Clobbers: rcx, rdx, rsi
 # Context:  as pci_assign
-function pci_find_above
+local_function pci_find_above
     call_frame
     push rdi
     push rbx

@@ -75,7 +75,7 @@ end_function pci_scan_bus
 # Out:      none
 # Clobbers: rax, rcx, rsi
 # Context:  as frame_alloc, after the paging unit
-function pci_scan_functions
+local_function pci_scan_functions
     call_frame
     push rbx
     push rdi
@@ -117,7 +117,7 @@ end_function pci_scan_functions
 # Out:      rax = error:u64, cf = it is not
 # Clobbers: none
 # Context:  as frame_alloc, after the paging unit
-function pci_open_bus
+local_function pci_open_bus
     xor eax, eax
     cmp qword ptr [rip + ecam_base], 0
     jne ecam_map_bus
@@ -129,7 +129,7 @@ end_function pci_open_bus
 # Out:      eax = devices:u32 (1 on a PCI Express link, where some devices answer to every number)
 # Clobbers: rsi
 # Context:  long mode, any IF, one caller at a time
-function pci_devices_behind
+local_function pci_devices_behind
     call_frame
     push rdi
     push rcx
@@ -208,7 +208,7 @@ end_function pci_find_capability
 # Out:      eax = header:u32 (its dword PCI_HEADER), cf = absent, or the table is full
 # Clobbers: rcx, rsi
 # Context:  long mode, any IF, one caller at a time
-function pci_add_function
+local_function pci_add_function
     call_frame
     push rbx
     push rdi

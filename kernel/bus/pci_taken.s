@@ -80,7 +80,7 @@ end_function pci_collect_taken
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi, rdi
 # Context:  as pci_assign
-function pci_take_memory_map
+local_function pci_take_memory_map
     call_frame
     push rbx
     push r12

@@ -83,7 +83,7 @@ end_function framebuffer_init
 # Out:      none
 # Clobbers: rax, rdx, rsi, rdi
 # Context:  boot unit
-function framebuffer_note_mode
+local_function framebuffer_note_mode
     call_frame
     lea rdi, [rip + note_address]
     mov rsi, [rip + framebuffer + FRAMEBUFFER_ADDRESS]
@@ -108,7 +108,7 @@ end_function framebuffer_note_mode
 # Out:      rax = error:u64, cf = it has not, or its memory is too small
 # Clobbers: rcx, rdx, rsi, rdi
 # Context:  boot unit, after the gpu unit where there is a device
-function framebuffer_from_dispi
+local_function framebuffer_from_dispi
     call_frame
     push rbx
     push rbx
@@ -147,7 +147,7 @@ end_function framebuffer_from_dispi
 # Out:      rax = error:u64, cf = there is none that can be used
 # Clobbers: rcx, rdx, rsi, rdi
 # Context:  boot unit
-function framebuffer_from_loader
+local_function framebuffer_from_loader
     call_frame
     lea rsi, [rip + bootinfo_framebuffer]
     cmp qword ptr [rsi + FRAMEBUFFER_ADDRESS], PAGE_SIZE
@@ -195,7 +195,7 @@ end_function framebuffer_from_loader
 # Out:      rax = address:u64, ecx = height:i32 (may become negative)
 # Clobbers: rdi
 # Context:  long mode, any IF
-function framebuffer_skip_mailbox
+local_function framebuffer_skip_mailbox
     mov rdi, [rip + gpu_bar0]
     test rdi, rdi
     jz .Lskip_done                              # no mailbox
@@ -217,7 +217,7 @@ end_function framebuffer_skip_mailbox
 # Out:      rax = error:u64, cf = as mmio_map
 # Clobbers: rcx, rdx, rsi, rdi
 # Context:  as frame_alloc
-function framebuffer_map
+local_function framebuffer_map
     call_frame
     mov rdi, [rip + framebuffer + FRAMEBUFFER_ADDRESS]
     mov esi, [rip + framebuffer + FRAMEBUFFER_PITCH]

@@ -60,7 +60,7 @@ end_function picture_heights
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi
 # Context:  long mode, any IF, the mode is known
-function picture_make_row
+local_function picture_make_row
     push rbx
     push r8
     push r9
@@ -103,7 +103,7 @@ end_function picture_make_row
 # Out:      rdi = next:ptr (the line behind)
 # Clobbers: rax, rcx, rdx, rsi
 # Context:  long mode, any IF, the mode is known
-function picture_copy_row
+local_function picture_copy_row
     push rbx
     push r8
     mov ebx, [rip + framebuffer + FRAMEBUFFER_PITCH]
@@ -172,7 +172,7 @@ end_function picture_checksum
 # Out:      rax = sum:u64
 # Clobbers: rcx
 # Context:  long mode, any IF
-function picture_sum_weights
+local_function picture_sum_weights
     lea rax, [rsi + 1]
     imul rax, rsi
     lea rcx, [rdi + 1]
@@ -187,7 +187,7 @@ end_function picture_sum_weights
 # Out:      rax = sum:u64
 # Clobbers: rcx, rdx, rsi
 # Context:  long mode, any IF, the mode is known
-function picture_sum_row
+local_function picture_sum_row
     push rbx
     push rdi
     mov ebx, [rip + framebuffer + FRAMEBUFFER_BITS]

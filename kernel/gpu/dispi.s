@@ -162,7 +162,7 @@ end_function dispi_set_mode
 # Out:      none
 # Clobbers: rax, rdx
 # Context:  long mode, any IF, after dispi_find
-function dispi_show
+local_function dispi_show
     mov eax, [rdi + PCI_ROW_CLASS]
     and eax, PCI_CLASS_SUB_MASK
     cmp eax, PCI_CLASS_DISPLAY_VGA

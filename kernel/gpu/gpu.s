@@ -86,7 +86,7 @@ end_function gpu_init
 # Out:      rax = row:ptr, cf = there is none
 # Clobbers: rcx, rdx, rsi, rdi
 # Context:  long mode, any IF, after the pci unit
-function gpu_find
+local_function gpu_find
     call_frame
     push rbx
     push r12
@@ -119,7 +119,7 @@ end_function gpu_find
 # Out:      cf = not
 # Clobbers: none
 # Context:  long mode, any IF
-function gpu_has_framebuffer
+local_function gpu_has_framebuffer
     push rax
     mov al, [rdi + PCI_ROW_FLAGS]
     and al, PCI_BAR_IO | PCI_BAR_PREFETCH
@@ -138,20 +138,33 @@ function gpu_has_framebuffer
     ret
 end_function gpu_has_framebuffer
 
-# gpu_map_bar0 -- map the page of BAR0 that holds the mailbox, uncacheable
+# gpu_map_bar0 -- map the one page of BAR0 that holds the mailbox, uncacheable
 # In:       rdi = pa:u64 (BAR0)
-# Out:      rax = va:ptr or error code, cf = as mmio_map
+# Out:      rax = va:ptr or error code, cf = as mmio_check and page_map
 # Clobbers: none
 # Context:  as frame_alloc, after the paging unit
 function gpu_map_bar0
     call_frame
+    push rdi
     push rsi
     push rdx
+    push rcx
     mov esi, MAILBOX_SIZE
     mov edx, PTE_CACHE_UC
-    call mmio_map
+    call mmio_check
+    jc .Lbar0_leave
+    mov rsi, rdi
+    mov rax, MMIO_BASE
+    add rdi, rax
+    mov rdx, PTE_WRITE | PTE_NX | PTE_GLOBAL | PTE_CACHE_UC
+    call page_map
+    jc .Lbar0_leave
+    mov rax, rdi
+.Lbar0_leave:
+    pop rcx
     pop rdx
     pop rsi
+    pop rdi
     return_frame
 end_function gpu_map_bar0
 

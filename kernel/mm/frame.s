@@ -71,7 +71,7 @@ end_function frame_alloc
 # Out:      rdi = frame:u64, cf = there is none
 # Clobbers: rax, rcx, rdx, rsi
 # Context:  as frame_alloc
-function frame_take_fresh
+local_function frame_take_fresh
     mov rsi, [rip + frame_region_now]
 .Lfresh_region:
     cmp rsi, [rip + frame_region_count]
@@ -172,7 +172,7 @@ end_function frame_free
 # Out:      rax = bitmap:ptr, rcx = bit:u64, cf = never handed out, or no frame at all
 # Clobbers: none
 # Context:  as frame_alloc
-function frame_bit_find
+local_function frame_bit_find
     call_frame
     call frame_region_find
     jc .Lbit_leave

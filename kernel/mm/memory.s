@@ -93,7 +93,7 @@ end_function memory_entry_range
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi, rdi
 # Context:  long mode, any IF
-function memory_add_type
+local_function memory_add_type
     call_frame
     push rbx
     push r12
@@ -130,7 +130,7 @@ end_function memory_add_type
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi, rdi
 # Context:  long mode, any IF
-function memory_subtract_taken
+local_function memory_subtract_taken
     call_frame
     push rbx
     push r12
@@ -185,7 +185,7 @@ end_function memory_subtract_taken
 # Out:      none
 # Clobbers: rax, rdx, rsi
 # Context:  long mode, any IF
-function memory_subtract_pages
+local_function memory_subtract_pages
     call_frame
     and rsi, ~PAGE_MASK
     add rdx, PAGE_MASK
@@ -199,7 +199,7 @@ end_function memory_subtract_pages
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi, rdi
 # Context:  long mode, any IF; once
-function memory_make_regions
+local_function memory_make_regions
     push rbx
     push r8
     lea rsi, [rip + memory_free + RANGES_ROWS]

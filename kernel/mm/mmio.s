@@ -1,7 +1,7 @@
 # Purpose:  map the registers and the memory of devices.
 # Mode:     64-bit
 # Spec:     Intel SDM vol. 3, 11.3 (memory types), 11.12 (PAT); the PAT entries are programmed by cpu/features.s
-# Exports:  mmio_map
+# Exports:  mmio_map mmio_check
 # Invariants: device memory is never executable, never write-back, never aliased with another type; RAM is refused.
 #           The virtual address is MMIO_BASE + the physical one; page 0 stays unmapped.
 .intel_syntax noprefix
@@ -32,26 +32,20 @@ function mmio_map
     mov rbx, rdi                                # what the caller asked for
     lea r8, [rdi + rsi + PAGE_MASK]
     and r8, ~PAGE_MASK                          # end, exclusive
+    mov rcx, PTE_WRITE | PTE_NX | PTE_GLOBAL
+    or rcx, rdx
     mov rsi, rdi
     and rsi, ~PAGE_MASK
-    mov rcx, PTE_WRITE | PTE_NX | PTE_GLOBAL
-    or rdx, rcx
-.Lmmio_page:
     mov rdi, MMIO_BASE
     add rdi, rsi
-    mov rcx, r8
-    sub rcx, rsi
-    cmp rcx, LARGE_PAGE_SIZE
-    jb .Lmmio_small
-    test esi, LARGE_PAGE_MASK
-    jnz .Lmmio_small
-    mov ecx, LARGE_PAGE_SIZE
-    call page_map_large
-    jnc .Lmmio_next
+    mov rdx, r8
+    sub rdx, rsi
+    call page_map_range
+    jnc .Lmmio_done
     cmp eax, ERROR_EXISTS
-    jne .Lmmio_failed                           # small pages may have been there first: page by page then
-.Lmmio_small:
-    mov ecx, PAGE_SIZE
+    jne .Lmmio_failed
+    mov rdx, rcx                                # something is mapped there already: page by page then
+.Lmmio_page:
     call page_map
     jnc .Lmmio_next
     cmp eax, ERROR_EXISTS
@@ -59,9 +53,11 @@ function mmio_map
     call mmio_is_same
     jc .Lmmio_leave
 .Lmmio_next:
-    add rsi, rcx
+    add rdi, PAGE_SIZE
+    add rsi, PAGE_SIZE
     cmp rsi, r8
     jb .Lmmio_page
+.Lmmio_done:
     mov rax, MMIO_BASE
     add rax, rbx
     clc
@@ -126,7 +122,7 @@ end_function mmio_check
 # Out:      rax = error:u64 (ERROR_EXISTS), cf = mapped otherwise
 # Clobbers: none
 # Context:  long mode, any IF
-function mmio_is_same
+local_function mmio_is_same
     call_frame
     push rbx
     push rcx

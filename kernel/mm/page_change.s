@@ -19,7 +19,7 @@
 # Out:      rcx = mask:u64
 # Clobbers: none
 # Context:  long mode, any IF
-function page_size_mask
+local_function page_size_mask
     mov ecx, PAGE_MASK
     cmp edx, PAGE_LEVEL_PT
     je .Lsize_known

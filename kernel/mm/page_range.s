@@ -18,7 +18,7 @@
 # Out:      rax = level:u64[1..3], rcx = size:u64 (of the page)
 # Clobbers: none
 # Context:  long mode, any IF
-function page_choose_level
+local_function page_choose_level
     push rbx
     mov rbx, rdi
     or rbx, rsi

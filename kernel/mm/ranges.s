@@ -47,7 +47,7 @@ end_function ranges_overlap
 # Out:      rax = row:ptr (the new one) or error code, cf = no row is left
 # Clobbers: none
 # Context:  long mode, any IF
-function ranges_insert
+local_function ranges_insert
     push rcx
     push rbx
     mov rcx, [rdi + RANGES_COUNT]
@@ -86,7 +86,7 @@ end_function ranges_insert
 # Out:      none
 # Clobbers: none
 # Context:  long mode, any IF
-function ranges_remove
+local_function ranges_remove
     push rax
     push rbx
     push rcx

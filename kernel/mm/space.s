@@ -94,7 +94,7 @@ end_function paging_init
 # Out:      none
 # Clobbers: rax, rcx, rdx
 # Context:  long mode, any IF
-function page_find_features
+local_function page_find_features
     push rbx
     mov eax, CPUID_LEAF_EXTENDED                # is there wherever long mode is
     cpuid
@@ -109,7 +109,7 @@ end_function page_find_features
 # Out:      rax = error:u64, cf = failed
 # Clobbers: rcx, rdx, rsi, rdi
 # Context:  as paging_init
-function space_map_image
+local_function space_map_image
     call_frame
     push rbx
     push r8
@@ -143,7 +143,7 @@ end_function space_map_image
 # Out:      rax = error:u64, cf = failed
 # Clobbers: rcx, rdx, rsi, rdi
 # Context:  as paging_init
-function space_map_ram
+local_function space_map_ram
     call_frame
     push rbx
     push r12
@@ -204,7 +204,7 @@ end_function space_map_ram
 # Out:      rax = error:u64, cf = failed
 # Clobbers: rdx, rdi
 # Context:  as paging_init
-function space_map_direct
+local_function space_map_direct
     call_frame
     mov rdi, DIRECT_BASE
     add rdi, rsi
@@ -218,7 +218,7 @@ end_function space_map_direct
 # Out:      rax = error:u64, cf = failed
 # Clobbers: rdi
 # Context:  as paging_init
-function space_guard_stacks
+local_function space_guard_stacks
     call_frame
     push rbx
     push rcx
@@ -273,7 +273,7 @@ end_function page_guard
 # Out:      none
 # Clobbers: rax, rcx
 # Context:  long mode, interrupts off; stack, code and data are mapped alike in both
-function space_enter
+local_function space_enter
     mov rcx, cr4
     mov rax, rcx
     and rax, ~CR4_PGE                           # global translations would outlive the change of CR3
@@ -293,7 +293,7 @@ end_function space_enter
 # Out:      rax = bytes:u64
 # Clobbers: rcx, rdx
 # Context:  long mode, any IF
-function space_count_ram
+local_function space_count_ram
     xor eax, eax
     lea rdx, [rip + memory_ram + RANGES_ROWS]
     mov rcx, [rip + memory_ram + RANGES_COUNT]

@@ -1,4 +1,4 @@
-"""What the host measures of a kernel that says it is ready: BAR0's page walk, the mailbox's page, the pixels.
+"""What the host measures of a kernel that says it is ready: devices, BAR0's page walk, the mailbox, the pixels.
 
 Owns the checks on the snapshot that is taken at PXREADY, each against what QEMU itself knows of the machine. Nothing
 here believes the guest: a candidate that skips the work and says it was done fails.
@@ -6,27 +6,59 @@ here believes the guest: a candidate that skips the work and says it was done fa
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from toolchain import boot_log, snapshot, walk
-from toolchain.types import BootResult, PciBar, Snapshot, Walk
+from toolchain.types import BootResult, PciBar, Screen, Snapshot, Unit, Walk
 
-BAR0_KEY = "bar0"  # what a unit's PXBOOT line calls the bus address of the GPU's BAR0
+# What the reference machine (q35 with a standard VGA) has: a boot unit of this name has no reason to skip there.
+DEVICES: Mapping[str, str] = {
+    "lapic": "a local APIC",
+    "acpi": "ACPI tables",
+    "pci": "a PCI Express bus",
+    "gpu": "a display controller",
+    "mailbox": "a display controller",
+    "framebuffer": "a display controller",
+}
+# The boot picture (kernel/include/picture.inc): bars over two thirds of the height, then a ramp of greys.
+BARS = (0xFFFFFF, 0xFFFF00, 0x00FFFF, 0x00FF00, 0xFF00FF, 0xFF0000, 0x0000FF, 0x000000)
+GREYS = tuple(0x010101 * level for level in range(256))
+# The mailbox in its first state (kernel/include/gpu.inc): register -> offset, value. Judged by these numbers and not
+# by the tree's own constants, which may be what is broken.
+MAILBOX: Mapping[str, tuple[int, int]] = {
+    "CMD": (0x0, 0),
+    "STATUS": (0x4, 1),
+    "RESP": (0x8, 0),
+    "DOORBELL": (0xC, 0),
+}
+DWORD = 4
 
 
-def problem(result: BootResult) -> str | None:
+def problem(result: BootResult, units: Collection[str]) -> str | None:
     """What the kernel claims and the machine denies, or None when every claim that can be checked holds.
 
     Args:
-        result: a boot with ``inspect_ready``.
+        result: a boot of the reference machine with ``inspect_ready``.
+        units: the boot units that the original tree declares: it claims nothing of what it has no unit for.
     """
     seen = result.snapshot
     if result.outcome != "ready" or seen is None:
         return f"no look at the machine at PXREADY: the boot ended as {result.outcome}"
+    said = {unit.name: unit for unit in result.units}
+    for name in units:
+        if name in DEVICES and (name not in said or said[name].state != "ok"):
+            return f"the machine has {DEVICES[name]}, yet the boot unit {name} did not come to ok"
     bar = snapshot.display_bar(seen.bars)
-    if bar is None:
-        return None  # a machine without a display controller
+    if bar is None or "gpu" not in units:
+        return None
     if bar.address is None:
         return f"the display controller {bar.slot} is there, and its BAR0 was left unassigned"
-    return _claimed(result, bar) or _mapping(bar, bar0_walk(seen, bar.address)) or _picture(seen)
+    found = _claimed(said, bar) or _mapping(bar, bar0_walk(seen, bar.address))
+    if found is None and "mailbox" in units:
+        found = _mailbox(seen, bar.address)
+    if found is None and "framebuffer" in units:
+        found = _picture(seen.screen)
+    return found
 
 
 def bar0_walk(seen: Snapshot, address: int) -> Walk:
@@ -35,9 +67,19 @@ def bar0_walk(seen: Snapshot, address: int) -> Walk:
     return walk.translate(address, walk.Paging(cr3, cr0, cr4, efer, access="write"), walk.reader(seen.memory))
 
 
-def _claimed(result: BootResult, bar: PciBar) -> str | None:
-    said = [u.values[BAR0_KEY] for u in result.units if BAR0_KEY in u.values and u.state == "ok"]
-    wrong = [text for text in said if boot_log.number(text) != bar.address]
+def picture(width: int, height: int) -> bytes:
+    """The pixels of the boot picture, rows of RGB."""
+    bars = 2 * height // 3
+    return _row(BARS, width) * bars + _row(GREYS, width) * (height - bars)
+
+
+def _row(steps: tuple[int, ...], width: int) -> bytes:
+    return b"".join(steps[x * len(steps) // width].to_bytes(3, "big") for x in range(width))
+
+
+def _claimed(said: Mapping[str, Unit], bar: PciBar) -> str | None:
+    told = [unit.values["bar0"] for unit in said.values() if "bar0" in unit.values]
+    wrong = [text for text in told if boot_log.number(text) != bar.address]
     return f"the kernel says that BAR0 is at {wrong[0]}; it is at {bar.address:#x}" if wrong else None
 
 
@@ -55,10 +97,24 @@ def _mapping(bar: PciBar, found: Walk) -> str | None:
     return None
 
 
-def _picture(seen: Snapshot) -> str | None:
-    screen = seen.screen
+def _mailbox(seen: Snapshot, base: int) -> str | None:
+    read = walk.reader(seen.memory)
+    for name, (offset, wanted) in MAILBOX.items():
+        data = read(base + offset, DWORD)
+        there = int.from_bytes(data, "little") if data is not None else None
+        if there != wanted:
+            shown = "was not read" if there is None else f"holds {there:#x}"
+            return f"the mailbox register {name} at {base + offset:#x} {shown}; expected {wanted:#x}"
+    return None
+
+
+def _picture(screen: Screen | None) -> str | None:
     if screen is None:
         return "the display shows nothing that could be read"
-    if len(set(zip(screen.pixels[0::3], screen.pixels[1::3], screen.pixels[2::3], strict=True))) < 2:
-        return f"the screen ({screen.width}x{screen.height}) has one colour: no picture was drawn"
-    return None
+    wanted = picture(screen.width, screen.height)
+    if screen.pixels == wanted:
+        return None
+    first = next(n for n, (a, b) in enumerate(zip(screen.pixels, wanted, strict=True)) if a != b) // 3
+    y, x = divmod(first, screen.width)
+    there, right = screen.pixels[3 * first : 3 * first + 3].hex(), wanted[3 * first : 3 * first + 3].hex()
+    return f"pixel ({x}, {y}) of the {screen.width}x{screen.height} screen is #{there}; the boot picture has #{right}"

@@ -48,6 +48,11 @@ class Judge:
     tests: tuple[str, ...]
     sources: Mapping[str, str]
 
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The names of the boot units."""
+        return tuple(promise.unit for promise in self.promises)
+
     def boot_problem(self, serial: str) -> str | None:
         """What is wrong with the boot that a serial log tells of, or None when every promise was kept."""
         events = _events(serial)

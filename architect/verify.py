@@ -149,7 +149,9 @@ class Trial:
         """The second boot: what the kernel says at PXREADY, measured from outside."""
         result = self._booted(inspect_ready=True)
         problem = None if result.outcome == "ready" else self._death(result)
-        problem = problem or self.judge.boot_problem(result.serial) or claims.problem(result)
+        problem = (
+            problem or self.judge.boot_problem(result.serial) or claims.problem(result, self.judge.units)
+        )
         return GateResult("claims", problem is None, 0.0, problem or "", _evidence(result))
 
     def _iso(self) -> GateResult:

@@ -176,23 +176,42 @@ REGISTERS = {
     "efer": walk.EFER_LMA | walk.EFER_NXE,
 }
 BAR = PciBar("00:02.0", 0x1234, 0x1111, 0x0300, 0, BAR0, 16 << 20, "memory")
-PICTURE = Screen(2, 1, b"\x10\x20\x30\x40\x50\x60")
+UNITS_ALL = ("frames", "gpu", "mailbox", "framebuffer")
+PICTURE = Screen(16, 9, claims.picture(16, 9))
 
 
-def ready(snapshot: Snapshot | None, bar0: str = hex(BAR0)) -> BootResult:
-    units = (Unit("gpu", "ok", 2, 1, {"bar0": bar0}),)
+def mailbox(status: int = 1) -> MemoryChunk:
+    return MemoryChunk(BAR0, bytes(4) + status.to_bytes(4, "little") + bytes(4088))
+
+
+def ready(snapshot: Snapshot | None, bar0: str = hex(BAR0), skip: str = "") -> BootResult:
+    values = {"gpu": {"bar0": bar0}}
+    units = tuple(Unit(n, "skip" if n == skip else "ok", 2, 1, values.get(n, {})) for n in UNITS_ALL)
     return BootResult("ready", 0.1, None, "", units, {}, None, None, "", snapshot, (), None)
 
 
-SEEN = Snapshot(REGISTERS, tables(), (BAR,), PICTURE)
+SEEN = Snapshot(REGISTERS, (*tables(), mailbox()), (BAR,), PICTURE)
 
 
 def test_a_true_claim_holds() -> None:
-    assert claims.problem(ready(SEEN)) is None
+    assert claims.problem(ready(SEEN), UNITS_ALL) is None
 
 
-def test_without_a_display_there_is_nothing_to_claim() -> None:
-    assert claims.problem(ready(replace(SEEN, bars=(), screen=None))) is None
+def test_a_tree_claims_nothing_of_what_it_has_no_unit_for() -> None:
+    assert claims.problem(ready(replace(SEEN, memory=(), screen=None)), ("frames",)) is None
+
+
+@pytest.mark.parametrize("skipped", ["gpu", "mailbox", "framebuffer"])
+def test_a_unit_without_a_reason_to_skip(skipped: str) -> None:
+    told = claims.problem(ready(SEEN, skip=skipped), UNITS_ALL)
+    assert told == f"the machine has a display controller, yet the boot unit {skipped} did not come to ok"
+
+
+def test_the_picture_is_the_one_of_the_kernel() -> None:
+    rows = [claims.picture(16, 9)[48 * y : 48 * y + 48] for y in range(9)]
+    assert rows[0] == rows[5] != rows[6] == rows[8]
+    assert rows[0][:6] == b"\xff" * 6 and rows[0][-6:] == bytes(6)
+    assert rows[8][:3] == bytes(3) and rows[8][-3:] == b"\xf0" * 3
 
 
 @pytest.mark.parametrize(
@@ -207,11 +226,17 @@ def test_without_a_display_there_is_nothing_to_claim() -> None:
         (replace(SEEN, memory=tables(BAR0 | UC & ~walk.NX)), hex(BAR0), "executable"),
         (replace(SEEN, memory=()), hex(BAR0), "was not read"),
         (replace(SEEN, bars=(replace(BAR, address=None),)), hex(BAR0), "left unassigned"),
-        (replace(SEEN, screen=Screen(2, 1, b"\0" * 6)), hex(BAR0), "one colour"),
+        (replace(SEEN, memory=tables()), hex(BAR0), "register CMD at 0xfd000000 was not read"),
+        (replace(SEEN, memory=(*tables(), mailbox(0))), hex(BAR0), "register STATUS at 0xfd000004 holds 0x0"),
+        (
+            replace(SEEN, screen=Screen(16, 9, b"\0" * 432)),
+            hex(BAR0),
+            "pixel (0, 0) of the 16x9 screen is #000000",
+        ),
         (replace(SEEN, screen=None), hex(BAR0), "shows nothing"),
         (None, hex(BAR0), "no look at the machine"),
     ],
 )
 def test_a_false_claim_is_found_out(seen: Snapshot | None, bar0: str, problem: str) -> None:
-    told = claims.problem(ready(seen, bar0))
+    told = claims.problem(ready(seen, bar0), UNITS_ALL)
     assert told is not None and problem in told

@@ -32,6 +32,9 @@ FLAG_BITS = {"cf": 0, "pf": 2, "af": 4, "zf": 6, "sf": 7, "if": 9, "df": 10, "of
 _MASK = (1 << 64) - 1
 _BY_NUMBER = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{n}" for n in range(8, 16)))
 _INVLPG = re.compile(rb"(\x41?)\x0f\x01([\x38-\x3b\x3e\x3f])", re.DOTALL)
+_STACK_NOISE = bytes((0xD1, 0x57, 0xAC, 0x6B)) * (
+    STACK_SIZE // 4
+)  # no address, and not the zero of an unset pointer
 _UART_LINE_STATUS = 0x3FD
 _UART_READY = 0x60
 
@@ -166,6 +169,7 @@ class Harness:
         self._uc.mem_write(self.direct_base, bytes(self.ram))
         self._uc.mem_write(PERCPU_PAGE, PERCPU_PAGE.to_bytes(8, "little").ljust(PAGE, b"\0"))
         self._uc.mem_write(BUFFER_BASE, bytes(BUFFER_SIZE))
+        self._uc.mem_write(STACK_TOP - STACK_SIZE, _STACK_NOISE)
         self._uc.reg_write(self._c.UC_X86_REG_GS_BASE, PERCPU_PAGE)
 
     def read(self, address: int, size: int) -> bytes:

@@ -19,11 +19,12 @@ from functools import partial
 from pathlib import Path
 
 from architect import contracts
-from architect.generalise import listing
+from architect.generalise import Listing
 from architect.journal import evaluation_from_json, evaluation_to_json
 from architect.judge import Judge
 from architect.protocols import NO_BOOTS, Case, Evaluation, GateResult, Patch
 from architect.report import patch_text
+from architect.statements import label_arguments
 from architect.verify import QUICK, THOROUGH, Terms, Trial, touched
 from architect.workspace import TreeCopy
 from toolchain.errors import InputError
@@ -89,6 +90,8 @@ class Bench:
         self.folder = folder
         self.timeout = timeout
         self.headers = contracts.routines(judge.sources)
+        self.macros = label_arguments(judge.sources.values())
+        self.listings: dict[str, Listing] = {}
         self.session = build.Session(tree, folder / "cache")
 
     def __enter__(self) -> Bench:
@@ -198,13 +201,18 @@ class Bench:
         write_atomic(path, data, stage=STAGE)
         return Trial(self.judge, self.headers, image, path, partial(_iso, path), folder, self.tree, terms)
 
+    def _listing(self, file: str) -> Listing:
+        if file not in self.listings:
+            self.listings[file] = Listing(self.workspace.sources()[file], self.macros)
+        return self.listings[file]
+
     def _routines(self, patch: Patch) -> list[str]:
         """The routines that a patch edits; an edit of an include file may change any."""
         if any(not edit.file.endswith(".s") for edit in patch.edits):
             return list(self.headers)
         names: dict[str, None] = {}
         for edit in patch.edits:
-            rows = listing(self.workspace.sources()[edit.file])
+            rows = self._listing(edit.file)
             for line in range(
                 edit.line - 2, edit.line + len(edit.old)
             ):  # the line before an insertion counts too

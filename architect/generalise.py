@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import islice, product
 from typing import Any
 
 from architect import shape
 from architect.protocols import Case, Edit, Patch
+from architect.statements import Reader, label_arguments
 
 CONTEXT = 3  # statements kept on either side of an edit
 NEARBY = 8  # statements around a place whose registers and labels are tried for unbound holes
@@ -31,23 +32,23 @@ class Row:
 
 
 class Listing:
-    """A source as statements, with the routine of each."""
+    """A source as statements, with the routine of each.
 
-    def __init__(self, text: str) -> None:
+    Args:
+        text: the source.
+        macros: ``statements.label_arguments`` of the tree: which macros make labels of their arguments.
+    """
+
+    def __init__(self, text: str, macros: Mapping[str, tuple[int, ...]]) -> None:
+        reader = Reader("", macros)
         self.lines = text.split("\n")
         self.rows: list[Row] = []
-        routine = ""
+        self.labels: list[tuple[int, str]] = []
         for number, line in enumerate(self.lines):
-            labels, statement = shape.split_labels(line)
-            named = [name for name in labels if not name.startswith(".") and not name[0].isdigit()]
-            routine = named[-1] if named else routine
-            if statement and not statement.startswith(("/*", "*")):
-                self.rows.append(Row(number, statement, routine))
-
-    @cached_property
-    def labels(self) -> list[tuple[int, str]]:
-        """Every label with its line."""
-        return [(n, name) for n, line in enumerate(self.lines) for name in shape.split_labels(line)[0]]
+            for statement in reader.line(number + 1, line):
+                self.labels += [(number, label) for label in statement.labels]
+                if statement.code.text:
+                    self.rows.append(Row(number, statement.code.text, statement.routine or ""))
 
     def at(self, line: int) -> int:
         """Index of the first row at or after a 0-based line."""
@@ -59,10 +60,10 @@ class Listing:
         return before[-1].routine if before else ""
 
 
-@lru_cache(maxsize=256)
-def listing(text: str) -> Listing:
-    """The listing of a source text, made once."""
-    return Listing(text)
+def listings(sources: Mapping[str, str]) -> dict[str, Listing]:
+    """The listing of every source of a tree."""
+    macros = label_arguments(sources.values())
+    return {name: Listing(text, macros) for name, text in sources.items()}
 
 
 def role(routine: str, case: Case) -> str:
@@ -82,9 +83,10 @@ def role(routine: str, case: Case) -> str:
 def generalise(patch: Patch, case: Case) -> dict[str, Any]:
     """The edit of a proved patch in the form that a lesson keeps."""
     namer = shape.Namer()
+    macros = label_arguments(case.sources.values())
     steps = []
     for edit in patch.edits:
-        rows = listing(case.sources[edit.file])
+        rows = Listing(case.sources[edit.file], macros)
         line, old, new = _trimmed(edit)
         start, end = rows.at(line), rows.at(line + len(old))
         routine = rows.routine_at(line - 1 if not old and line else line)
@@ -137,7 +139,7 @@ class Adapter:
     def __init__(self, case: Case, rank: Mapping[str, int]) -> None:
         self.case = case
         self.rank = rank
-        self.listings = {name: listing(text) for name, text in case.sources.items()}
+        self.listings = listings(case.sources)
 
     def edits(self, lesson_edit: Mapping[str, Any]) -> Iterator[tuple[float, tuple[Edit, ...]]]:
         """Ways of making the lesson's edit here, each with a distance: 0 for the same edit in the same context."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from toolchain.encode_check import agrees
 from toolchain.encode_guard import Guard
-from toolchain.encode_plan import DISP, PLACEHOLDER, Plan, Refusal, plan
+from toolchain.encode_modrm import DISPLACEMENT_MARK, IMMEDIATE_MARK, Refusal
+from toolchain.encode_plan import Plan, plan
 from toolchain.expr import Expr, number
 from toolchain.insn import Core, Insn, Target
 from toolchain.types import Diagnostic, Encoding, Fixup, Mode
@@ -80,7 +82,7 @@ class Encoder:
         if reply[0] == "!":
             raise Refusal(f"no encoding for `{item.expect}' ({reply[1:]})", "an instruction of this mode")
         text, decoded = reply.split("\t")
-        if decoded != item.expect:
+        if not agrees(item.expect, decoded):
             raise Refusal(f"`{item.expect}' would be encoded as `{decoded}'")
         data = bytearray.fromhex(text)
         end = len(data)
@@ -88,7 +90,7 @@ class Encoder:
         for index in range(len(item.fields) - 1, -1, -1):
             field = item.fields[index]
             begin = end - field.size
-            placeholders = (PLACEHOLDER[field.size], DISP.get(field.size, 0))
+            placeholders = (IMMEDIATE_MARK[field.size], DISPLACEMENT_MARK[field.size])
             if int.from_bytes(data[begin:end], "little") not in placeholders:
                 raise Refusal(f"no field for the number in `{item.expect}'")
             value = field.value

@@ -1,36 +1,43 @@
-"""From a parsed instruction to one canonical statement for Keystone and the fields to write into its bytes."""
+"""From a parsed instruction to a request for the worker.
+
+Owns three decisions: whether GNU as knows the form (``encode_forms``), whether the hand-made table or Keystone
+encodes it, and how wide each number in it is. A request holds marks in place of the numbers, so that all statements
+of one shape share one encoding.
+"""
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import Final
 
+from toolchain.encode_forms import known, known_mnemonic
+from toolchain.encode_modrm import (
+    DISPLACEMENT_MARK,
+    IMMEDIATE_MARK,
+    SEGMENT_PREFIX,
+    Field,
+    FieldKind,
+    Refusal,
+    check_range,
+    displacement,
+    override,
+    signed,
+)
+from toolchain.encode_rows import encode, operand_size
 from toolchain.expr import Expr
-from toolchain.insn import Core, Far, Imm, Masked, Mem, Reg, Target
+from toolchain.insn import Core, Far, Imm, Masked, Mem, Operand, Target
+from toolchain.registers import Reg
 from toolchain.types import Mode
-
-FieldKind = Literal["pcrel", "signed", "unsigned", "either"]
-
-
-class Refusal(ValueError):
-    """The statement has no encoding; the message says why."""
-
-    def __init__(self, message: str, expected: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.expected = expected
-
-
-class Field:
-    __slots__ = ("kind", "size", "value")
-
-    def __init__(self, size: int, kind: FieldKind, value: int | Expr) -> None:
-        self.size = size
-        self.kind: FieldKind = kind
-        self.value = value
 
 
 class Plan:
-    """``request`` goes to the worker; the bytes end in ``fields``, in this order."""
+    """What to ask the worker and what to make of the answer.
+
+    Attributes:
+        request: a line for the worker.
+        expect: the statement as the decoder should say it, marks for numbers.
+        fields: the numbers at the end of the bytes, in order.
+    """
 
     __slots__ = ("expect", "fields", "request")
 
@@ -40,133 +47,271 @@ class Plan:
         self.fields = fields
 
 
-SIZE_WORDS: Final = {1: "byte", 2: "word", 4: "dword", 6: "fword", 8: "qword", 10: "tbyte", 16: "xmmword", 32: "ymmword", 64: "zmmword"}
-PLACEHOLDER: Final = {1: 0x22, 2: 0x2233, 4: 0x22334455, 8: 0x2233445566778899}
-DISP: Final = {1: 0x11, 2: 0x1122, 4: 0x11223344}
-ARITHMETIC: Final = frozenset(["add", "or", "adc", "sbb", "and", "sub", "xor", "cmp", "imul"])
+SIZE_WORDS: Final = {
+    1: "byte", 2: "word", 4: "dword", 6: "fword", 8: "qword", 10: "tbyte", 16: "xmmword", 32: "ymmword",
+    64: "zmmword",
+}  # fmt: skip
+_KIND_TOKEN: Final = {
+    "r8": "b", "r16": "w", "r32": "d", "r64": "q", "seg": "s", "cr": "C", "dr": "G", "tr": "T", "st": "t",
+    "mm": "M", "xmm": "x", "ymm": "y", "zmm": "z", "k": "k", "bnd": "B", "ip": "ip",
+}  # fmt: skip
+_ARITHMETIC: Final = frozenset(["add", "or", "adc", "sbb", "and", "sub", "xor", "cmp", "imul"])
 SHIFTS: Final = frozenset(["rol", "ror", "rcl", "rcr", "shl", "sal", "shr", "sar"])
-FULL: Final = frozenset(["mov", "test"])
-UNSIZED: Final = frozenset(["movzx", "movsx", "movsxd", "lea", "crc32", "in", "out", "lar", "lsl", "cvtsi2sd", "cvtsi2ss"]) | SHIFTS
-BITS = {"r8": 1, "r16": 2, "r32": 4, "r64": 8}
+_LOCKABLE: Final = frozenset(
+    """add adc and btc btr bts cmpxchg cmpxchg8b cmpxchg16b dec inc neg not or sbb sub xor xadd xchg""".split()
+)
+_STRING: Final = frozenset(
+    f"{name}{suffix}" for name in ("movs", "cmps", "stos", "lods", "scas", "ins", "outs") for suffix in "bwdq"
+)
+_FROM_MEMORY: Final = frozenset(f"{name}{suffix}" for name in ("movs", "cmps", "lods", "outs") for suffix in "bwdq")
+_REPEAT: Final = {"rep": 0xF3, "repe": 0xF3, "repz": 0xF3, "repne": 0xF2, "repnz": 0xF2}
+_SPELLED: Final = {"repz": "repe", "repnz": "repne"}
 
 
 def plan(mode: Mode, core: Core) -> Plan:
-    operands = core.operands
-    size = 0
-    for operand in operands:
-        if isinstance(operand, Reg) and operand.kind in BITS:
-            size = operand.size
-            break
-        if isinstance(operand, Mem) and operand.size:
-            size = operand.size
-            break
+    """Plan one instruction that is not a direct branch.
+
+    Raises:
+        Refusal: when it has no encoding in ``mode``, or none that is supported.
+    """
+    mnemonic, operands = core.mnemonic, core.operands
+    tokens = [_tokens(operand) for operand in operands]
+    if not known(mode, mnemonic, tokens):
+        raise _unknown(mode, mnemonic, operands)
+    prefixes = _Prefixes(mode, core)
+    absolute = _far_accumulator(mnemonic, operands) if mode == 64 else None
+    table = encode(
+        mode,
+        "movabs" if absolute else mnemonic,
+        operands,
+        tokens,
+        prefixes.before,
+        data_prefix=prefixes.data,
+        rex_w=prefixes.rex_w,
+    )
+    if table is not None:
+        data, fields = table
+        texts = [_decoded(mode, operand, fields) for operand in operands]
+        name = "movabs" if absolute else mnemonic
+        expect = f"{prefixes.spelled}{name} {', '.join(texts)}".rstrip()
+        return Plan(f"{mode} ={(prefixes.lead + data).hex()}", expect, fields)
+    if mode == 16 or prefixes.data or prefixes.rex_w:
+        raise Refusal(f"`{mnemonic}' is not supported in this form", "another form of it")
+    return _for_keystone(mode, mnemonic, operands, prefixes)
+
+
+def _unknown(mode: Mode, mnemonic: str, operands: Sequence[Operand]) -> Refusal:
+    if not known_mnemonic(mnemonic):
+        return Refusal(f"no such instruction: `{mnemonic}'", "an instruction of the x86")
+    kinds = ", ".join(_describe(operand) for operand in operands) or "no operands"
+    return Refusal(
+        f"`{mnemonic}' does not take {kinds} in {mode}-bit code",
+        "operands that it takes, with `... ptr' where the size is not clear",
+    )
+
+
+def _describe(operand: Operand) -> str:
+    if isinstance(operand, Reg):
+        return operand.name
+    if isinstance(operand, Mem):
+        return f"{operand.keyword or 'unsized'} memory"
+    return {Imm: "a number", Target: "a target", Far: "a far pointer"}.get(type(operand), "a decorated operand")
+
+
+def _tokens(operand: Operand) -> tuple[str, ...]:
+    """The names that an operand has in the tables."""
+    if isinstance(operand, Reg):
+        return (_KIND_TOKEN[operand.kind], operand.name)
+    if isinstance(operand, Imm):
+        return ("i", "1") if operand.value == 1 else ("i",)
+    if isinstance(operand, Mem):
+        index = operand.index
+        lead = f"v{_KIND_TOKEN[index.kind]}" if index is not None and index.kind in ("xmm", "ymm", "zmm") else "m"
+        if operand.size is None:
+            return (lead,) if operand.base is not None or operand.index is not None else (lead, "a")
+        return (f"{lead}{operand.size}",) if operand.size else (f"{lead}{operand.keyword[0]}",)
+    return ("f",) if isinstance(operand, Far) else ("j",) if isinstance(operand, Target) else ("?",)
+
+
+def _far_accumulator(mnemonic: str, operands: Sequence[Operand]) -> bool:
+    """Whether this is ``mov`` between the accumulator and an address beyond 32 bits, which has a form of its own."""
+    if mnemonic != "mov" or len(operands) != 2:
+        return False
+    memory = next((item for item in operands if isinstance(item, Mem)), None)
+    register = next((item for item in operands if isinstance(item, Reg)), None)
+    if memory is None or register is None or register.name not in ("al", "ax", "eax", "rax"):
+        return False
+    if memory.base is not None or memory.index is not None or isinstance(memory.disp, Expr):
+        return False
+    return not -(1 << 31) <= memory.disp < 1 << 31
+
+
+class _Prefixes:
+    """The prefixes of a statement, checked: ``lead`` before everything, ``before`` just before REX and opcode."""
+
+    def __init__(self, mode: Mode, core: Core) -> None:
+        self.lead = b""
+        self.before: tuple[int, ...] = ()
+        self.data = False
+        self.rex_w = False
+        words = []
+        name = core.mnemonic
+        for word in core.prefixes:
+            if word in _REPEAT and (name in _STRING or name == "ret"):
+                self.before += (_REPEAT[word],)
+                words.append(_repeat_spelling(word, name))
+            elif word == "lock" and name in _LOCKABLE and any(isinstance(item, Mem) for item in core.operands[:2]):
+                if name != "xchg" and not isinstance(core.operands[0], Mem):
+                    raise Refusal("`lock' needs a memory destination", "memory as the first operand")
+                self.before += (0xF0,)
+                words.append("lock")
+            elif word in SEGMENT_PREFIX and name in _FROM_MEMORY:
+                self.lead += b"" if word == "ds" else bytes([SEGMENT_PREFIX[word]])
+            elif word == ("data32" if mode == 16 else "data16"):
+                self.data = True
+            elif word in ("rex.w", "rex64") and mode == 64:
+                self.rex_w = True
+            else:
+                raise Refusal(f"prefix `{word}' does not go with `{name}'", _PREFIX_USES.get(word, "no prefix"))
+        if len(self.before) > 1 or len(self.lead) > 1:
+            raise Refusal("more than one prefix of a kind", "one repeat or lock prefix")
+        self.spelled = "".join(f"{word} " for word in words)
+
+
+_PREFIX_USES: Final = {
+    "lock": "lock only before a read-modify-write instruction on memory",
+    "rep": "rep only before a string instruction",
+    "repe": "repe only before a string instruction",
+    "repz": "repz only before a string instruction",
+    "repne": "repne only before a string instruction",
+    "repnz": "repnz only before a string instruction",
+}
+
+
+def _repeat_spelling(word: str, name: str) -> str:
+    word = _SPELLED.get(word, word)
+    compares = name.startswith(("cmps", "scas"))
+    return "repe" if compares and word == "rep" else "rep" if word == "repe" and not compares else word
+
+
+# --- the canonical statement -------------------------------------------------------------------------------
+
+
+def _for_keystone(mode: Mode, mnemonic: str, operands: Sequence[Operand], prefixes: _Prefixes) -> Plan:
+    size = operand_size(operands)
     fields: list[Field] = []
-    ks: list[str] = []
+    asked: list[str] = []
     expect: list[str] = []
-    mnemonic = core.mnemonic
+    numbers = sum(isinstance(operand, Imm) for operand in operands)
     for operand in operands:
         if isinstance(operand, Reg):
-            ks.append(operand.name)
+            asked.append(operand.name)
             expect.append(operand.name)
-        elif isinstance(operand, Masked):
-            text = (operand.reg.name if operand.reg else "") + operand.mask
-            ks.append(text)
-            expect.append(text)
         elif isinstance(operand, Mem):
-            a, b, field = memory(mode, core, operand, size)
-            ks.append(a)
-            expect.append(b)
-            if field:
+            field = displacement(operand, mode)
+            if field is not None:
                 fields.insert(0, field)
-        elif isinstance(operand, Imm):
-            text, field = immediate(mode, core, operand, size)
-            if mnemonic == "mov" and field and field.size == 8:
-                mnemonic = "movabs"
-            ks.append(text)
+            text = _memory(operand, field)
             expect.append(text)
-            if field:
+            if mode == 64 and operand.base is None and operand.index is None:
+                # Keystone makes a bare address RIP-relative.
+                text = text.replace("[", "[riz*1 + ")
+            asked.append(text)
+        elif isinstance(operand, Imm):
+            field = immediate(mnemonic, operand.value, size, mode, operands)
+            text = "1"
+            if field is not None:
                 fields.append(field)
+                text = hex(IMMEDIATE_MARK[field.size])
+                if mnemonic == "mov" and field.size == 8:
+                    mnemonic = "movabs"
+            asked.append(text)
+            expect.append(text)
+        elif isinstance(operand, Masked):
+            text = (operand.reg.name if operand.reg is not None else "") + operand.mask
+            asked.append(text)
+            expect.append(text)
         else:
-            raise Refusal("unsupported operand")
-    head = " ".join((*core.prefixes, mnemonic))
-    request = f"{mode} {head} {', '.join(ks)}".rstrip()
-    return Plan(request, f"{head} {', '.join(expect)}".rstrip(), tuple(fields))
+            raise Refusal(f"`{mnemonic}' takes no {_describe(operand)}", "a register, memory or a number")
+    if numbers > 1:
+        raise Refusal(f"`{mnemonic}' with two numbers is not supported", "another form of it")
+    head = prefixes.spelled
+    added = "".join(f"+{byte:02x}" for byte in (*prefixes.lead, *prefixes.before)) or "-"
+    request = f"{mode} {added} {_KEYSTONE_NAME.get(mnemonic, mnemonic)} {', '.join(asked)}".rstrip()
+    return Plan(request, f"{head}{mnemonic} {', '.join(expect)}".rstrip(), tuple(fields))
 
 
-def memory(mode: Mode, core: Core, mem: Mem, size: int) -> tuple[str, str, Field | None]:
-    word = mem.size or (0 if core.mnemonic in UNSIZED or core.operands[0] is None else size)
-    head = f"{SIZE_WORDS[word]} ptr " if word else ""
-    if mem.segment:
-        head += mem.segment + ":"
+_KEYSTONE_NAME: Final[dict[str, str]] = {}
+
+
+def _memory(mem: Mem, field: Field | None) -> str:
     parts = []
     if mem.base is not None:
         parts.append(mem.base.name)
     if mem.index is not None:
-        parts.append(f"{mem.index.name}*{mem.scale}" if mem.scale > 1 else mem.index.name)
-    width, kind = displacement(mode, mem)
-    field = None
-    ks_parts = list(parts)
-    if width:
-        field = Field(width, kind, mem.disp)
-        parts.append(hex(DISP[width]))
-        ks_parts.append(hex(DISP[width]))
-        if len(parts) == 1 and mode == 64:
-            ks_parts.insert(0, "riz*1")
-    return f"{head}[{' + '.join(ks_parts)}]{mem.mask}", f"{head}[{' + '.join(parts)}]{mem.mask}", field
+        scaled = mem.scale > 1 or mem.base is None
+        parts.append(f"{mem.index.name}*{mem.scale}" if scaled else mem.index.name)
+    if field is not None:
+        parts.append(hex(DISPLACEMENT_MARK[field.size]))
+    segment = override(mem)
+    lead = f"{SIZE_WORDS[mem.size]} ptr " if mem.size else ""
+    return f"{lead}{segment + ':' if segment else ''}[{' + '.join(parts)}]{mem.mask}"
 
 
-def displacement(mode: Mode, mem: Mem) -> tuple[int, FieldKind]:
-    disp = mem.disp
-    base = mem.base
-    kind: FieldKind = "signed" if mode == 64 else "either"
-    if base is not None and base.kind == "ip":
-        return 4, "pcrel" if isinstance(disp, Expr) else "signed"
-    if base is None or isinstance(disp, Expr):
-        return 4, kind
-    if disp == 0 and base.number & 7 != 5:
-        return 0, kind
-    if disp == 0:
-        return 0, kind
-    if -128 <= disp < 128:
-        return 1, "signed"
-    if not (-(1 << 31) <= disp < 1 << 31):
-        raise Refusal(f"displacement {disp:#x} does not fit 32 bits", "a signed 32-bit displacement")
-    return 4, kind
+def _decoded(mode: Mode, operand: Operand, fields: Sequence[Field]) -> str:
+    """An operand of a statement that the table encoded, as the decoder says it."""
+    if isinstance(operand, Reg):
+        return operand.name
+    if isinstance(operand, Mem):
+        field = displacement(operand, mode) if fields and fields[0].size != 8 else None
+        if fields and fields[0].size == 8:
+            field = fields[0]
+        return _memory(operand, field)
+    if isinstance(operand, Imm):
+        mark = next((field for field in fields if field.value is operand.value or field.value == operand.value), None)
+        return hex(IMMEDIATE_MARK[mark.size]) if mark is not None else str(operand.value)
+    return "?"
 
 
-def immediate(mode: Mode, core: Core, imm: Imm, size: int) -> tuple[str, Field | None]:
-    value = imm.value
-    name = core.mnemonic
-    width = 1
-    kind: FieldKind = "either"
-    size = size or 4
-    if name in ARITHMETIC or name in FULL:
-        width = min(size, 4)
-        kind = "signed" if size == 8 else "either"
-        if size > 1 and name in ARITHMETIC and isinstance(value, int):
-            short = value & ((1 << 8 * size) - 1)
-            if short >> (8 * size - 1):
-                short -= 1 << 8 * size
-            if -128 <= short < 128:
-                width, kind = 1, "signed"
-                value = short
-        if name == "mov" and size == 8 and isinstance(core.operands[0], Reg) and isinstance(value, int) and not -(1 << 31) <= value < 1 << 31:
-            width, kind = 8, "either"
-    elif name == "movabs":
-        width = 8
-    elif name == "push":
-        width, kind = (1, "signed") if isinstance(value, int) and -128 <= value < 128 else (4, "signed")
-    elif name == "ret":
+def immediate(
+    mnemonic: str, value: int | Expr, size: int, mode: Mode, operands: Sequence[Operand]
+) -> Field | None:
+    """The field of an immediate as GNU as sizes it; None for the 1 of a shift, which needs none.
+
+    Args:
+        mnemonic: in lower case.
+        value: the number or expression.
+        size: bytes that the operands work on, 0 when they do not say.
+        mode: 16, 32 or 64.
+        operands: all of them.
+
+    Raises:
+        Refusal: when the number does not fit.
+    """
+    width, kind, size = 1, "either", size or 4
+    if mnemonic in _ARITHMETIC or mnemonic in ("mov", "test"):
+        width, kind = min(size, 4), "signed" if size == 8 else "either"
+        if isinstance(value, int):
+            if mnemonic == "mov" and size == 8 and isinstance(operands[0], Reg):
+                if not -(1 << 31) <= value < 1 << 31:
+                    width, kind = 8, "either"
+            elif size > 1 and mnemonic in _ARITHMETIC:
+                check_range(value, width, kind)  # type: ignore[arg-type]
+                if -128 <= signed(value, size) < 128:
+                    width, kind, value = 1, "signed", signed(value, size)
+    elif mnemonic == "push":
+        width, kind = 4, "signed" if mode == 64 else "either"
+        if isinstance(value, int):
+            check_range(value, width, kind)  # type: ignore[arg-type]
+            if -128 <= signed(value, 4) < 128:
+                width, kind, value = 1, "signed", signed(value, 4)
+    elif mnemonic in ("ret", "retf"):
         width = 2
-    elif name in SHIFTS and value == 1:
-        return "1", None
+    elif mnemonic in SHIFTS and value == 1:
+        return None
+    wanted: FieldKind = kind  # type: ignore[assignment]
     if isinstance(value, int):
-        check(value, width, kind)
-    return hex(PLACEHOLDER[width]), Field(width, kind, value)
-
-
-def check(value: int, size: int, kind: FieldKind) -> None:
-    low = 0 if kind == "unsigned" else -(1 << 8 * size - 1)
-    high = 1 << (8 * size - (kind == "signed"))
-    if not low <= value < high:
-        raise Refusal(f"value {value:#x} does not fit {8 * size} bits")
+        check_range(value, width, wanted)
+    elif width == 4 and kind == "either":
+        wanted = "unsigned"
+    return Field(width, wanted, value)

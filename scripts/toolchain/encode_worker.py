@@ -4,8 +4,9 @@ Owns the only calls of Keystone. A statement can hang Keystone or end its proces
 ``encode_guard`` starts this process, feeds it and starts another one when it dies. A timer on its own CPU time ends
 it when a call does not return, so that it never outlives a hang, with or without its parent.
 
-Lines in: ``MODE STATEMENT``, or ``!MODE STATEMENT`` for one that must run alone. Lines out, in the same order:
-``HEX<tab>DECODED`` or ``!REASON``; before the first, ``ready``.
+Lines in: ``MODE - STATEMENT``, ``MODE +f0 STATEMENT`` for a statement to which the prefix F0 is to be added, or
+``MODE =HEX`` for bytes that are only to be decoded; ``!`` before a line makes it run alone. Lines out, in the same
+order: ``HEX<tab>DECODED`` or ``!REASON``; before the first, ``ready``.
 """
 
 from __future__ import annotations
@@ -36,14 +37,11 @@ def serve(source: int, sink: int) -> None:
         at = 0
         while at < len(lines):
             end = at + 1
-            mode = lines[at].split(b" ", 1)[0]
-            if mode[:1] != b"!":
-                lead = mode + b" "
-                while end < len(lines) and end - at < CHUNK and lines[end].startswith(lead):
+            if lines[at][:1] != b"!":
+                while end < len(lines) and end - at < CHUNK and lines[end][:2] == lines[at][:2]:
                     end += 1
-            bits = int(mode.lstrip(b"!"))
-            statements = [line.split(b" ", 1)[1].decode("ascii") for line in lines[at:end]]
-            _write(sink, "".join(f"{reply}\n" for reply in engines.answer(bits, statements)).encode())
+            requests = [line.decode("ascii").lstrip("!").split(" ", 2) for line in lines[at:end]]
+            _write(sink, "".join(f"{reply}\n" for reply in engines.answer(int(requests[0][0]), requests)).encode())
             at = end
 
 
@@ -59,7 +57,7 @@ class _Engines:
         import capstone
         import keystone
 
-        self.ks_modes = {64: keystone.KS_MODE_64, 32: keystone.KS_MODE_32, 16: keystone.KS_MODE_16}
+        self.ks_modes = {64: keystone.KS_MODE_64, 32: keystone.KS_MODE_32}
         self.cs_modes = {64: capstone.CS_MODE_64, 32: capstone.CS_MODE_32, 16: capstone.CS_MODE_16}
         self.keystone = keystone
         self.capstone = capstone
@@ -78,12 +76,32 @@ class _Engines:
             self.disassemblers[mode] = self.capstone.Cs(self.capstone.CS_ARCH_X86, self.cs_modes[mode])
         return self.disassemblers[mode]
 
-    def answer(self, mode: int, statements: list[str]) -> list[str]:
-        """The reply to each statement: together in one call when that is unambiguous, else one by one."""
+    def answer(self, mode: int, requests: list[list[str]]) -> list[str]:
+        """The reply to each request of one mode, in order."""
+        statements = [request[2] for request in requests if request[1][0] != "="]
+        coded = iter(self._code(mode, statements))
+        replies = []
+        for request in requests:
+            what = request[1]
+            if what[0] == "=":
+                data = bytes.fromhex(what[1:])
+                replies.append(f"{what[1:]}\t{self._decode(mode, data)}")
+                continue
+            reply = next(coded)
+            if what != "-" and reply[0] != "!":
+                data = _prefixed(bytes.fromhex(reply.split("\t")[0]), bytes.fromhex(what.replace("+", "")))
+                reply = f"{data.hex()}\t{self._decode(mode, data)}"
+            replies.append(reply)
+        return replies
+
+    def _code(self, mode: int, statements: list[str]) -> list[str]:
+        """Bytes and meaning of each statement: together in one call when that is unambiguous, else one by one."""
         if len(statements) > 1:
             replies = self._together(mode, statements)
             if replies is not None:
                 return replies
+            half = len(statements) // 2
+            return self._code(mode, statements[:half]) + self._code(mode, statements[half:])
         return [self._alone(mode, statement) for statement in statements]
 
     def _assemble(self, mode: int, text: str) -> tuple[bytes, int]:
@@ -117,14 +135,27 @@ class _Engines:
             return f"!{error}"
         if count != 1 or not data:
             return "!Keystone yields no bytes"
-        return f"{data.hex()}\t{self.decode(mode, data)}"
+        return f"{data.hex()}\t{self._decode(mode, data)}"
 
-    def decode(self, mode: int, data: bytes) -> str:
+    def _decode(self, mode: int, data: bytes) -> str:
         """What Capstone reads in ``data``; "" unless it is exactly one instruction."""
         decoded = list(self.disassembler(mode).disasm_lite(data, 0))
         if len(decoded) != 1 or decoded[0][1] != len(data):
             return ""
         return f"{decoded[0][2]} {decoded[0][3]}".rstrip()
+
+
+_SEGMENTS = b"\x26\x2e\x36\x3e\x64\x65"
+
+
+def _prefixed(data: bytes, prefixes: bytes) -> bytes:
+    """``data`` with more prefixes in GNU as's order: segment, 67, 66, repeat, lock, then REX and opcode."""
+    lead = bytes(byte for byte in prefixes if byte in _SEGMENTS)
+    rest = bytes(byte for byte in prefixes if byte not in _SEGMENTS)
+    at = 0
+    while data[at] in _SEGMENTS or data[at] in b"\x66\x67":
+        at += 1
+    return lead + data[:at] + rest + data[at:]
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def broken(harness: Harness, routine: Routine, result: Result) -> Iterator[str]:
 
 def _returned_astray(harness: Harness, result: Result) -> bool:
     """A ``ret`` took RIP from the word below RSP; a call would have pushed there."""
-    if result.rip == RETURN_PAGE or result.address is None:
+    if result.rip == RETURN_PAGE or result.address != result.rip:  # the fetch itself must have failed
         return False
     try:
         return harness.read_u64(result.registers["rsp"] - 8) == result.rip

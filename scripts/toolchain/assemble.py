@@ -9,32 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
-from toolchain import insn
 from toolchain.directives import Directives
 from toolchain.errors import InputError
 from toolchain.expr import Expr, symbol
 from toolchain.finish import finish
 from toolchain.fragment import Branch, Code, Datum, Fragment, Label, Patch, SectionBuilder
-from toolchain.insn import Insn
 from toolchain.objectfile import ObjectFile
+from toolchain.pool import Encodes, Pool
 from toolchain.preprocess import Unit
 from toolchain.source import Statement, sort_diagnostics
-from toolchain.types import Diagnostic, Encoding, Fixup, Mode, Place
+from toolchain.types import Diagnostic, Encoding, Fixup, Mode
 from toolchain.unit_state import rename
 
 STAGE = "assemble"
-_NOWHERE = Place("", 0)
 _DOT = re.compile(r"(?<![\w.$])\.(?![\w.$])", re.ASCII)
-
-
-class Encodes(Protocol):
-    """What the assembler needs of ``encode.Encoder``."""
-
-    def encode(self, requests: Sequence[tuple[Mode, Insn]]) -> list[Encoding | Diagnostic]:
-        """One result per request."""
-        ...
 
 
 class Assembler(Directives):
@@ -42,17 +31,14 @@ class Assembler(Directives):
 
     Args:
         unit: the preprocessed unit; its errors are taken over.
-        encoder: turns instructions into bytes.
+        pool: numbers and encodes instructions.
         mode: the mode at the start of the file.
         intel: take instructions before ``.intel_syntax noprefix`` too (a text that is no file of its own).
     """
 
-    def __init__(self, unit: Unit, encoder: Encodes, mode: Mode = 64, intel: bool = False) -> None:
+    def __init__(self, unit: Unit, pool: Pool, mode: Mode = 64, intel: bool = False) -> None:
         super().__init__(unit, mode, intel)
-        self.encoder = encoder
-        self._requests: list[tuple[Mode, Insn]] = []
-        self._seen: dict[object, int] = {}
-        self._encodings: list[Encoding | Diagnostic] = []
+        self.pool = pool
         self._local_names: dict[str, Expr] = {}
 
     # --- reading -------------------------------------------------------------------------------------------
@@ -60,37 +46,44 @@ class Assembler(Directives):
     def read(self) -> None:
         """First pass: every statement becomes an item of a section. Instructions are parsed, not yet encoded."""
         handlers = self.handlers
-        parse, constant, distance = insn.parse, self._constant, self.distance
-        requests, seen, local_names = self._requests, self._seen, self._local_names
+        number, constant, distance = self.pool.number, self._constant, self.distance
+        by_text = self.pool.by_text
+        local_names = self._local_names
         for statement in self.unit.statements:
             op = statement[0]
-            handler = handlers.get(op)
-            if handler is not None:
-                handler(statement)
+            if op in handlers:
+                handlers[op](statement)
+                continue
+            args = statement[1]
+            text = f"{op} {args}" if args else op
+            request = by_text[self.mode].get(text)
+            if request is not None and self.intel:
+                self.items.append(Code(request, statement))
                 continue
             if not self.intel or op[0] == ".":
                 self.refuse_instruction(statement)
                 continue
-            args = statement[1]
-            if self.equations and args:
-                args = self.spell_out(args)
-            if "." in args and "-" in args and _DOT.search(args):
-                args = _DOT.sub(self.hidden_label(statement), args)
+            if args and (self.equations or ("." in args and "-" in args)):
+                text = f"{op} {self._spell_out(args, statement)}"
             try:
-                parsed = parse(f"{op} {args}" if args else op, _NOWHERE, self.mode, constant, distance)
+                request = number(text, self.mode, constant, distance)
             except InputError as error:
                 self.adopt(statement, error.diagnostics)
+                local_names.clear()
                 continue
-            core = parsed.core
-            request = seen.get(core)
-            if request is None:
-                request = seen[core] = len(requests)
-                requests.append((self.mode, parsed))
             if local_names:
                 self.items.append(Code(request, statement, dict(local_names)))
                 local_names.clear()
             else:
                 self.items.append(Code(request, statement))
+
+    def _spell_out(self, args: str, statement: Statement) -> str:
+        """Operands in which names of expressions and ``.`` in a difference are spelt so that they mean this place."""
+        if self.equations:
+            args = self.spell_out(args)
+        if "." in args and "-" in args and _DOT.search(args):
+            args = _DOT.sub(self.hidden_label(statement), args)
+        return args
 
     def adopt(self, statement: Statement, diagnostics: Iterable[object]) -> None:
         """Take over errors that know no place."""
@@ -124,26 +117,16 @@ class Assembler(Directives):
 
     # --- encoding and layout -------------------------------------------------------------------------------
 
-    def pending(self) -> list[tuple[Mode, Insn]]:
-        """The instructions that are not encoded yet."""
-        return self._requests[len(self._encodings) :]
-
-    def accept(self, encodings: Sequence[Encoding | Diagnostic]) -> None:
-        """Take the encodings of ``pending``."""
-        self._encodings.extend(encodings)
-
     def flush(self) -> None:
         """Encode what is pending and put everything read so far into fragments."""
-        waiting = self.pending()
-        if waiting:
-            self.accept(self.encoder.encode(waiting))
+        self.pool.flush()
         for section in self.sections.values():
             if section.items:
                 self._lay_out(section)
 
     def _lay_out(self, section: SectionBuilder) -> None:
         """Move the items of a section into its fragments."""
-        encodings = self._encodings
+        encodings = self.pool.encodings
         fragment = section.fragments[-1]
         parts, rows, patches, size = fragment.parts, fragment.rows, fragment.patches, fragment.size
         for item in section.items:
@@ -208,13 +191,13 @@ def _operand(fixup: Fixup, item: Code) -> Expr:
 
 
 def assemble_units(
-    units: Sequence[Unit], encoder: Encodes, progress: Callable[[str], None] | None = None
+    units: Sequence[Unit], pool: Pool, progress: Callable[[str], None] | None = None
 ) -> list[ObjectFile]:
     """Assemble several units with one batch of encodings.
 
     Args:
         units: preprocessed units.
-        encoder: turns instructions into bytes.
+        pool: numbers and encodes instructions; keep it for the next build.
         progress: told each file's name when it has been read.
 
     Returns:
@@ -225,17 +208,11 @@ def assemble_units(
     """
     assemblers = []
     for unit in units:
-        assembler = Assembler(unit, encoder)
+        assembler = Assembler(unit, pool)
         assembler.read()
         assemblers.append(assembler)
         if progress is not None:
             progress(unit.file)
-    batches = [assembler.pending() for assembler in assemblers]
-    encodings = encoder.encode([request for batch in batches for request in batch])
-    at = 0
-    for assembler, batch in zip(assemblers, batches, strict=True):
-        assembler.accept(encodings[at : at + len(batch)])
-        at += len(batch)
     made = [assembler.finish() for assembler in assemblers]
     raise_errors([error for assembler in assemblers for error in assembler.errors])
     return [item for item in made if item is not None]
@@ -253,7 +230,7 @@ def assemble(unit: Unit, encoder: Encodes, mode: Mode = 64, intel: bool = False)
     Raises:
         InputError: with every error of the unit.
     """
-    assembler = Assembler(unit, encoder, mode, intel)
+    assembler = Assembler(unit, Pool(encoder), mode, intel)
     assembler.read()
     made = assembler.finish()
     raise_errors(assembler.errors)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from toolchain import conditional, macro
+from toolchain import conditional, macro, template
 from toolchain.knowledge import Knowledge
 from toolchain.macro import Macro, MacroFault
 from toolchain.source import ASSIGN, BROKEN, SourceFile, Statement
@@ -238,15 +238,15 @@ class Expander(Knowledge):
 
     def _irp(self, statement: Statement, statements: Sequence[Statement], at: int) -> int:
         body, after = self._block(statement, statements, at)
-        marked = [(line, "\\" in line.op or "\\" in line.args) for line in body]
         try:
             split = macro.values if statement.op == ".irp" else macro.characters
             name, actuals = split(statement.args)
+            templates = template.compile_body(body, {name})
         except MacroFault as fault:
             self.fail(statement, f"{statement.op}: {fault.message}", fault.expected)
             return after
         for actual in actuals:
-            lines = macro.substitute(marked, {name: actual}, self.expansions, statement.trail)
+            lines = template.substitute(templates, {name: actual}, self.expansions, statement.trail)
             if self._descend(statement, lines):
                 break
         return after

@@ -78,10 +78,7 @@ def _pack(unit: UnitState, section: SectionBuilder, resolver: Resolver) -> Objec
     parts: list[bytes] = []
     for fragment in section.fragments:
         base = fragment.address
-        if base:
-            rows += [Row(base + at, length, statement, code) for at, length, statement, code in fragment.rows]
-        else:
-            rows += [Row(*row) for row in fragment.rows]
+        rows += [(base + at, length, statement, code) for at, length, statement, code in fragment.rows]
         parts += fragment.parts
         variable = fragment.variable
         if variable is None:
@@ -102,7 +99,7 @@ def _pack(unit: UnitState, section: SectionBuilder, resolver: Resolver) -> Objec
                 )
                 for fixup in chosen.fixups
             ]
-            rows.append(Row(base + start, len(chosen.data), fragment.statement, True))
+            rows.append((base + start, len(chosen.data), fragment.statement, True))
             parts.append(chosen.data)
         elif fragment.grown:
             parts.append(_filling(unit, section, fragment))

@@ -15,8 +15,8 @@ from toolchain.macro import MacroFault
 from toolchain.source import ASSIGN, CONSTANTS, LABEL, Constants, Statement
 from toolchain.types import Diagnostic
 
-_ASSIGNMENT = re.compile(r"([A-Za-z_.$][\w.$]*)[ \t]*,[ \t]*(.+)", re.ASCII | re.DOTALL)
-_PLAIN_NUMBER = re.compile(r"0[xX][0-9a-fA-F]+|[1-9][0-9]*|0")
+_NAME = re.compile(r"[A-Za-z_.$][\w.$]*", re.ASCII)
+_HEX = re.compile(r"0x[0-9a-fA-F]+")
 
 
 class Knowledge:
@@ -93,11 +93,11 @@ class Knowledge:
 
     def assign(self, statement: Statement) -> None:
         """Carry out an assignment: a value that is known at once, or a statement for the assembler."""
-        match = _ASSIGNMENT.fullmatch(statement.args)
-        if match is None:
+        name, _, text = statement[1].partition(",")
+        name, text = name.rstrip(), text.lstrip()
+        if not text or not _NAME.fullmatch(name):
             self.fail(statement, f"bad {_shown(statement)}", "a name, a comma and an expression")
             return
-        name, text = match.groups()
         if text[0] == "=":
             self.fail(statement, "`==' is not supported", "name = value")
             return
@@ -108,8 +108,8 @@ class Knowledge:
             self.out.append(statement._replace(op=".org", args=text))
             return
         value: int | None
-        if _PLAIN_NUMBER.fullmatch(text):
-            value = int(text, 0)
+        if text[:2] == "0x" and _HEX.fullmatch(text):
+            value = int(text, 16)
         else:
             try:
                 value = expr.parse_cached(text).evaluate(self.lookup)
@@ -128,7 +128,7 @@ class Knowledge:
         self.equated.discard(name)
         current = self._open
         if current is None or self.out[-1] is not current or current.constants is None:
-            current = self._open = statement._replace(op=CONSTANTS, args="", constants=Constants({}, {}))
+            current = self._open = Statement(CONSTANTS, "", *statement[2:6], Constants({}, {}))
             self.out.append(current)
         assert current.constants is not None
         current.constants.values[name] = value

@@ -64,7 +64,7 @@ class LinkErrors:
             self._at(section, f"section {name} has data, but {home} has none", "a section of data")
 
     def _at(self, section: ObjectSection, message: str, expected: str) -> None:
-        statement = section.opened or (section.rows[0].statement if section.rows else None)
+        statement = section.opened or (section.rows[0][2] if section.rows else None)
         if statement is not None:
             self.found.append(statement.problem(message, expected))
         else:

@@ -11,7 +11,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from toolchain.source import Statement, scan
+from toolchain.source import Statement
+from toolchain.template import Template, compile_body, substitute
 from toolchain.types import Expansion
 
 
@@ -36,11 +37,11 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Macro:
-    """A macro. ``body`` pairs each statement with True when text must be substituted in it."""
+    r"""A macro. ``counts`` tells that its body holds ``\@``."""
 
     name: str
     parameters: tuple[Parameter, ...]
-    body: tuple[tuple[Statement, bool], ...]
+    body: tuple[Template, ...]
     counts: bool
     defined: Statement
     plain: dict[tuple[Expansion, ...], list[Statement]] = field(default_factory=dict)
@@ -51,8 +52,14 @@ class Macro:
         Raises:
             MacroFault: too many arguments, an unknown keyword, a required one missing.
         """
-        actuals: dict[str, str] = {}
         names = [parameter.name for parameter in self.parameters]
+        if not _TRICKY.search(args) and not (self.parameters and self.parameters[-1].vararg):
+            pieces = [piece.strip() for piece in args.split(",")]
+            if not pieces[-1]:
+                pieces.pop()
+            if len(pieces) <= len(names):
+                return self._complete(dict(zip(names, pieces, strict=False)))
+        actuals: dict[str, str] = {}
         position = 0
         keywords = False
         text = squeeze(args)
@@ -82,6 +89,10 @@ class Macro:
                 actuals[names[position]] = value
                 position += 1
             at = skip_comma(text, at)
+        return self._complete(actuals)
+
+    def _complete(self, actuals: dict[str, str]) -> dict[str, str]:
+        """The actuals with defaults in place of those that are missing or empty."""
         for parameter in self.parameters:
             if not actuals.get(parameter.name):
                 if parameter.required:
@@ -145,32 +156,9 @@ def define(args: str, body: Sequence[Statement], statement: Statement) -> Macro:
         if kind == "vararg" and after < len(rest):
             raise MacroFault("a parameter after :vararg", ":vararg last")
         at = after
-    marked = tuple((line, "\\" in line.op or "\\" in line.args) for line in body)
-    counts = any("\\@" in line.args or "\\@" in line.op for line in body)
-    return Macro(name[0].lower(), tuple(parameters), marked, counts, statement)
-
-
-def substitute(
-    body: Sequence[tuple[Statement, bool]], actuals: dict[str, str], number: int, trail: tuple[Expansion, ...]
-) -> list[Statement]:
-    """``body`` with the actuals in place of their names; the result's statements carry ``trail``."""
-
-    def value(match: re.Match[str]) -> str:
-        if match[1] is not None:
-            return match[1]
-        name = match[2]
-        if name is None:
-            return str(number)
-        actual = actuals.get(name)
-        return match[0] if actual is None else actual
-
-    found: list[Statement] = []
-    for line, marked in body:
-        if not marked:
-            found.append(line if line.trail is trail else line._replace(trail=trail))
-            continue
-        scan(_MARK.sub(value, line.text), line.line, line.column, line.source, trail, found)
-    return found
+    templates = compile_body(body, {parameter.name for parameter in parameters})
+    counts = any("\\@" in line.args for line in body)
+    return Macro(name[0].lower(), tuple(parameters), templates, counts, statement)
 
 
 def values(args: str) -> tuple[str, list[str]]:
@@ -207,7 +195,8 @@ def _model(text: str) -> tuple[str, int]:
 _NAME = re.compile(r"[A-Za-z_.$][\w.$]*", re.ASCII)
 _FORMAL = re.compile(r"([A-Za-z_.$][\w.$]*) ?(?:: ?(\w*))? ?", re.ASCII)
 _KEYWORD = re.compile(r"([A-Za-z_.$][\w.$]*)=(?!=)", re.ASCII)
-_MARK = re.compile(r"\\(?:\(([^)]*)\)|@|([A-Za-z_.$][\w.$]*)&?)", re.ASCII)
+# what makes arguments more than words with commas between them
+_TRICKY = re.compile(r"[\"'=(\[<]|[^\s,][ \t]+[^\s,]")
 _SPACES = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[ \t]+")
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$\\@\"'")
 

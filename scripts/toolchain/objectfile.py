@@ -32,13 +32,9 @@ class Relocation(NamedTuple):
     statement: Statement
 
 
-class Row(NamedTuple):
-    """``length`` bytes at ``offset`` of a section came from ``statement``; ``is_code`` for an instruction."""
-
-    offset: int
-    length: int
-    statement: Statement
-    is_code: bool
+# (offset, length, statement, is_code): ``length`` bytes at ``offset`` of a section came from ``statement``, an
+# instruction when ``is_code``.
+Row = tuple[int, int, Statement, bool]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ STAGE = "preprocess"
 LABEL = ":"  # Statement.op of a label; args is its name
 ASSIGN = "="  # Statement.op of ``name = value``; args is "name,value"
 CONSTANTS = "(constants)"  # Statement.op of a run of assignments whose values are known
+FIRST = -1  # Statement.column of the first thing on its line
 BROKEN = ""  # Statement.op of text that is no statement; args is the text
 
 
@@ -33,8 +34,8 @@ class Constants(NamedTuple):
 class Statement(NamedTuple):
     """One statement. ``op`` is in lower case: a mnemonic, a directive, or one of the marks above.
 
-    ``trail`` holds the macro expansions it came through, innermost first; ``line`` and ``source`` are those of
-    the line that a person edits (in the macro's body, if it came from one).
+    ``column`` is 0-based, or ``FIRST``. ``trail`` holds the macro expansions it came through, innermost first;
+    ``line`` and ``source`` are those of the line that a person edits (in the macro's body, if it came from one).
     """
 
     op: str
@@ -48,7 +49,9 @@ class Statement(NamedTuple):
     @property
     def place(self) -> Place:
         """Where it stands, with the source line as written."""
-        return Place(self.source.name, self.line, self.source.text_of(self.line), self.column, self.trail)
+        text = self.source.text_of(self.line)
+        column = self.column if self.column != FIRST else len(text) - len(text.lstrip(" \t"))
+        return Place(self.source.name, self.line, text, column, self.trail)
 
     @property
     def text(self) -> str:
@@ -105,12 +108,34 @@ class SourceFile:
         if "/*" in self.text:
             lines = _blank_comments("\n".join(lines)).split("\n")
         found: list[Statement] = []
+        append, make = found.append, tuple.__new__
         for number, line in enumerate(lines, 1):
-            if line and line[0] != "#":
-                scan(line, number, 0, self, (), found)
+            body = line.partition("#")[0]
+            if '"' not in body and ";" not in body and "/" not in body and "'" not in body and body.isascii():
+                # Nothing can hide a separator or a comment here: what follows is the common case, taken apart fast.
+                words = body.split(None, 1)
+                if not words:
+                    continue
+                op = _OPS.get(words[0])
+                if op is None:
+                    word = words[0]
+                    if len(words) == 1 and word[-1] == ":" and _LABEL_NAME.fullmatch(word, 0, len(word) - 1):
+                        append(make(Statement, (LABEL, word[:-1], number, FIRST, self, (), None)))
+                        continue
+                    if _NAME.fullmatch(word):
+                        op = _OPS[word] = word.lower()
+                if op is not None:
+                    args = words[1].rstrip() if len(words) > 1 else ""
+                    if not args or args[0] not in "=:":
+                        append(make(Statement, (op, args, number, FIRST, self, (), None)))
+                        continue
+            scan(line, number, 0, self, (), found)
         return found
 
 
+_OPS: dict[str, str] = {}  # words that can be a mnemonic or a directive, and their lower case
+_NAME = re.compile(r"[A-Za-z_.$][\w.$]*", re.ASCII)
+_LABEL_NAME = re.compile(r"[A-Za-z_.$][\w.$]*|\d+", re.ASCII)
 # A line without quotes, separators or slashes: label, mnemonic, operands; then a comment or the end.
 _SIMPLE = re.compile(
     r"[ \t]*(?:([A-Za-z_.$][\w.$]*|\d+)[ \t]*:[ \t]*)?(?:([A-Za-z_.$][\w.$]*)[ \t]*)?([^#;\"'/]*)", re.ASCII

@@ -1,0 +1,77 @@
+"""The instructions of all units that are assembled together, each distinct one encoded once.
+
+Owns the numbering of encoding requests and the batches that go to the encoder. A pool may live as long as its
+encoder: what was parsed and encoded for one build is there for the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from toolchain import insn
+from toolchain.insn import Insn
+from toolchain.types import Diagnostic, Encoding, Mode, Place
+
+_NOWHERE = Place("", 0)
+
+
+class Encodes(Protocol):
+    """What the assembler needs of ``encode.Encoder``."""
+
+    def encode(self, requests: Sequence[tuple[Mode, Insn]]) -> list[Encoding | Diagnostic]:
+        """One result per request."""
+        ...
+
+
+class Pool:
+    """Numbers instructions and has them encoded.
+
+    Args:
+        encoder: turns instructions into bytes.
+
+    Attributes:
+        encodings: by number; shorter than ``requests`` until ``flush``.
+    """
+
+    def __init__(self, encoder: Encodes) -> None:
+        self.encoder = encoder
+        self.encodings: list[Encoding | Diagnostic] = []
+        self._requests: list[tuple[Mode, Insn]] = []
+        self._by_core: dict[object, int] = {}
+        self.by_text: dict[Mode, dict[str, int]] = {16: {}, 32: {}, 64: {}}
+
+    def number(
+        self,
+        text: str,
+        mode: Mode,
+        constant: Callable[[str], int | None],
+        distance: Callable[[str, str], int | None],
+    ) -> int:
+        """The number of an instruction; its encoding is at that index after the next ``flush``.
+
+        Raises:
+            InputError: the text is no instruction.
+        """
+        named = False
+
+        def value(name: str) -> int | None:
+            nonlocal named
+            named = True
+            return constant(name)
+
+        parsed = insn.parse(text, _NOWHERE, mode, value, distance)
+        core = parsed.core
+        index = self._by_core.get(core)
+        if index is None:
+            index = self._by_core[core] = len(self._requests)
+            self._requests.append((mode, parsed))
+        if not named:
+            self.by_text[mode][text] = index
+        return index
+
+    def flush(self) -> None:
+        """Encode what is new."""
+        waiting = self._requests[len(self.encodings) :]
+        if waiting:
+            self.encodings += self.encoder.encode(waiting)

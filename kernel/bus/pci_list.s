@@ -1,6 +1,6 @@
 # Purpose:  say for people what stands on the PCI buses.
 # Mode:     64-bit
-# Exports:  pci_list pci_put_bdf serial_put_digits
+# Exports:  pci_list
 # Invariants: free text only; programs read the PXBOOT lines.
 #
 #   pci 00:01.0 1234:1111 class 030000 bar0=0xfd000000+0x1000000 bar2=0xfebf0000+0x1000
@@ -61,24 +61,24 @@ local_function pci_list_row
     call serial_put_char
     movzx edi, word ptr [rbx + PCI_ROW_VENDOR]
     mov esi, 4
-    call serial_put_digits
+    call pci_put_digits
     mov edi, ':'
     call serial_put_char
     movzx edi, word ptr [rbx + PCI_ROW_DEVICE]
     mov esi, 4
-    call serial_put_digits
+    call pci_put_digits
     lea rdi, [rip + text_class]
     call serial_put_string
     mov edi, [rbx + PCI_ROW_CLASS]
     mov esi, 6
-    call serial_put_digits
+    call pci_put_digits
     cmp byte ptr [rbx + PCI_ROW_HEADER], PCI_HEADER_BRIDGE
     jne .Llist_slots
     lea rdi, [rip + text_bus]
     call serial_put_string
     movzx edi, byte ptr [rbx + PCI_ROW_SECONDARY]
     mov esi, 2
-    call serial_put_digits
+    call pci_put_digits
 .Llist_slots:
     call pci_list_slots
     call serial_line_end
@@ -131,21 +131,21 @@ end_function pci_list_slots
 # Out:      none
 # Clobbers: rax, rdx, rsi, rdi
 # Context:  long mode, GS base set, within a line
-function pci_put_bdf
+local_function pci_put_bdf
     call_frame
     push rbx
     push rbx
     mov ebx, edi
     shr edi, PCI_BUS_SHIFT
     mov esi, 2
-    call serial_put_digits
+    call pci_put_digits
     mov edi, ':'
     call serial_put_char
     mov edi, ebx
     shr edi, PCI_DEVICE_SHIFT
     and edi, PCI_DEVICE_MASK
     mov esi, 2
-    call serial_put_digits
+    call pci_put_digits
     mov edi, '.'
     call serial_put_char
     mov edi, ebx
@@ -157,12 +157,12 @@ function pci_put_bdf
     return_frame
 end_function pci_put_bdf
 
-# serial_put_digits -- send the low hexadecimal digits of a number, leading zeros too
+# pci_put_digits -- send the low hexadecimal digits of a number, leading zeros too
 # In:       rdi = number:u64, esi = count:u32[1..16]
 # Out:      none
 # Clobbers: rax, rdx, rdi
 # Context:  long mode, any IF
-function serial_put_digits
+local_function pci_put_digits
     call_frame
     push rbx
     push rcx
@@ -181,4 +181,4 @@ function serial_put_digits
     pop rcx
     pop rbx
     return_frame
-end_function serial_put_digits
+end_function pci_put_digits

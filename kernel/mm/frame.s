@@ -32,7 +32,9 @@ function frame_alloc
     mov rdi, [rip + frame_free_head]
     test rdi, rdi
     jz .Lalloc_fresh
-    call frame_bit_find                         # a link that leads nowhere was overwritten after its free
+    test edi, PAGE_MASK                         # a link that leads to no free frame was overwritten
+    jnz .Lalloc_damaged
+    call frame_bit_find
     jc .Lalloc_damaged
     bts qword ptr [rax], rcx
     jc .Lalloc_damaged

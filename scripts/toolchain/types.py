@@ -1,5 +1,8 @@
 """The values that pass between the stages of the toolchain. Frozen, typed, without behaviour worth a name.
 
+Those of a boot are defined in ``types_boot`` and found here as well; they are loaded when first named, so that a
+build, which needs none of them, starts sooner.
+
 Producers and consumers: ``preprocess`` makes ``Place`` and statements; ``insn`` parses operands; ``encode`` makes
 ``Encoding``; ``assemble``/``link`` make ``Image``; ``build`` makes ``BuildResult``; ``qemu`` makes ``BootResult``;
 ``fault`` makes ``FaultReport``. All addresses are integers, all virtual unless the name says ``physical``.
@@ -7,9 +10,56 @@ Producers and consumers: ``preprocess`` makes ``Place`` and statements; ``insn``
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from toolchain.types_boot import (
+        BootConfig as BootConfig,
+    )
+    from toolchain.types_boot import (
+        BootResult as BootResult,
+    )
+    from toolchain.types_boot import (
+        CodePlace as CodePlace,
+    )
+    from toolchain.types_boot import (
+        Diagnosis as Diagnosis,
+    )
+    from toolchain.types_boot import (
+        Exception_ as Exception_,
+    )
+    from toolchain.types_boot import (
+        FaultReport as FaultReport,
+    )
+    from toolchain.types_boot import (
+        MemoryChunk as MemoryChunk,
+    )
+    from toolchain.types_boot import (
+        OutcomeName as OutcomeName,
+    )
+    from toolchain.types_boot import (
+        PciBar as PciBar,
+    )
+    from toolchain.types_boot import (
+        Screen as Screen,
+    )
+    from toolchain.types_boot import (
+        Snapshot as Snapshot,
+    )
+    from toolchain.types_boot import (
+        SourceLine as SourceLine,
+    )
+    from toolchain.types_boot import (
+        Unit as Unit,
+    )
+    from toolchain.types_boot import (
+        Walk as Walk,
+    )
+    from toolchain.types_boot import (
+        WalkLevel as WalkLevel,
+    )
 
 Mode = Literal[16, 32, 64]
 
@@ -162,218 +212,12 @@ class BuildResult:
     seconds: float
 
 
-# --- a boot ------------------------------------------------------------------------------------------------
+def __getattr__(name: str) -> Any:
+    """A type of ``types_boot``."""
+    if not name.startswith("_"):
+        from toolchain import types_boot
 
-OutcomeName = Literal[
-    "ready", "tests-passed", "healthy", "fixed",
-    "fault", "panic", "reset", "shutdown", "tests-failed", "not-fixed", "findings",
-    "qemu-died", "timeout", "silent", "budget",
-]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class BootConfig:
-    """How to boot. ``image`` is the ELF (``path="direct"``) or the ISO (``path="iso"``)."""
-
-    image: Path
-    path: Literal["direct", "iso"] = "direct"
-    firmware: Literal["bios", "uefi"] = "bios"
-    accel: Literal["tcg", "kvm", "auto"] = "tcg"
-    machine: Literal["q35", "pc"] = "q35"
-    cpu: str = "max"
-    smp: int = 1
-    memory: str = "128M"
-    display: Literal["std", "bochs", "virtio", "none"] = "std"
-    icount: bool = False
-    cmdline: str = ""
-    timeout: float = 20.0
-    log_dir: Path | None = None
-    inspect_ready: bool = False
-    extra_args: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One boot unit as the kernel told it: the last state seen and the key=value pairs of its lines."""
-
-    name: str
-    state: Literal["start", "ok", "skip", "fail"]
-    tsc: int
-    tsc_start: int
-    values: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryChunk:
-    """Guest physical memory read at the moment of death."""
-
-    physical: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class PciBar:
-    """A base address register as QEMU itself sees it; ``address`` is None while it is not assigned or decoded."""
-
-    slot: str
-    vendor: int
-    device: int
-    class_code: int
-    bar: int
-    address: int | None
-    size: int
-    kind: Literal["memory", "io"]
-
-
-@dataclass(frozen=True, slots=True)
-class Screen:
-    """A screenshot: ``pixels`` are rows of 3-byte RGB, top left first."""
-
-    width: int
-    height: int
-    pixels: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What QMP read while the machine stood still.
-
-    Attributes:
-        registers: by lower-case name; ``idt_limit`` and the like too.
-        memory: page-table pages of the walks of CR2 (or of BAR0 at PXREADY), RIP and RSP, and the pages they name.
-        bars: the BARs of every PCI function.
-        screen: a screenshot, with ``inspect_ready`` at PXREADY only.
-    """
-
-    registers: dict[str, int]
-    memory: tuple[MemoryChunk, ...] = ()
-    bars: tuple[PciBar, ...] = ()
-    screen: Screen | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Exception_:
-    """One exception of the chain. ``source`` is ``kernel`` (PXFAULT) or ``qemu`` (its log)."""
-
-    vector: int
-    name: str
-    error: int | None
-    decoded: tuple[str, ...]
-    rip: int | None
-    cr2: int | None
-    source: Literal["kernel", "qemu"]
-
-
-@dataclass(frozen=True, slots=True)
-class BootResult:
-    """What a boot left behind.
-
-    Attributes:
-        outcome: one of the contract's outcomes.
-        seconds: wall time from starting QEMU to the outcome.
-        qemu_status: QEMU's exit status, negative for a signal, None when it had to be killed.
-        serial: everything the guest wrote to COM1, decoded as latin-1.
-        units: boot units in the order of their first line.
-        tests: KTAP results, name -> passed.
-        kernel_fault: key=value pairs of the first kernel-scope PXFAULT block, or None.
-        panic: (code, text) of a PXPANIC line, or None.
-        qemu_log: the text of QEMU's ``-d`` log.
-        snapshot: registers and page tables at death (or at PXREADY with ``inspect_ready``), or None.
-        command: QEMU's argument vector.
-        log_dir: where ``serial.log``, ``qemu.log`` and ``qemu.err`` lie.
-        stderr_tail: QEMU's own last lines on stderr.
-    """
-
-    outcome: OutcomeName
-    seconds: float
-    qemu_status: int | None
-    serial: str
-    units: tuple[Unit, ...]
-    tests: dict[str, bool]
-    kernel_fault: dict[str, str] | None
-    panic: tuple[str, str] | None
-    qemu_log: str
-    snapshot: Snapshot | None
-    command: tuple[str, ...]
-    log_dir: Path | None
-    stderr_tail: str = ""
-
-
-# --- the fault report --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class CodePlace:
-    """An address with its name: ``symbol+offset`` and ``file:line`` where the image knows them."""
-
-    address: int
-    symbol: str | None = None
-    offset: int = 0
-    file: str | None = None
-    line: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SourceLine:
-    """One line of source around a place; ``marked`` for the one that faulted."""
-
-    number: int
-    text: str
-    marked: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class WalkLevel:
-    """One level of a page walk (Intel SDM vol. 3, 4.5): the entry read and its flags by name."""
-
-    level: Literal["PML4", "PDPT", "PD", "PT"]
-    index: int
-    entry_address: int
-    entry: int | None
-    flags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """A page walk of ``address``. ``ends_at`` and ``reason`` say where and why it ended when not mapped."""
-
-    address: int
-    cr3: int
-    levels: tuple[WalkLevel, ...]
-    mapped: bool
-    physical: int | None
-    page_size: int | None
-    ends_at: str | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """One rule that matched: a sentence for a person, and the routines it points at, likeliest first."""
-
-    rule: str
-    sentence: str
-    suspects: tuple[str, ...] = ()
-    hint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FaultReport:
-    """Why a boot died: the kernel's block, QEMU's exception chain and the snapshot, joined and named."""
-
-    outcome: OutcomeName
-    scope: Literal["kernel", "user", "expected"]
-    cause: str
-    chain: tuple[Exception_, ...]
-    registers: dict[str, int]
-    place: CodePlace | None
-    instruction: str
-    source: tuple[SourceLine, ...]
-    trace: tuple[CodePlace, ...]
-    stack: tuple[int, ...]
-    walk: Walk | None
-    unit: str | None
-    units: tuple[Unit, ...]
-    diagnosis: tuple[Diagnosis, ...]
-    serial_tail: tuple[str, ...]
-    panic: tuple[str, str] | None = None
+        if hasattr(types_boot, name):
+            globals()[name] = getattr(types_boot, name)
+            return globals()[name]
+    raise AttributeError(f"module 'toolchain.types' has no attribute '{name}'")

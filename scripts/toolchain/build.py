@@ -55,8 +55,10 @@ class Session:
             )
         # The worker loads its libraries while this process loads the rest.
         from toolchain.encode import Encoder
+        from toolchain.pool import Pool
 
         self._encoder: Encoder = Encoder(cache_dir)
+        self._pool = Pool(self._encoder)
         self.tree = tree.resolve()
         self.redone: tuple[str, ...] = ()
         self._layout: tuple[tuple[int, int], Layout] | None = None
@@ -150,7 +152,7 @@ class Session:
                 self._current[name] = unit
                 fresh.append(unit)
         self.redone = tuple(unit.file for unit in fresh)
-        for unit, made in zip(fresh, assemble_units(fresh, self._encoder), strict=True):
+        for unit, made in zip(fresh, assemble_units(fresh, self._pool), strict=True):
             variants = self._kept[unit.file]
             if len(variants) >= VARIANTS_KEPT:
                 del variants[1]  # the first is the tree's own, which every candidate comes back to
@@ -212,7 +214,7 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
     for path, text in texts.items():
         write_atomic(path, text, stage=STAGE)
     if ui is not None:
-        ui.step(f"{elf_path}: {len(data)} bytes from {len(image.files)} units")
+        ui.step(f"{elf_path}: {len(data)} bytes from {len(session.redone)} units")
     iso_path = None
     if iso:
         from toolchain import iso as iso_module
@@ -221,9 +223,9 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
         iso_module.make(elf_path, iso_path, cmdline=cmdline)
         if ui is not None:
             ui.step(f"{iso_path}: BIOS and UEFI")
-    return BuildResult(
-        elf_path, iso_path, *texts, len(data), len(image.symbols), round(time.monotonic() - began, 3)
-    )
+    map_path, listing_path = texts
+    seconds = round(time.monotonic() - began, 3)
+    return BuildResult(elf_path, iso_path, map_path, listing_path, len(data), len(image.symbols), seconds)
 
 
 @contextmanager

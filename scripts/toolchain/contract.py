@@ -8,9 +8,9 @@ constant. Never: a value of its own.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from toolchain.errors import InternalError
 
@@ -19,8 +19,7 @@ SOURCE = Path(__file__).with_name("contract.toml")
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Contract:
+class Contract(NamedTuple):
     """What ``contract.toml`` declares.
 
     Attributes:

@@ -9,8 +9,8 @@ is told where the tree lies (``directory DIR`` in gdb) or runs beside a folder `
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import attrgetter
+from typing import NamedTuple
 
 from toolchain.frames import debug_frame
 from toolchain.types import Image, Line, Section, Symbol
@@ -34,8 +34,7 @@ _DW_LNS_COPY, _DW_LNS_ADVANCE_PC, _DW_LNS_ADVANCE_LINE, _DW_LNS_SET_FILE = 1, 2,
 _DW_LNE_END_SEQUENCE, _DW_LNE_SET_ADDRESS = 1, 2
 
 
-@dataclass(frozen=True, slots=True)
-class Routine:
+class Routine(NamedTuple):
     """A stretch of code with a name: ``[start, end)``."""
 
     symbol: Symbol

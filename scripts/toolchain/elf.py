@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from toolchain import dwarf
 from toolchain.types import Image, Section, Symbol
@@ -35,21 +34,41 @@ _NOTE_ALIGN = 4
 _HEADERS_ALIGN = 8
 
 
-@dataclass(slots=True)
 class _Header:
     """A section header to be; ``offset`` is set when the file is laid out."""
 
-    name: str
-    type: int
-    data: bytes
-    flags: int = 0
-    address: int = 0
-    size: int = 0
-    align: int = 1
-    link: int = 0
-    info: int = 0
-    entry_size: int = 0
-    offset: int = 0
+    __slots__ = (
+        "address",
+        "align",
+        "data",
+        "entry_size",
+        "flags",
+        "info",
+        "link",
+        "name",
+        "offset",
+        "size",
+        "type",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        kind: int,
+        data: bytes,
+        *,
+        flags: int = 0,
+        address: int = 0,
+        size: int = 0,
+        align: int = 1,
+        link: int = 0,
+        info: int = 0,
+        entry_size: int = 0,
+    ) -> None:
+        self.name, self.type, self.data = name, kind, data
+        self.flags, self.address, self.size, self.align = flags, address, size, align
+        self.link, self.info, self.entry_size = link, info, entry_size
+        self.offset = 0
 
 
 class _Strings:

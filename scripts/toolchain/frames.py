@@ -9,8 +9,9 @@ Never guesses beyond that: an instruction it does not know leaves the rules as t
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 from toolchain.types import Image, Line
 
@@ -28,8 +29,7 @@ _FRAME = 2 * _SLOT  # return address and the caller's rbp: what lies above an rb
 Instruction = tuple[int, bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
+class _Rules(NamedTuple):
     """The rules at one address.
 
     The canonical frame address (CFA) is the stack pointer before the call pushed the return address.
@@ -42,7 +42,7 @@ class _Rules:
 
     base: int = _RSP
     depth: int | None = _SLOT
-    saved: dict[int, int] = field(default_factory=dict)
+    saved: Mapping[int, int] = MappingProxyType({})
 
     @property
     def offset(self) -> int:
@@ -191,19 +191,19 @@ def _step(rules: _Rules, data: bytes, prologue: bool) -> _Rules:
             saved = {number: where for number, where in saved.items() if number != register}
         return _Rules(rules.base, depth - _SLOT, saved)
     if data in _MOV_RBP_RSP:
-        return replace(rules, base=_RBP) if saved.get(_RBP) == _FRAME == depth else rules
+        return rules._replace(base=_RBP) if saved.get(_RBP) == _FRAME == depth else rules
     if rules.base == _RBP:
         if data == _LEAVE:
             return _ENTRY
         if data in _MOV_RSP_RBP:
-            return replace(rules, depth=_FRAME)
+            return rules._replace(depth=_FRAME)
         if data[:3] in _LEA_RSP_RBP:
-            return replace(rules, depth=_FRAME - int.from_bytes(data[3:], "little", signed=True))
+            return rules._replace(depth=_FRAME - int.from_bytes(data[3:], "little", signed=True))
         if data[:3] in _AND_RSP:
-            return replace(rules, depth=None)
+            return rules._replace(depth=None)
     growth = _growth(data)
     if growth and depth is not None and depth + growth >= _SLOT:
-        return replace(rules, depth=depth + growth)
+        return rules._replace(depth=depth + growth)
     return rules
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from toolchain import contract
 from toolchain.errors import InputError
@@ -25,8 +24,7 @@ _SYMBOL = re.compile(r"[A-Za-z_.$][A-Za-z0-9_.$]*")
 _KEYS = ("name", "entry", "needs", "provides", "optional")
 
 
-@dataclass(frozen=True, slots=True)
-class BootUnit:
+class BootUnit(NamedTuple):
     """One ``[[unit]]`` of ``boot.toml``. It provides its own name besides ``provides``."""
 
     name: str

@@ -17,21 +17,29 @@
     .balign 8
 object bootinfo_memory_map                      # MEMORY_ENTRIES_MAX entries, MEMORY_*
     .skip MEMORY_ENTRIES_MAX * MEMORY_ENTRY_SIZE
+end_object bootinfo_memory_map
 object bootinfo_modules                         # MODULES_MAX entries, MODULE_*
     .skip MODULES_MAX * MODULE_ENTRY_SIZE
+end_object bootinfo_modules
 object bootinfo_framebuffer                     # FRAMEBUFFER_*; address 0 = none
     .skip FRAMEBUFFER_SIZE
+end_object bootinfo_framebuffer
 object bootinfo_rsdp                            # a copy of the ACPI RSDP
     .skip RSDP_SIZE_2
+end_object bootinfo_rsdp
     .balign 8
 object bootinfo_memory_count                    # u64
     .skip 8
+end_object bootinfo_memory_count
 object bootinfo_module_count                    # u64
     .skip 8
+end_object bootinfo_module_count
 object bootinfo_rsdp_length                     # u64: 0 = none, RSDP_SIZE_1 or RSDP_SIZE_2
     .skip 8
+end_object bootinfo_rsdp_length
 object bootinfo_protocol                        # u64: BOOT_PROTOCOL_*
     .skip 8
+end_object bootinfo_protocol
 bootinfo_dropped:                               # u64: entries that found no room
     .skip 8
 

@@ -14,8 +14,10 @@
     .balign 8
 object bootinfo_cmdline
     .skip CMDLINE_SIZE
+end_object bootinfo_cmdline
 object cmdline_length                           # u64: without the zero
     .skip 8
+end_object cmdline_length
 cmdline_buffer:                                 # what fw_cfg says
     .skip CMDLINE_SIZE
 

@@ -12,6 +12,7 @@
     .balign 4096
 object percpu_boot
     .skip PERCPU_SIZE
+end_object percpu_boot
 
 .section .text, "ax"
 

@@ -25,10 +25,13 @@ boot_gdt_pointer:
     .balign 4
 object boot_handover_magic
     .long 0                                     # EAX of the loader, or the first dword of hvm_start_info
+end_object boot_handover_magic
 object boot_handover_info
     .long 0                                     # EBX: physical address of what the loader says
+end_object boot_handover_info
 object boot_handover_protocol
     .long 0                                     # BOOT_PROTOCOL_*
+end_object boot_handover_protocol
 
 .section .boot.text, "ax"
 .code32

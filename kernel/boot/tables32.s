@@ -19,6 +19,7 @@
     .balign 4096
 object boot_pml4
     .skip PAGE_SIZE
+end_object boot_pml4
 boot_pdpt:
     .skip PAGE_SIZE
 boot_pdpt_image:

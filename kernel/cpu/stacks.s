@@ -16,7 +16,9 @@
     .skip PAGE_SIZE
 object boot_stack_bottom
     .skip STACK_SIZE
-object boot_stack_top
+end_object boot_stack_bottom
+.global boot_stack_top                         # the first byte above it
+boot_stack_top:
 .Lguard_df:
     .skip PAGE_SIZE
     .skip IST_STACK_SIZE

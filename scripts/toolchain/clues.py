@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from toolchain.symbols import SymbolTable
 
 PAGE = 4096
+_STATIC_DEPTH = 8
 _MAPPING_WORDS = ("map",)  # what a routine that makes a mapping says of itself
 
 
@@ -136,7 +137,8 @@ class Clues:
             for key, text in unit.values.items():
                 address = boot_log.number(text)
                 if key.startswith("bar") and key[3:].isdigit() and address:
-                    size = boot_log.number(unit.values.get(f"{key}_size", "")) or PAGE
+                    told = unit.values.get(f"{key}_size") or unit.values.get("size") or ""
+                    size = boot_log.number(told) or PAGE
                     found.append(Bar(address, size, f"{key.upper()} (as unit {unit.name} noted it)"))
         return tuple(found)
 
@@ -180,6 +182,19 @@ class Clues:
         for place in (self.place, *self.trace):
             if place is not None and place.symbol is not None:
                 yield place.address, place.symbol
+        if self.place is not None and self.place.symbol is not None and not self.trace:
+            yield from self._static_callers(self.place.symbol)
+
+    def _static_callers(self, name: str) -> Iterator[tuple[int, str]]:
+        """Without a trace: outwards over the image's own call sites, while there is exactly one."""
+        seen = {name}
+        for _ in range(_STATIC_DEPTH):
+            sites = self.code.callers_of(name)
+            if len(sites) != 1 or sites[0].name in seen:
+                return
+            name = sites[0].name
+            seen.add(name)
+            yield sites[0].address, name
 
     def calls_made(self) -> list[str]:
         """Routines called before the fault in the faulting routine and its callers, nearest first, each once.

@@ -167,6 +167,25 @@ class CodeView:
         follow(address, depth)
         return found
 
+    def callers_of(self, name: str) -> list[Call]:
+        """Call sites of a routine in the whole image: the address of each call and the routine it stands in."""
+        if self._symbols is None:
+            return []
+        target = self._symbols.find(name)
+        found = []
+        for symbol in self._symbols.symbols if target else ():
+            section = self._symbols.section_at(symbol.address) if symbol.section else None
+            if (
+                section is None
+                or "x" not in section.flags
+                or self._symbols.symbol_at(symbol.address) != symbol
+            ):
+                continue
+            for call in self.calls_of(symbol.address):
+                if target and call.target == target.address:
+                    found.append(Call(call.address, call.target, symbol.name))
+        return found
+
     def _decode(self, data: bytes, address: int, count: int) -> Iterator[Code]:
         for insn in self._engine(self._width(address)).disasm(data, address, count):
             yield _code(insn)

@@ -265,10 +265,11 @@ def _cause(clues: Clues) -> str:
     if result.outcome == "panic":
         code, text = result.panic or ("", "the kernel told pvpanic and said nothing")
         return f"panic {code}: {text}".replace(" :", ":")
+    within = f" within {result.seconds:.1f} s" if result.seconds else ""
     progress = f", boot unit {clues.unit} in progress" if clues.unit else ""
     sentences = {
-        "timeout": f"no PXREADY within {result.seconds:.1f} s{where}{progress}",
-        "silent": f"the kernel said nothing within {result.seconds:.1f} s{where}",
+        "timeout": f"no PXREADY{within}{where}{progress}",
+        "silent": f"the kernel said nothing{within}{where}",
         "reset": f"the guest reset the machine{where}{progress}",
         "shutdown": f"the guest ended the machine before PXREADY{where}{progress}",
         "fault": f"the kernel ended with the status of a fault and reported none{progress}",

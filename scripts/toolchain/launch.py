@@ -11,6 +11,7 @@ The kernel sends the signal when the *thread* that started the child ends, so th
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from types import FrameType
 from typing import IO
 
 from toolchain import tools
+from toolchain.errors import ToolError
 
 _REAP_SECONDS = 10.0  # between SIGKILL and the end of a process; only a stuck kernel takes longer
 _GUARD = '[ "$PPID" = "$0" ] && exec "$@"'
@@ -103,7 +105,15 @@ def kill(process: subprocess.Popen[bytes]) -> int | None:
     status = process.poll()
     if status is not None:
         return status
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(_REAP_SECONDS)
+    handle = os.pidfd_open(process.pid)  # Popen.wait with a timeout would sleep in steps of milliseconds
+    try:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        ended = select.poll()
+        ended.register(handle, select.POLLIN)
+        if not ended.poll(_REAP_SECONDS * 1000):
+            raise ToolError(f"process {process.pid} does not die", stage="boot")
+    finally:
+        os.close(handle)
+    process.wait()
     return None

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from toolchain import accel, boot_log, contract, files, qemu_args, qemulog, snapshot
 from toolchain.machine import Machine, process_handle
@@ -23,9 +23,23 @@ from toolchain.qmp import Event, QmpClosed
 from toolchain.serial import Happening, SerialLog
 from toolchain.types import BootConfig, BootResult, OutcomeName, Snapshot
 
-__all__ = ["Machine", "boot"]
+__all__ = ["Console", "Machine", "boot"]
 
 Progress = Callable[[Happening], None]
+
+
+class Console(Protocol):
+    """A person at the serial line: with one, a boot goes on after PXREADY until the guest or the person ends it."""
+
+    def handles(self) -> list[int]:
+        """File descriptors that become readable when the person types."""
+
+    def typed(self, handle: int) -> bytes:
+        """What was typed; raises whatever ends the session."""
+
+    def show(self, data: bytes) -> None:
+        """What the guest said."""
+
 
 LOG_LIMIT = 64 << 20  # bytes of QEMU's log; a guest that faults for ever writes 150 MB a second
 SERIAL_LIMIT = 16 << 20  # bytes of serial.log
@@ -33,16 +47,18 @@ LOG_TEXT = 1 << 20  # bytes of QEMU's log kept in the result, from its end
 
 _CHUNK = 1 << 16
 _LOOK_SECONDS = 0.25  # how often the log's size is looked at
+_PAUSE_SECONDS = 0.001  # between two looks: the UART writes single bytes, and each would wake us from a poll
 _GRACE_SECONDS = 1.0  # from the end of a report to pvpanic or the exit, on a loaded machine
 _TICK = 1000  # milliseconds in a second
 
 
-def boot(config: BootConfig, progress: Progress | None = None) -> BootResult:
+def boot(config: BootConfig, progress: Progress | None = None, console: Console | None = None) -> BootResult:
     """Boot once, to an outcome or the deadline.
 
     Args:
         config: what and how; checked here.
         progress: called with every happening on the serial line as it arrives.
+        console: joins a person to the serial line.
 
     Returns:
         What the boot left behind. The machine is gone by then.
@@ -62,7 +78,10 @@ def boot(config: BootConfig, progress: Progress | None = None) -> BootResult:
         else:
             files.make_folder(folder, stage=qemu_args.STAGE)
         began = time.monotonic()
-        with Machine(arguments, folder) as machine, _Watch(machine, config, began, progress) as watch:
+        with (
+            Machine(arguments, folder) as machine,
+            _Watch(machine, config, began, progress, console) as watch,
+        ):
             watch.run()
             result = watch.result()
         if config.log_dir is not None:
@@ -73,15 +92,24 @@ def boot(config: BootConfig, progress: Progress | None = None) -> BootResult:
 class _Watch:
     """The loop over the three things that QEMU can say, and what has been concluded so far."""
 
-    def __init__(self, machine: Machine, config: BootConfig, began: float, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        config: BootConfig,
+        began: float,
+        progress: Progress | None,
+        console: Console | None,
+    ) -> None:
         self.machine = machine
         self.config = config
         self.began = began
         self.progress = progress
+        self.console = console
+        self.unsent = b""  # typed, not taken by the guest yet
         self.deadline = began + config.timeout
         self.log = SerialLog()
         words = config.cmdline.split()
-        self.exits = "test" in words or "exit" in words  # the kernel ends QEMU itself
+        self.exits = console is not None or "test" in words or "exit" in words  # PXREADY is not the end
         self.outcome: OutcomeName | None = None
         self.ended = began
         self.snapshot: Snapshot | None = None
@@ -106,8 +134,9 @@ class _Watch:
         """Watch until there is an outcome."""
         poller = select.poll()
         ear = self.machine.serial_handle
-        for source in (ear, self.machine.qmp, self.handle):
-            poller.register(source, select.POLLIN)
+        keyboard = self.console.handles() if self.console else []
+        for number in (ear, self.machine.qmp.fileno(), self.handle, *keyboard):
+            poller.register(number, select.POLLIN)
         while self.outcome is None:
             until = min(self.deadline, time.monotonic() + _LOOK_SECONDS)
             if self.reported is not None:
@@ -117,8 +146,21 @@ class _Watch:
                 self._listen()
                 if not self.serial_open:
                     poller.unregister(ear)
+            for handle in (number for number, _ in ready if number in keyboard):
+                self._type(handle, poller)
             with suppress(QmpClosed):
                 self._step(ready)
+            if self.outcome is None:
+                time.sleep(_PAUSE_SECONDS)
+
+    def _type(self, handle: int, poller: select.poll) -> None:
+        """Pass on what a person typed; a source that has ended is not asked again."""
+        assert self.console is not None
+        data = self.console.typed(handle)
+        if not data:
+            poller.unregister(handle)
+        self.unsent += data
+        self.unsent = self.unsent[self.machine.write_serial(self.unsent) :][-_CHUNK:]
 
     def result(self) -> BootResult:
         """Everything the boot left; the machine is killed first if it still runs."""
@@ -168,6 +210,8 @@ class _Watch:
         if now >= self.deadline:
             self._drain()
             return self._died("timeout" if self._spoke() else "silent")
+        if self.unsent:
+            self.unsent = self.unsent[self.machine.write_serial(self.unsent) :]
         if self.logging and self.machine.log_size() > LOG_LIMIT:
             self.machine.stop_log()
             self.logging = False
@@ -289,6 +333,8 @@ class _Watch:
         if self.serial_written < SERIAL_LIMIT:
             self.serial_file.write(data[: SERIAL_LIMIT - self.serial_written])
             self.serial_written += len(data)
+        if self.console:
+            self.console.show(data)
         for happening in self.log.feed(data):
             if self.progress:
                 self.progress(happening)

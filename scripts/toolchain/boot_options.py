@@ -1,0 +1,160 @@
+"""The options that every command that boots shares, and what it boots: an image, or a tree that is built first.
+
+Owns: the arguments of ``boot``, ``run`` and ``debug``, the exit status of each outcome, and finding image, symbols
+and tree. Never boots.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolchain import qemu_args
+from toolchain.command import STATUS_INVALID, STATUS_NO, STATUS_OK, STATUS_SPENT, Ui
+from toolchain.errors import InputError
+from toolchain.types import BootConfig
+
+if TYPE_CHECKING:
+    from toolchain.symbols import SymbolTable
+
+STATUS = {
+    "ready": STATUS_OK,
+    "tests-passed": STATUS_OK,
+    "fault": STATUS_NO,
+    "panic": STATUS_NO,
+    "reset": STATUS_NO,
+    "shutdown": STATUS_NO,
+    "tests-failed": STATUS_NO,
+    "qemu-died": STATUS_INVALID,
+    "timeout": STATUS_SPENT,
+    "silent": STATUS_SPENT,
+}
+LOG_FOLDER = "boot"  # under the build folder
+_ELF_MAGIC = b"\x7fELF"
+_SECONDS = {
+    "direct": 20.0,
+    "bios": 60.0,
+    "uefi": 120.0,
+}  # deadlines: 100 times what a boot takes, on a loaded machine
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is booted: the image, and where its names and sources come from (None where there are none)."""
+
+    image: Path
+    elf: Path | None
+    tree: Path | None
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the shared arguments."""
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--direct", action="store_true", help="boot the ELF by PVH, without a boot loader (the default)"
+    )
+    how.add_argument("--iso", action="store_true", help="boot the ISO by GRUB")
+    parser.add_argument(
+        "--firmware", choices=("bios", "uefi"), default="bios", help="for --iso (default bios)"
+    )
+    parser.add_argument(
+        "--accel",
+        choices=("tcg", "kvm", "auto"),
+        default="tcg",
+        help="auto times a probe first (default tcg)",
+    )
+    parser.add_argument(
+        "--icount", action="store_true", help="deterministic: one instruction, one tick of the TSC"
+    )
+    parser.add_argument("--machine", choices=("q35", "pc"), default="q35", help="chipset (default q35)")
+    parser.add_argument("--cpu", default="max", metavar="MODEL", help="CPU model of QEMU (default max)")
+    parser.add_argument("--smp", type=int, default=1, metavar="N", help="processors (default 1)")
+    parser.add_argument("--memory", default="128M", metavar="SIZE", help="e.g. 64M, 8G (default 128M)")
+    parser.add_argument(
+        "--display", choices=("std", "bochs", "virtio", "none"), default="std", help="graphics device"
+    )
+    parser.add_argument("--cmdline", default="", metavar="TEXT", help="the kernel's command line, e.g. test")
+    parser.add_argument(
+        "--timeout", type=float, metavar="S", help="deadline in seconds (default 20, ISO 60 or 120)"
+    )
+    parser.add_argument(
+        "--kernel",
+        type=Path,
+        default=Path("kernel"),
+        metavar="DIR",
+        help="kernel tree, or a built ELF or ISO",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("build"), metavar="DIR", help="build folder (default build)"
+    )
+
+
+def target(args: argparse.Namespace, ui: Ui) -> Target:
+    """Build the tree that ``--kernel`` names, or take the image that it names.
+
+    Raises:
+        InputError: the tree does not build, or the file is neither ELF nor ISO for this way of booting.
+        ToolError: QEMU is missing (asked first: a build would be in vain).
+    """
+    qemu_args.qemu_path()
+    if args.kernel.is_file():
+        with args.kernel.open("rb") as file:
+            is_elf = file.read(len(_ELF_MAGIC)) == _ELF_MAGIC
+        if is_elf and args.iso:
+            raise InputError(
+                f"{args.kernel}: an ELF boots with --direct; name a tree or an ISO", stage="boot"
+            )
+        return Target(args.kernel, args.kernel if is_elf else None, None)
+    from toolchain import build
+
+    built = build.build(args.kernel, args.out, iso=args.iso, ui=ui)
+    image = built.iso if args.iso else built.elf
+    assert image is not None
+    return Target(image, built.elf, args.kernel)
+
+
+def config(args: argparse.Namespace, image: Path, log_dir: Path) -> BootConfig:
+    """The boot that the arguments ask for.
+
+    Raises:
+        InputError: an argument is out of range, or they exclude each other.
+    """
+    if args.firmware == "uefi" and not args.iso:
+        raise InputError(
+            "--firmware uefi needs --iso: a direct boot has no firmware of its own", stage="boot"
+        )
+    seconds = args.timeout if args.timeout is not None else _SECONDS[args.firmware if args.iso else "direct"]
+    made = BootConfig(
+        image,
+        path="iso" if args.iso or not is_direct(image) else "direct",
+        firmware=args.firmware,
+        accel=args.accel,
+        machine=args.machine,
+        cpu=args.cpu,
+        smp=args.smp,
+        memory=args.memory,
+        display=args.display,
+        icount=args.icount,
+        cmdline=args.cmdline,
+        timeout=seconds,
+        log_dir=log_dir,
+    )
+    qemu_args.check(made)
+    return made
+
+
+def is_direct(image: Path) -> bool:
+    """True for an ELF, False for anything else (an ISO)."""
+    with image.open("rb") as file:
+        return file.read(len(_ELF_MAGIC)) == _ELF_MAGIC
+
+
+def symbols(target: Target) -> SymbolTable | None:
+    """Names for the target's addresses, or None where its ELF is not known."""
+    if target.elf is None:
+        return None
+    from toolchain.symbols import SymbolTable
+
+    return SymbolTable(target.elf)

@@ -1,0 +1,91 @@
+"""``pxos boot``: one boot to an outcome, with the fault report where it died."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from toolchain import boot_options
+from toolchain.command import Outcome, Ui, paint, wants_colour
+
+if TYPE_CHECKING:
+    from toolchain.serial import Happening
+    from toolchain.types import BootResult, FaultReport
+
+HELP = "Boot a kernel in QEMU and wait for PXREADY, a fault or the deadline; say how it ended, and why."
+EXAMPLE = "pxos boot --display none --memory 64M --cmdline test"
+
+_GOOD = ("ready", "tests-passed")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    boot_options.configure(parser)
+
+
+def run(args: argparse.Namespace, ui: Ui) -> Outcome:
+    """Boot once."""
+    from toolchain import fault, qemu
+
+    target = boot_options.target(args, ui)
+    config = boot_options.config(args, target.image, args.out / boot_options.LOG_FOLDER)
+
+    def progress(happening: Happening) -> None:
+        name, state = getattr(happening, "name", None), getattr(happening, "state", None)
+        if name and state:
+            ui.progress(f"  {name} {state}")
+
+    ui.step(f"booting {target.image}")
+    result = qemu.boot(config, progress)
+    ui.step(f"{result.outcome} after {result.seconds:.2f} s; logs in {config.log_dir}")
+    report = None
+    if result.outcome not in _GOOD:
+        report = fault.analyse(result, boot_options.symbols(target), target.tree)
+    status = boot_options.STATUS[result.outcome]
+    return Outcome(status, as_json(result, report), _text(result, report))
+
+
+def as_json(result: BootResult, report: FaultReport | None) -> dict[str, Any]:
+    """A boot as JSON values, see ``schemas/boot.json``."""
+    from toolchain import render
+
+    return {
+        "outcome": result.outcome,
+        "seconds": result.seconds,
+        "qemu_status": result.qemu_status,
+        "serial": result.serial,
+        "units": render.units_json(result.units),
+        "tests": result.tests,
+        "panic": list(result.panic) if result.panic else None,
+        "fault": render.as_json(report) if report else None,
+        "command": list(result.command),
+        "log_dir": str(result.log_dir) if result.log_dir else None,
+        "stderr": result.stderr_tail,
+    }
+
+
+def _text(result: BootResult, report: FaultReport | None) -> str:
+    from toolchain import render
+
+    colour = wants_colour(sys.stdout)
+    if report is not None:
+        return render.text(report, colour)
+    style = "green" if result.outcome in _GOOD else "red"
+    lines = [paint(f"{result.outcome.upper()} after {result.seconds:.2f} s", style, colour)]
+    lines += [f"  {unit.state:<5} {unit.name}{_notes(unit.values)}" for unit in result.units]
+    failed = [name for name, passed in result.tests.items() if not passed]
+    if result.tests:
+        lines.append(f"  tests: {len(result.tests) - len(failed)} passed, {len(failed)} failed")
+        lines += [paint(f"  not ok {name}", "red", colour) for name in failed]
+    if result.outcome == "tests-failed" and not failed:
+        lines.append("  the tests did not finish, or the plan was not fulfilled")
+    if result.outcome == "qemu-died":
+        lines.append(
+            f"  QEMU ended with status {result.qemu_status}: {result.stderr_tail or 'it said nothing'}"
+        )
+    return "\n".join(lines)
+
+
+def _notes(values: dict[str, str]) -> str:
+    return "".join(f"  {key}={value}" for key, value in values.items())

@@ -1,0 +1,92 @@
+"""``pxos run``: boot with the serial line on this terminal."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from toolchain import boot_options
+from toolchain.command import STATUS_OK, Outcome, Ui, wants_colour
+
+HELP = "Boot with the serial line on this terminal; Ctrl-] leaves, Ctrl-C interrupts."
+EXAMPLE = "pxos run --display std --memory 256M"
+
+_LEAVE = b"\x1d"  # Ctrl-], as in telnet
+_FOREVER = 10 * 365 * 86400.0  # seconds; a person is the deadline
+_CHUNK = 4096
+
+
+class _Left(Exception):
+    """The person pressed Ctrl-]."""
+
+
+class _Terminal:
+    """Standard input and output as a console of the guest."""
+
+    def handles(self) -> list[int]:
+        return [sys.stdin.fileno()]
+
+    def typed(self, handle: int) -> bytes:
+        data = os.read(handle, _CHUNK)
+        if _LEAVE in data:
+            raise _Left
+        return data
+
+    def show(self, data: bytes) -> None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    boot_options.configure(parser)
+
+
+def run(args: argparse.Namespace, ui: Ui) -> Outcome:
+    """Boot and hand the serial line to the person until the guest ends or they leave."""
+    from toolchain import fault, qemu, render
+
+    target = boot_options.target(args, ui)
+    config = boot_options.config(args, target.image, args.out / boot_options.LOG_FOLDER)
+    if args.timeout is None:
+        config = replace(config, timeout=_FOREVER)
+    ui.step(f"booting {target.image}; Ctrl-] leaves")
+    try:
+        with _keys_at_once():
+            result = qemu.boot(config, console=_Terminal())
+    except _Left:
+        ui.note("")
+        return Outcome(STATUS_OK, {"outcome": "left"})
+    report = fault.analyse(result, boot_options.symbols(target), target.tree)
+    ended_well = result.outcome == "shutdown" and any(
+        line.startswith("PXREADY") for line in result.serial.split("\n")
+    )
+    status = STATUS_OK if ended_well else boot_options.STATUS[result.outcome]
+    text = f"the machine ended: {result.outcome}"
+    if result.outcome == "qemu-died":
+        text += f", status {result.qemu_status}: {result.stderr_tail}"
+    if report and not ended_well:
+        text = render.text(report, wants_colour(sys.stdout))
+    return Outcome(status, {"outcome": result.outcome}, text)
+
+
+@contextmanager
+def _keys_at_once() -> Iterator[None]:
+    """Every key goes to the guest as it is pressed, unechoed; Ctrl-C still interrupts. Undone in any case."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    import termios
+    import tty
+
+    handle = sys.stdin.fileno()
+    before = termios.tcgetattr(handle)
+    try:
+        tty.setcbreak(handle)
+        yield
+    finally:
+        termios.tcsetattr(handle, termios.TCSADRAIN, before)

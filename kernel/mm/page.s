@@ -207,8 +207,8 @@ function page_map_large
     mov esi, PAGE_LEVEL_PD
     call page_descend
     jc .Lmap_large_leave
-    test byte ptr [rax], PTE_PRESENT            # a page, or a table of small ones
-    jnz .Lmap_large_exists
+    call page_drop_empty
+    jc .Lmap_large_leave
     call page_flags_large
     or rdx, rbx
     mov [rax], rdx
@@ -219,11 +219,55 @@ function page_map_large
     pop rdx
     pop rcx
     return_frame
-.Lmap_large_exists:
+end_function page_map_large
+
+# page_drop_empty -- free an entry for a large page: a table of small pages that are all unmapped is given back
+# In:       rax = entry:ptr (of a page directory), rdi = va:u64
+# Out:      rax = entry:ptr or error code, cf = a page, or a table with pages, is there: ERROR_EXISTS
+# Clobbers: none
+# Context:  as frame_alloc
+local_function page_drop_empty
+    call_frame
+    push rbx
+    push rcx
+    push rdi
+    push rsi
+    mov rbx, rax
+    mov rsi, [rbx]
+    test sil, PTE_PRESENT
+    jz .Ldrop_done
+    test sil, PTE_LARGE
+    jnz .Ldrop_exists
+    mov rax, PTE_ADDRESS_MASK
+    and rsi, rax
+    mov rax, DIRECT_BASE
+    add rax, rsi
+    mov ecx, TABLE_ENTRIES
+.Ldrop_entry:
+    test byte ptr [rax], PTE_PRESENT
+    jnz .Ldrop_exists
+    add rax, 1 << TABLE_ENTRY_SHIFT
+    dec ecx
+    jnz .Ldrop_entry
+    mov qword ptr [rbx], 0
+    invlpg [rdi]                                # the CPU may hold the way to the table
+    mov rdi, rsi
+    call frame_free
+    jc .Ldrop_leave
+.Ldrop_done:
+    mov rax, rbx
+    clc
+.Ldrop_leave:
+    pop rsi
+    pop rdi
+    pop rcx
+    pop rbx
+    return_frame
+.Ldrop_exists:
     mov eax, ERROR_EXISTS
     stc
-    jmp .Lmap_large_leave
-end_function page_map_large
+    jmp .Ldrop_leave
+end_function page_drop_empty
 
 # page_flags_large -- flags of a 4 KB page as the low bits of a large page's entry
 # In:       rdx = flags:u64

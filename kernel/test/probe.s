@@ -1,6 +1,6 @@
 # Purpose:  what tests of memory share: try an access and say how it ended.
 # Mode:     64-bit long mode
-# Exports:  probe_fault probe_execute
+# Exports:  probe_fault
 .intel_syntax noprefix
 .include "macros.inc"
 .include "percpu.inc"
@@ -35,14 +35,3 @@ function probe_fault
     pop rbx
     return_frame
 end_function probe_fault
-
-# probe_execute -- call the code at an address
-# In:       rdi = address:ptr
-# Out:      none
-# Clobbers: rax
-# Context:  long mode, under fault_catch
-function probe_execute
-    call_frame
-    call rdi
-    return_frame
-end_function probe_execute

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from toolchain.encode_forms import known, known_mnemonic
+from toolchain import encode_forms, encode_table
+from toolchain.encode_check import SIZELESS
 from toolchain.encode_modrm import (
     DISPLACEMENT_MARK,
     IMMEDIATE_MARK,
@@ -26,7 +27,7 @@ from toolchain.encode_modrm import (
 from toolchain.encode_rows import encode, operand_size
 from toolchain.expr import Expr
 from toolchain.insn import Core, Far, Imm, Masked, Mem, Operand, Target
-from toolchain.registers import Reg
+from toolchain.registers import REGISTERS, Reg
 from toolchain.types import Mode
 
 
@@ -76,7 +77,8 @@ def plan(mode: Mode, core: Core) -> Plan:
     """
     mnemonic, operands = core.mnemonic, core.operands
     tokens = [_tokens(operand) for operand in operands]
-    if not known(mode, mnemonic, tokens):
+    form = encode_forms.find(mode, mnemonic, tokens)
+    if form is None:
         raise _unknown(mode, mnemonic, operands)
     prefixes = _Prefixes(mode, core)
     absolute = _far_accumulator(mnemonic, operands) if mode == 64 else None
@@ -90,18 +92,16 @@ def plan(mode: Mode, core: Core) -> Plan:
         rex_w=prefixes.rex_w,
     )
     if table is not None:
-        data, fields = table
-        texts = [_decoded(mode, operand, fields) for operand in operands]
-        name = "movabs" if absolute else mnemonic
-        expect = f"{prefixes.spelled}{name} {', '.join(texts)}".rstrip()
+        data, fields, reads = table
+        expect = f"{prefixes.spelled}{_reading(reads or mnemonic, operands, fields, mode)}" if reads != "~" else "~"
         return Plan(f"{mode} ={(prefixes.lead + data).hex()}", expect, fields)
-    if mode == 16 or prefixes.data or prefixes.rex_w:
+    if mode == 16 or prefixes.data or prefixes.rex_w or mnemonic in encode_table.NEVER_KEYSTONE:
         raise Refusal(f"`{mnemonic}' is not supported in this form", "another form of it")
-    return _for_keystone(mode, mnemonic, operands, prefixes)
+    return _for_keystone(mode, mnemonic, operands, prefixes, form)
 
 
 def _unknown(mode: Mode, mnemonic: str, operands: Sequence[Operand]) -> Refusal:
-    if not known_mnemonic(mnemonic):
+    if not encode_forms.known_mnemonic(mnemonic):
         return Refusal(f"no such instruction: `{mnemonic}'", "an instruction of the x86")
     kinds = ", ".join(_describe(operand) for operand in operands) or "no operands"
     return Refusal(
@@ -121,9 +121,9 @@ def _describe(operand: Operand) -> str:
 def _tokens(operand: Operand) -> tuple[str, ...]:
     """The names that an operand has in the tables."""
     if isinstance(operand, Reg):
-        return (_KIND_TOKEN[operand.kind], operand.name)
+        return (_KIND_TOKEN[operand.kind], "st0" if operand.name == "st(0)" else operand.name)
     if isinstance(operand, Imm):
-        return ("i", "1") if operand.value == 1 else ("i",)
+        return ("i", str(operand.value)) if operand.value in (1, 3) else ("i",)
     if isinstance(operand, Mem):
         index = operand.index
         lead = f"v{_KIND_TOKEN[index.kind]}" if index is not None and index.kind in ("xmm", "ymm", "zmm") else "m"
@@ -197,7 +197,9 @@ def _repeat_spelling(word: str, name: str) -> str:
 # --- the canonical statement -------------------------------------------------------------------------------
 
 
-def _for_keystone(mode: Mode, mnemonic: str, operands: Sequence[Operand], prefixes: _Prefixes) -> Plan:
+def _for_keystone(
+    mode: Mode, mnemonic: str, operands: Sequence[Operand], prefixes: _Prefixes, form: str
+) -> Plan:
     size = operand_size(operands)
     fields: list[Field] = []
     asked: list[str] = []
@@ -213,6 +215,10 @@ def _for_keystone(mode: Mode, mnemonic: str, operands: Sequence[Operand], prefix
                 fields.insert(0, field)
             text = _memory(operand, field)
             expect.append(text)
+            if mnemonic in SIZELESS or (not operand.size and not size):
+                # Keystone wants the one size that the instruction has, or none.
+                word = 0 if mnemonic in SIZELESS else encode_forms.memory_size(mode, mnemonic, form)
+                text = _memory(operand, field, word)
             if mode == 64 and operand.base is None and operand.index is None:
                 # Keystone makes a bare address RIP-relative.
                 text = text.replace("[", "[riz*1 + ")
@@ -244,7 +250,7 @@ def _for_keystone(mode: Mode, mnemonic: str, operands: Sequence[Operand], prefix
 _KEYSTONE_NAME: Final[dict[str, str]] = {}
 
 
-def _memory(mem: Mem, field: Field | None) -> str:
+def _memory(mem: Mem, field: Field | None, size: int | None = None) -> str:
     parts = []
     if mem.base is not None:
         parts.append(mem.base.name)
@@ -254,23 +260,39 @@ def _memory(mem: Mem, field: Field | None) -> str:
     if field is not None:
         parts.append(hex(DISPLACEMENT_MARK[field.size]))
     segment = override(mem)
-    lead = f"{SIZE_WORDS[mem.size]} ptr " if mem.size else ""
+    size = mem.size if size is None else size
+    lead = f"{SIZE_WORDS[size]} ptr " if size else ""
     return f"{lead}{segment + ':' if segment else ''}[{' + '.join(parts)}]{mem.mask}"
 
 
-def _decoded(mode: Mode, operand: Operand, fields: Sequence[Field]) -> str:
-    """An operand of a statement that the table encoded, as the decoder says it."""
-    if isinstance(operand, Reg):
-        return operand.name
-    if isinstance(operand, Mem):
-        field = displacement(operand, mode) if fields and fields[0].size != 8 else None
-        if fields and fields[0].size == 8:
-            field = fields[0]
-        return _memory(operand, field)
-    if isinstance(operand, Imm):
-        mark = next((field for field in fields if field.value is operand.value or field.value == operand.value), None)
-        return hex(IMMEDIATE_MARK[mark.size]) if mark is not None else str(operand.value)
-    return "?"
+def _reading(reads: str, operands: Sequence[Operand], fields: Sequence[Field], mode: Mode) -> str:
+    """What the decoder says of bytes from the table: ``reads`` is a mnemonic, and operand numbers if not all."""
+    name, *chosen = reads.split()
+    marks = iter(fields)
+    texts = []
+    for operand in operands:
+        if isinstance(operand, Reg):
+            texts.append(operand.name)
+        elif isinstance(operand, Mem):
+            bare = operand.base is None and operand.index is None
+            field = next(marks) if bare or displacement(operand, mode) is not None else None
+            texts.append(_memory(operand, field))
+        elif isinstance(operand, Imm):
+            mark = next(marks, None)
+            texts.append(hex(IMMEDIATE_MARK[mark.size]) if mark is not None else "")
+        elif isinstance(operand, Far):
+            offset, selector = next(marks), next(marks)
+            texts.append(f"{IMMEDIATE_MARK[selector.size]:#x}:{IMMEDIATE_MARK[offset.size]:#x}")
+    if chosen:
+        texts = [_reread(texts[int(item[0]) - 1], item[1:]) for item in chosen if item != "-"]
+    return f"{name} {', '.join(text for text in texts if text)}".rstrip()
+
+
+def _reread(text: str, width: str) -> str:
+    if not width:
+        return text
+    kind, number = {"d": "r32", "w": "r16"}[width], REGISTERS[text].number
+    return next(item.name for item in REGISTERS.values() if item.kind == kind and item.number == number)
 
 
 def immediate(

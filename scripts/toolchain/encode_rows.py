@@ -36,16 +36,18 @@ class Row:
     """One encoding: which operands it takes and how it is laid out."""
 
     __slots__ = (
-        "digit", "immediates", "mandatory", "moffs", "opcode", "opcode_reg", "patterns", "prefix66", "rm", "size",
+        "chosen", "digit", "immediates", "mandatory", "moffs", "opcode", "opcode_reg", "patterns", "prefix66", "reads", "rm",
+        "size",
     )  # fmt: skip
 
-    def __init__(self, operands: str, encoding: str) -> None:
+    def __init__(self, operands: str, encoding: str, reads: str) -> None:
         self.patterns = [frozenset(_expand(word)) for word in operands.split()]
+        self.reads = reads
         self.opcode = b""
         self.mandatory = b""
         self.size = ""
         self.rm = ""
-        self.digit = 0
+        self.digit = self.chosen = 0
         self.opcode_reg = -1
         self.moffs = False
         self.prefix66 = False
@@ -57,7 +59,8 @@ class Row:
                 self.prefix66 = True
             elif word[0] == "/":
                 self.rm = word[1:] if word[1:] in ("r", "mr", "rr") else "digit"
-                self.digit = int(word[1:]) if self.rm == "digit" else 0
+                if self.rm == "digit":
+                    self.digit, self.chosen = int(word[1]), int(word[3:] or 1) - 1
             elif word == "+r":
                 self.opcode_reg = 0
             elif word == "+r2":
@@ -93,9 +96,9 @@ def rows(mnemonic: str, mode: Mode) -> tuple[Row, ...]:
     """The rows of ``mnemonic`` in ``mode``, in order."""
     found = []
     for line in _index(mode == 16).get(mnemonic, ()):
-        head, operands, encoding = line.split("|")
+        head, operands, encoding, *reads = line.split("|")
         if {16: "1", 32: "3", 64: "6"}[mode] in head.split()[1:]:
-            found.append(Row(operands, encoding))
+            found.append(Row(operands, encoding, reads[0].strip() if reads else ""))
     return tuple(found)
 
 
@@ -108,8 +111,8 @@ def encode(
     *,
     data_prefix: bool = False,
     rex_w: bool = False,
-) -> tuple[bytes, tuple[Field, ...]] | None:
-    """Bytes with marked fields, and the fields in the order of their places; None when no row fits.
+) -> tuple[bytes, tuple[Field, ...], str] | None:
+    """Bytes with marked fields, the fields in order, how a decoder reads them; None when no row fits.
 
     Args:
         mode: 16, 32 or 64.
@@ -126,7 +129,7 @@ def encode(
         ):
             result = _encode_row(row, mode, operands, before, data_prefix, rex_w)
             if result is not None:
-                return result
+                return (*result, row.reads)
     return None
 
 
@@ -146,7 +149,7 @@ def _encode_row(
     size = operand_size(operands)
     fields: list[Field] = []
     numbers = [operand for operand in operands if isinstance(operand, Imm)]
-    for word, number in zip(row.immediates, numbers, strict=True):
+    for word, number in zip(row.immediates, numbers, strict=False):  # a number may be part of the form (int 3)
         field = _immediate(word, number.value, size)
         if field is None:
             return None
@@ -161,7 +164,7 @@ def _encode_row(
     rm: Reg | Mem | None = None
     reg: Reg | int = row.digit
     if row.rm == "digit":
-        rm = next(operand for operand in operands if isinstance(operand, Reg | Mem))
+        rm = operands[row.chosen]  # type: ignore[assignment]
     elif row.rm == "mr":
         rm, reg = operands[0], operands[1]  # type: ignore[assignment]
     elif row.rm == "r":
@@ -181,8 +184,6 @@ def _encode_row(
         byte_regs=tuple(item for item in registers if item.kind == "r8"),
     )
     if displacement is not None:
-        if displacement.kind == "pcrel" and fields:
-            pass  # the linker counts from the end of the instruction, immediates included
         fields.insert(0, displacement)
     if operands and isinstance(operands[0], Far):
         far = operands[0]

@@ -10,9 +10,12 @@ register, ``j`` a jump target, ``f`` a far pointer; ``/`` between alternatives. 
 ``w/d/q/m/m2/m4/m8``.
 
 Encoding: opcode bytes in hex; ``/r`` first operand in ModRM.reg, second in ModRM.rm; ``/mr`` the other way round;
-``/0``-``/7`` a digit, the operand in ModRM.rm; ``+r`` the register in the opcode; ``ib iw id iq iv`` immediates
+``/0``-``/7`` a digit, the first operand in ModRM.rm (``/0.2`` the second); ``+r`` the register in the opcode; ``ib iw id iq iv`` immediates
 (``iv``: as wide as the operands, at most 4 bytes; ``ibs`` sign-extended); ``ov`` operand size from the operands;
-``o16 o32 o64`` that operand size; ``66 f2 f3`` before the opcode are mandatory prefixes; ``a32`` 67.
+``o16 o32 o64`` that operand size; ``66 f2 f3`` before the opcode are mandatory prefixes; ``moffs`` a bare address.
+
+A fourth column says how the decoder reads the bytes where that is not the statement itself: a mnemonic and operand
+numbers, ``1d`` for operand 1 as a 32-bit register, ``-`` for none; ``~`` where Capstone does not know the instruction.
 """
 
 from __future__ import annotations
@@ -28,15 +31,15 @@ cldemote  6 3 1 | m | 0f1c /0
 clrssbsy  6 3 | m/m8 | f3 0fae /6
 endbr32   6 3 1 | | f3 0f1efb
 endbr64   6 3 1 | | f3 0f1efa
-enqcmd    6 | q m | f2 0f38f8 /r
-enqcmd    3 | d m | f2 0f38f8 /r
-enqcmds   6 | q m | f3 0f38f8 /r
-enqcmds   3 | d m | f3 0f38f8 /r
+enqcmd    6 | q m | f2 0f38f8 /r | ~
+enqcmd    3 | d m | f2 0f38f8 /r | ~
+enqcmds   6 | q m | f3 0f38f8 /r | ~
+enqcmds   3 | d m | f3 0f38f8 /r | ~
 movdir64b 6 | q m | 66 0f38f8 /r
 movdir64b 3 | d m | 66 0f38f8 /r
 movdiri   6 3 | m/m4 d | 0f38f9 /mr
 movdiri   6 | m/m8 q | o64 0f38f9 /mr
-hreset    6 3 | i | f3 0f3af0c0 ib
+hreset    6 3 | i | f3 0f3af0c0 ib | ~
 invept    6 | q m/m16 | 66 0f3880 /r
 invept    3 | d m/m16 | 66 0f3880 /r
 invvpid   6 | q m/m16 | 66 0f3881 /r
@@ -58,7 +61,55 @@ wrussd    6 3 | m/m4 d | 66 0f38f5 /mr
 wrussq    6 | m/m8 q | o64 66 0f38f5 /mr
 saveprevssp 6 3 | | f3 0f01ea
 setssbsy  6 3 | | f3 0f01e8
-serialize 6 3 1 | | 0f01e8
+serialize 6 3 1 | | 0f01e8 | ~
+clui      6 | | f3 0f01ee | ~
+stui      6 | | f3 0f01ef | ~
+testui    6 | | f3 0f01ed | ~
+uiret     6 | | f3 0f01ec | ~
+senduipi  6 | q | f3 0fc7 /6 | ~
+enclv     6 3 | | 0f01c0 | ~
+invlpgb   6 3 | | 0f01fe | ~
+tlbsync   6 3 | | 0f01ff | ~
+mcommit   6 3 | | f3 0f01fa | ~
+psmash    6 | | f3 0f01ff | ~
+pvalidate 6 3 | | f2 0f01ff | ~
+rmpadjust 6 | | f3 0f01fe | ~
+rmpupdate 6 | | f2 0f01fe | ~
+rdpru     6 3 | | 0f01fd | ~
+rdmsrlist 6 | | f2 0f01c6 | ~
+wrmsrlist 6 | | f3 0f01c6 | ~
+wrmsrns   6 3 | | 0f01c6 | ~
+seamcall  6 | | 66 0f01cf | ~
+seamops   6 | | 66 0f01ce | ~
+seamret   6 | | 66 0f01cd | ~
+tdcall    6 3 | | 66 0f01cc | ~
+xsusldtrk 6 3 | | f2 0f01e8 | ~
+xresldtrk 6 3 | | f2 0f01e9 | ~
+prefetchwt1 6 3 | m/m1/m2/m4/m8 | 0f0d /2 | ~
+mwait     6 3 | eax ecx | 0f01c9 | mwait -
+mwait     6 | rax rcx | 0f01c9 | mwait -
+monitor   6 | rax ecx edx | 0f01c8 | monitor -
+monitor   6 | rax rcx rdx | 0f01c8 | monitor -
+monitor   3 | eax ecx edx | 0f01c8 | monitor -
+invlpga   6 | | 0f01df
+invlpga   6 | rax ecx | 0f01df | invlpga -
+invlpga   3 | | 0f01df
+invlpga   3 | eax ecx | 0f01df | invlpga -
+clzero    6 | rax | 0f01fc | clzero -
+clzero    3 | eax | 0f01fc | clzero -
+vmload    6 3 | | 0f01da | vmload
+vmsave    6 3 | | 0f01db | vmsave
+vmrun     6 3 | | 0f01d8 | vmrun
+pop       6 3 | m | 8f /0
+imul      6 3 | V i | ov 6b /rr ibs
+imul      6 3 | V i | ov 69 /rr iv
+lar       6 3 | V w/m/m2 | ov 0f02 /r | ~
+lar       6 3 | d d | 0f02 /r | ~
+lar       6 | q q | o64 0f02 /r | ~
+lsl       6 3 | V w/m/m2 | ov 0f03 /r | ~
+lsl       6 3 | d d | 0f03 /r | ~
+lsl       6 | q q | o64 0f03 /r | ~
+movsx     6 | q m4 | o64 63 /r | movsxd 1 2
 wbnoinvd  6 3 1 | | f3 0f09
 pconfig   6 3 | | 0f01c5
 skinit    6 3 | | 0f01de
@@ -67,8 +118,8 @@ tpause    6 3 | d | 66 0fae /6
 umwait    6 3 | d | f2 0fae /6
 umonitor  6 | q | f3 0fae /6
 umonitor  3 | d | f3 0fae /6
-ud0       6 3 1 | V V/E | ov 0fff /r
-ud1       6 3 1 | V V/E | ov 0fb9 /r
+ud0       6 3 1 | V V/E | ov 0fff /r | ~
+ud1       6 3 1 | V V/E | ov 0fb9 /r | ~
 ud2       6 3 1 | | 0f0b
 sysretq   6 | | o64 0f07
 sysexitq  6 | | o64 0f35
@@ -76,24 +127,36 @@ sysret    3 1 | | 0f07
 retq      6 | | c3
 retq      6 | i | c2 iw
 leaveq    6 | | c9
+xchg      6 3 | ax ax | 66 90 | nop -
+xchg      6 | rax rax | 90 | nop -
+xchg      3 | eax eax | 90 | nop -
 xlatb     6 3 1 | | d7
 int1      6 3 1 | | f1
+int3      6 3 1 | | cc
+int       6 3 1 | 3 | cc | int3 -
 int       6 3 1 | i | cd ib
 enter     6 3 1 | i i | c8 iw ib
 iretd     6 3 | | cf
 iretd     1 | | 66 cf
 iretq     6 | | o64 cf
-iret      3 1 | | cf
-pushf     6 3 1 | | 9c
-popf      6 3 1 | | 9d
+iret      6 3 | | cf | iretd
+iret      1 | | cf | iret
+pushf     6 | | 9c | pushfq
+pushf     3 | | 9c | pushfd
+pushf     1 | | 9c
+popf      6 | | 9d | popfq
+popf      3 | | 9d | popfd
+popf      1 | | 9d
 pushfq    6 | | 9c
 popfq     6 | | 9d
 pushfd    3 | | 9c
 popfd     3 | | 9d
 pushfd    1 | | 66 9c
 popfd     1 | | 66 9d
-pusha     3 1 | | 60
-popa      3 1 | | 61
+pusha     3 | | 60 | pushad
+pusha     1 | | 60
+popa      3 | | 61 | popad
+popa      1 | | 61
 pushad    3 | | 60
 popad     3 | | 61
 pushad    1 | | 66 60
@@ -130,19 +193,21 @@ movabs    6 | ax/eax/rax m/m2/m4/m8 | moffs a1
 movabs    6 | m/m1 al | moffs a2
 movabs    6 | m/m2/m4/m8 ax/eax/rax | moffs a3
 movabs    6 | q i | o64 b8 +r iq
-mov       6 3 1 | s w/d/q/m/m2 | 8e /r
+mov       6 3 | s w/d/q | 8e /r | mov 1 2d
+mov       1 | s w/d | 8e /r | mov 1 2w
+mov       6 3 1 | s m/m2 | 8e /r
 mov       6 3 1 | w s | o16 8c /mr
 mov       6 3 1 | d s | o32 8c /mr
-mov       6 | q s | 8c /mr
+mov       6 | q s | 8c /mr | mov 1d 2
 mov       6 3 1 | m/m2 s | 8c /mr
-mov       3 | cr8 d | f0 0f22 /0
+mov       3 | cr8 d | f0 0f22 /0.2 | ~
 str       6 3 1 | w | o16 0f00 /1
 str       6 3 1 | d | o32 0f00 /1
-str       6 | q | 0f00 /1
+str       6 | q | 0f00 /1 | str 1d
 str       6 3 1 | m/m2 | 0f00 /1
 sldt      6 3 1 | w | o16 0f00 /0
 sldt      6 3 1 | d | o32 0f00 /0
-sldt      6 | q | 0f00 /0
+sldt      6 | q | 0f00 /0 | sldt 1d
 sldt      6 3 1 | m/m2 | 0f00 /0
 smsw      6 3 1 | w | o16 0f01 /4
 smsw      6 3 1 | d | o32 0f01 /4
@@ -153,10 +218,18 @@ lldt      6 3 1 | w/m/m2 | 0f00 /2
 ltr       6 3 1 | w/m/m2 | 0f00 /3
 verr      6 3 1 | w/m/m2 | 0f00 /4
 verw      6 3 1 | w/m/m2 | 0f00 /5
-sgdt      6 3 1 | m/m6/m10 | 0f01 /0
-sidt      6 3 1 | m/m6/m10 | 0f01 /1
-lgdt      6 3 1 | m/m6/m10 | 0f01 /2
-lidt      6 3 1 | m/m6/m10 | 0f01 /3
+sgdt      6 3 1 | m/m10 | 0f01 /0
+sgdt      3 | m6 | 0f01 /0
+sgdt      1 | m6 | 66 0f01 /0
+sidt      6 3 1 | m/m10 | 0f01 /1
+sidt      3 | m6 | 0f01 /1
+sidt      1 | m6 | 66 0f01 /1
+lgdt      6 3 1 | m/m10 | 0f01 /2
+lgdt      3 | m6 | 0f01 /2
+lgdt      1 | m6 | 66 0f01 /2
+lidt      6 3 1 | m/m10 | 0f01 /3
+lidt      3 | m6 | 0f01 /3
+lidt      1 | m6 | 66 0f01 /3
 invlpg    6 3 1 | m/m1 | 0f01 /7
 lgdtd     1 | m | 66 0f01 /2
 lidtd     1 | m | 66 0f01 /3
@@ -165,16 +238,16 @@ sidtd     1 | m | 66 0f01 /1
 nop       6 3 1 | E | ov 0f1f /0
 ljmp      6 3 1 | m | ff /5
 lcall     6 3 1 | m | ff /3
-jmp       6 3 1 | mf | ff /5
-call      6 3 1 | mf | ff /3
-jmp       6 3 | m6 | ff /5
-call      6 3 | m6 | ff /3
-jmp       1 | m6 | 66 ff /5
-call      1 | m6 | 66 ff /3
+jmp       6 3 1 | mf | ff /5 | ljmp 1
+call      6 3 1 | mf | ff /3 | lcall 1
+jmp       6 3 | m6 | ff /5 | ljmp 1
+call      6 3 | m6 | ff /3 | lcall 1
+jmp       1 | m6 | 66 ff /5 | ljmp 1
+call      1 | m6 | 66 ff /3 | lcall 1
 ljmp      3 1 | f | ea
 lcall     3 1 | f | 9a
-jmp       3 1 | f | ea
-call      3 1 | f | 9a
+jmp       3 1 | f | ea | ljmp 1
+call      3 1 | f | 9a | lcall 1
 xbegin    6 3 1 | j | c7f8
 """
 
@@ -242,8 +315,8 @@ jmp    1 | v | ov ff /4
 call   1 | v | ov ff /2
 jmp    1 | m/m2 | ff /4
 call   1 | m/m2 | ff /2
-jmp    1 | m4 | ff /5
-call   1 | m4 | ff /3
+jmp    1 | m4 | ff /5 | ljmp 1
+call   1 | m4 | ff /3 | lcall 1
 ret    1 | | c3
 ret    1 | i | c2 iw
 lea    1 | v m | ov 8d /r
@@ -257,17 +330,23 @@ movsx  1 | v b/m1 | ov 0fbe /r
 movzx  1 | d w/m2 | o32 0fb7 /r
 movsx  1 | d w/m2 | o32 0fbf /r
 imul   1 | v v | ov 0faf /r
-imul   1 | v m | ov 0faf /r
+imul   1 | v m/m2/m4 | ov 0faf /r
 imul   1 | v i | ov 6b /rr ibs
 imul   1 | v i | ov 69 /rr iv
-imul   1 | v v/m i | ov 6b /r ibs
-imul   1 | v v/m i | ov 69 /r iv
-shld   1 | v/m2/m4 v i | ov 0fa4 /mr ib
-shrd   1 | v/m2/m4 v i | ov 0fac /mr ib
-shld   1 | v/m2/m4 v cl | ov 0fa5 /mr
-shrd   1 | v/m2/m4 v cl | ov 0fad /mr
-bsf    1 | v v/m | ov 0fbc /r
-bsr    1 | v v/m | ov 0fbd /r
+imul   1 | v v/m/m2/m4 i | ov 6b /r ibs
+imul   1 | v v/m/m2/m4 i | ov 69 /r iv
+xadd   1 | E8 b | 0fc0 /mr
+xadd   1 | v/m/m2/m4 v | ov 0fc1 /mr
+cmpxchg 1 | E8 b | 0fb0 /mr
+cmpxchg 1 | v/m/m2/m4 v | ov 0fb1 /mr
+lar    1 | v w/m/m2 | ov 0f02 /r | ~
+lsl    1 | v w/m/m2 | ov 0f03 /r | ~
+shld   1 | v/m/m2/m4 v i | ov 0fa4 /mr ib
+shrd   1 | v/m/m2/m4 v i | ov 0fac /mr ib
+shld   1 | v/m/m2/m4 v cl | ov 0fa5 /mr
+shrd   1 | v/m/m2/m4 v cl | ov 0fad /mr
+bsf    1 | v v/m/m2/m4 | ov 0fbc /r
+bsr    1 | v v/m/m2/m4 | ov 0fbd /r
 in     1 | al i | e4 ib
 in     1 | ax i | e5 ib
 in     1 | eax i | o32 e5 ib
@@ -368,7 +447,7 @@ def _regular() -> list[str]:
         rows += [f"{name} 1 | b/m1 | f6 /{digit}", f"{name} 1 | v/m2/m4 | ov f7 /{digit}"]
     for name, digit in _BITS.items():
         rows += [
-            f"{name} 1 | v/m v | ov 0f{0x83 + 8 * digit:02x} /mr",
+            f"{name} 1 | v/m/m2/m4 v | ov 0f{0x83 + 8 * digit:02x} /mr",
             f"{name} 1 | v/m2/m4 i | ov 0fba /{digit} ib",
         ]
     for code, names in enumerate(_CONDITIONS):
@@ -388,3 +467,9 @@ def lines(sixteen: bool) -> list[str]:
     text = _COMMON + (_SIXTEEN if sixteen else "")
     found = [line for line in text.splitlines() if line]
     return found + _regular() if sixteen else found
+
+# Keystone gives other or wrong bytes for these where no row fits.
+NEVER_KEYSTONE: Final = frozenset(
+    """bndcl bndcn bndcu bndmk bndmov bndldx bndstx fsetpm montmul xcryptcbc xcryptcfb xcryptctr xcryptecb xcryptofb
+    xsha1 xsha256 salc icebp""".split()
+)

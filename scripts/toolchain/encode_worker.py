@@ -138,11 +138,14 @@ class _Engines:
         return f"{data.hex()}\t{self._decode(mode, data)}"
 
     def _decode(self, mode: int, data: bytes) -> str:
-        """What Capstone reads in ``data``; "" unless it is exactly one instruction."""
+        """What Capstone reads in ``data``; "" unless it is one instruction, behind a ``wait`` at most."""
         decoded = list(self.disassembler(mode).disasm_lite(data, 0))
-        if len(decoded) != 1 or decoded[0][1] != len(data):
+        if sum(item[1] for item in decoded) != len(data):
             return ""
-        return f"{decoded[0][2]} {decoded[0][3]}".rstrip()
+        texts = [f"{mnemonic} {text}".rstrip() for _, _, mnemonic, text in decoded]
+        if len(texts) == 1:
+            return texts[0]
+        return "; ".join(texts) if len(texts) == 2 and texts[0] == "wait" else ""
 
 
 _SEGMENTS = b"\x26\x2e\x36\x3e\x64\x65"

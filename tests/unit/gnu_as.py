@@ -79,7 +79,7 @@ def assemble(statements: Sequence[tuple[int, str]], prologue: str = "") -> list[
             offset, kind, name, addend = found[cursor]
             mine.append((offset - begin, kind, name, addend))
             cursor += 1
-        error = errors.get(index, "")
+        error = errors.get(index, "" if end > begin else "no bytes")
         results.append(
             Verdict(None if error else data[begin:end], tuple(mine), error, warnings.get(index, ""))
         )

@@ -84,6 +84,8 @@ function page_protect
     push rdx
     push rbx
     push r8
+    push rsi
+    push rsi                                    # RSP stays 16-aligned
     mov rbx, ~PAGE_FLAGS_ALL
     test rsi, rbx
     jnz .Lprotect_invalid
@@ -92,13 +94,17 @@ function page_protect
     call page_size_mask
     test rdi, rcx
     jnz .Lprotect_invalid
+    mov rbx, rsi
+    mov rsi, rdx
+    mov rdx, rbx
+    call page_descend                           # the same entry; PTE_USER is granted along the way
+    jc .Lprotect_leave
     not rcx
     mov r8, PTE_ADDRESS_MASK
     and rcx, r8
     or rcx, PTE_ACCESSED | PTE_DIRTY
     and rcx, [rax]                              # what stays: the address, and what the CPU noted
-    cmp edx, PAGE_LEVEL_PT
-    mov rdx, rsi
+    cmp esi, PAGE_LEVEL_PT
     je .Lprotect_small
     call page_flags_large
     jmp .Lprotect_store
@@ -110,6 +116,8 @@ function page_protect
     invlpg [rdi]
     xor eax, eax
 .Lprotect_leave:
+    pop rsi
+    pop rsi
     pop r8
     pop rbx
     pop rdx

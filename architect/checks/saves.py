@@ -19,7 +19,7 @@ _LOAD = re.compile(r"^(\w+), qword ptr \[r[sb]p[^\]]*\]$")
 
 def check(subject: Subject) -> Iterator[Finding]:
     """One finding per routine and register."""
-    names = {flow.symbol.address: flow.symbol.name for flow in subject.flows}
+    names = subject.starts
     for flow in subject.flows:
         header = subject.headers.get(flow.symbol.name)
         returns = any(i.mnemonic == "ret" for i in flow.instructions)

@@ -33,7 +33,7 @@ class _Depth:
 
 def check(subject: Subject) -> Iterator[Finding]:
     """Findings of every routine that has a header and is called, not entered by the CPU."""
-    starts = {flow.symbol.address for flow in subject.flows}
+    starts = set(subject.starts)
     for flow in subject.flows:
         header = subject.headers.get(flow.symbol.name)
         if (

@@ -6,7 +6,7 @@ routine that do not decode end its flow there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,14 +80,18 @@ def _section_of(image: Image, address: int) -> Section | None:
     return None
 
 
-def flows(image: Image, *, section: str = ".text") -> list[RoutineFlow]:
-    """Every ``func`` symbol of one section, decoded, in address order."""
+def flows(image: Image, *, section: str = ".text", names: Collection[str] | None = None) -> list[RoutineFlow]:
+    """The ``func`` symbols of one section (only those named, where ``names`` is given), decoded, in address order."""
     import capstone
 
     machine: Any = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
     machine.detail = True
     routines = sorted(
-        (s for s in image.symbols if s.kind == "func" and s.section == section and s.size > 0),
+        (
+            s
+            for s in image.symbols
+            if s.kind == "func" and s.section == section and s.size > 0 and (names is None or s.name in names)
+        ),
         key=lambda s: (s.address, s.name),
     )
     found = []

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STAGE = "build"
 NAME = "pxos"  # of the products: pxos.elf, pxos.iso, pxos.map, pxos.lst
 VARIANTS_KEPT = 4  # object files kept of one unit: the tree's own and what candidates made of it lately
-_GENERATED = Path("gen")  # where the generated includes seem to lie; they are never read from disk
+GENERATED = Path("gen")  # where the generated includes seem to lie; they are never read from disk
 
 
 class Session:
@@ -107,7 +107,7 @@ class Session:
         preprocessor = self._refreshed(layout)
         preprocessor.overrides = {
             **overrides,
-            **{f"{_GENERATED}/{name}": text for name, text in texts.items()},
+            **{f"{GENERATED}/{name}": text for name, text in texts.items()},
         }
         units = self._units(layout, overrides, preprocessor)
         return link.link(units, layout)
@@ -127,7 +127,7 @@ class Session:
         if self._preprocessor is None:
             from toolchain.preprocess import Preprocessor
 
-            folders = [_GENERATED, *(self.tree / folder for folder in layout.include)]
+            folders = [GENERATED, *(self.tree / folder for folder in layout.include)]
             self._preprocessor = Preprocessor(self.tree, folders)
             self._kept.clear()
         else:

@@ -102,6 +102,7 @@ def _pack(unit: UnitState, section: SectionBuilder, resolver: Resolver) -> Objec
             rows.append((base + start, len(chosen.data), fragment.statement, True))
             parts.append(chosen.data)
         elif fragment.grown:
+            rows.append((base + fragment.size, fragment.grown, variable.statement, False))
             parts.append(_filling(unit, section, fragment))
     relocations: list[Relocation] = []
     size = section.size()

@@ -102,7 +102,8 @@ def _pack(unit: UnitState, section: SectionBuilder, resolver: Resolver) -> Objec
             rows.append((base + start, len(chosen.data), fragment.statement, True))
             parts.append(chosen.data)
         elif fragment.grown:
-            rows.append((base + fragment.size, fragment.grown, variable.statement, False))
+            assert fragment.statement is not None
+            rows.append((base + fragment.size, fragment.grown, fragment.statement, False))
             parts.append(_filling(unit, section, fragment))
     relocations: list[Relocation] = []
     size = section.size()

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 PAGE = 4096
 _STATIC_DEPTH = 8
-_MAPPING_WORDS = ("map",)  # what a routine that makes a mapping says of itself
+_MAX_ROUTINES = 6
+_MAPPING_WORDS = ("map", "maps", "mapping")  # what a routine that makes a mapping says of itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +172,11 @@ class Clues:
         return headers.parse_tree(self.tree)
 
     def maps(self, name: str) -> bool:
-        """True when a routine's name, or the summary in its header, says that it maps something."""
+        """True when a routine's name, or the verb that its header begins with, says that it maps something."""
         words = name.lower().replace(".", "_").split("_")
         routine = self.headers.get(name)
-        summary = routine.summary.lower().split() if routine else []
-        return any(word in words or any(s.startswith(word) for s in summary) for word in _MAPPING_WORDS)
+        verb = routine.summary.lower().split()[:1] if routine else []
+        return any(word in (*words, *verb) for word in _MAPPING_WORDS)
 
     def callers(self) -> Iterator[tuple[int, str]]:
         """(address, routine) from the faulting instruction outwards: RIP, then each return address."""
@@ -195,6 +196,24 @@ class Clues:
             name = sites[0].name
             seen.add(name)
             yield sites[0].address, name
+
+    def routines(self) -> tuple[str, ...]:
+        """Where to look: the routines from the fault outwards to the boot unit's own, the nearest first.
+
+        What lies beyond the unit (the loop over the units) is left out; a unit whose entry the trace lost (a damaged
+        stack) is put in.
+        """
+        names = [name for address, name in self.callers() if self._is_code(address)]
+        entry = boot_units(self.tree).get(self.unit or "")
+        if entry in names:
+            names = names[: names.index(entry) + 1]
+        elif entry:
+            names.insert(0 if self.place and not self._is_code(self.place.address) else len(names), entry)
+        return tuple(dict.fromkeys(names))[:_MAX_ROUTINES]
+
+    def _is_code(self, address: int) -> bool:
+        section = self.symbols.section_at(address) if self.symbols else None
+        return section is not None and "x" in section.flags
 
     def calls_made(self) -> list[str]:
         """Routines called before the fault in the faulting routine and its callers, nearest first, each once.

@@ -7,7 +7,7 @@ static call order. Bytes come from the image, or from guest memory where the ima
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,6 @@ ReadVirtual = Callable[[int, int], bytes | None]
 _MASK = (1 << 64) - 1
 _MAX_INSTRUCTION = 15
 _MAX_ROUTINE = 1 << 16  # bytes; beyond it a "routine" is data
-_NUMBER = re.compile(r"\b(\d{2,}|0x[0-9a-f]+)\b")
 _PREFIX = re.compile(r"^(?:rep|repne|lock|bnd|notrack) ")
 
 
@@ -39,7 +38,7 @@ class MemoryOperand:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """One decoded instruction. ``target`` is that of a direct branch or call."""
+    """One decoded instruction. ``target`` is that of a direct branch or call; ``memory`` is filled by ``at`` alone."""
 
     address: int
     size: int
@@ -65,7 +64,7 @@ class Code:
 
     @property
     def stores(self) -> bool:
-        """Writes memory other than its own stack slot."""
+        """Writes memory other than its own stack slot. Known for instructions that ``at`` decoded."""
         return any(m.writes and m.base not in ("rsp", "rbp") for m in self.memory)
 
 
@@ -102,7 +101,18 @@ class CodeView:
     def at(self, address: int) -> Code | None:
         """The instruction at ``address``, or None where no bytes are known or none decodes."""
         data = self.bytes_at(address, _MAX_INSTRUCTION)
-        return next(self._decode(data, address, 1), None) if data else None
+        return (
+            next((_code(insn) for insn in self._engine(address).disasm(data, address, 1)), None)
+            if data
+            else None
+        )
+
+    def stores_anything(self, address: int) -> bool:
+        """True when the routine around ``address`` writes memory other than its own stack slots."""
+        return any(
+            "[" in code.operands and (exact := self.at(code.address)) and exact.stores
+            for code in self.routine(address)
+        )
 
     def routine_symbol(self, address: int) -> Symbol | None:
         """The routine around ``address``: the nearest function symbol, else the nearest label."""
@@ -118,7 +128,11 @@ class CodeView:
         if symbol.address not in self._routines:
             start, end = self._symbols.extent(symbol)
             data = self._symbols.read(start, min(end - start, _MAX_ROUTINE))
-            self._routines[symbol.address] = tuple(self._decode(data, start, 0))
+            # without operand detail: that costs ten times as much, and a report looks at hundreds of routines
+            self._routines[symbol.address] = tuple(
+                Code(at, size, mnemonic, operands, _target(mnemonic, operands), ())
+                for at, size, mnemonic, operands in self._engine(start).disasm_lite(data, start)
+            )
         return self._routines[symbol.address]
 
     def before(self, address: int) -> Code | None:
@@ -186,15 +200,9 @@ class CodeView:
                     found.append(Call(call.address, call.target, symbol.name))
         return found
 
-    def _decode(self, data: bytes, address: int, count: int) -> Iterator[Code]:
-        for insn in self._engine(self._width(address)).disasm(data, address, count):
-            yield _code(insn)
-
-    def _width(self, address: int) -> int:
+    def _engine(self, address: int) -> Any:
         """Identity-mapped boot code below 4 GB may be 32-bit: there the CPU's own mode decides."""
-        return self._bits if address < 1 << 32 else 64
-
-    def _engine(self, bits: int) -> Any:
+        bits = self._bits if address < 1 << 32 else 64
         if bits not in self._engines:
             import capstone
 
@@ -205,16 +213,19 @@ class CodeView:
         return self._engines[bits]
 
 
+def _target(mnemonic: str, operands: str) -> int | None:
+    """Where a direct branch or call goes."""
+    if not operands.startswith("0x") or not (mnemonic == "call" or mnemonic.startswith(("j", "loop"))):
+        return None
+    return int(operands, 16)
+
+
 def _code(insn: Any) -> Code:
     from capstone import CS_AC_READ, CS_AC_WRITE, x86
 
     memory = []
-    target = None
-    branches = insn.mnemonic == "call" or insn.mnemonic.startswith("j") or insn.mnemonic.startswith("loop")
     for operand in insn.operands:
-        if operand.type == x86.X86_OP_IMM and branches:
-            target = operand.imm & _MASK
-        elif operand.type == x86.X86_OP_MEM and insn.mnemonic not in ("lea", "nop"):
+        if operand.type == x86.X86_OP_MEM and insn.mnemonic not in ("lea", "nop"):
             place = operand.mem
             memory.append(
                 MemoryOperand(
@@ -224,11 +235,11 @@ def _code(insn: Any) -> Code:
                     place.disp,
                     insn.reg_name(place.segment) if place.segment else None,
                     operand.size,
-                    # Capstone calls the destination of an x87 or SSE store by its access; mov's is always right.
                     bool(operand.access & CS_AC_WRITE),
                     bool(operand.access & CS_AC_READ),
                 )
             )
+    target = _target(insn.mnemonic, insn.op_str)
     return Code(insn.address, insn.size, insn.mnemonic, insn.op_str, target, tuple(memory))
 
 

@@ -53,7 +53,7 @@ def analyse(
     clues.place = _place(symbols, registers)
     clues.stack = _stack(clues)
     clues.trace = _trace(clues)
-    instruction = clues.instruction
+    instruction = clues.instruction if clues.first is None or "fetch" not in clues.first.decoded else None
     scope = (result.kernel_fault or {}).get("scope", "kernel")
     return FaultReport(
         outcome=result.outcome,
@@ -264,7 +264,7 @@ def _cause(clues: Clues) -> str:
     result = clues.result
     if result.outcome == "panic":
         code, text = result.panic or ("", "the kernel told pvpanic and said nothing")
-        return f"panic {code}: {text}".replace(" :", ":")
+        return f"{code}: {text}" if code else text
     within = f" within {result.seconds:.1f} s" if result.seconds else ""
     progress = f", boot unit {clues.unit} in progress" if clues.unit else ""
     sentences = {

@@ -194,9 +194,8 @@ class _Watch:
         if self.log.ready is not None and not self.exits:
             return self._finish("ready")
         self.machine.qmp.pump()
-        for event in list(self.machine.qmp.events):
-            self._event(event)
-        self.machine.qmp.events.clear()
+        while self.machine.qmp.events and self.outcome is None:
+            self._event(self.machine.qmp.events.popleft())
         if self.outcome is not None:
             return None
         if any(number == self.handle for number, _ in ready):
@@ -218,6 +217,9 @@ class _Watch:
         return None
 
     def _event(self, event: Event) -> None:
+        if event.name in ("GUEST_PANICKED", "SHUTDOWN"):
+            # The event comes before the processors stand still. To go on earlier would be to be stopped later.
+            self.machine.qmp.wait_event("STOP", _GRACE_SECONDS)
         if event.name == "GUEST_PANICKED":
             self._died("panic")
             with suppress(QmpClosed):

@@ -38,7 +38,7 @@ def _here(clues: Clues) -> str:
 
 
 def _routines(clues: Clues) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for _, name in clues.callers()))[:6]
+    return clues.routines()
 
 
 def wild_jump(clues: Clues) -> Diagnosis | None:
@@ -56,7 +56,7 @@ def wild_jump(clues: Clues) -> Diagnosis | None:
     return Diagnosis(
         "wild-jump",
         f"The processor executes at {clues.rip:#x}, which {what}: a wrong function pointer or return address{came}.",
-        tuple(dict.fromkeys(place.symbol for place in clues.trace if place.symbol)),
+        _routines(clues),
         "check that pushes and pops are paired before the last ret, and what the last indirect call went through",
     )
 
@@ -336,8 +336,8 @@ def protection(clues: Clues) -> Diagnosis | None:
 def undeliverable(clues: Clues) -> Diagnosis | None:
     """Why the first exception became a double or triple fault: no IDT, or no stack for its frame."""
     first = clues.first
-    if first is None or len(clues.chain) < 2 or first.source == "kernel":
-        return None
+    if first is None or len(clues.chain) < 2 or any(item.source == "kernel" for item in clues.chain):
+        return None  # the kernel's own report proves that delivery works
     limit = clues.registers.get("idt_limit")
     width = 16 if clues.registers.get("bits", 64) == 64 else 8
     if limit is not None and limit < (first.vector + 1) * width - 1:

@@ -20,9 +20,7 @@ def _here(clues: Clues) -> str:
 
 
 def _suspects(clues: Clues) -> tuple[str, ...]:
-    names = [name for _, name in clues.callers()]
-    entry = boot_units(clues.tree).get(clues.unit or "")
-    return tuple(dict.fromkeys([*names, *([entry] if entry else [])]))[:6]
+    return clues.routines()
 
 
 def _in_unit(clues: Clues) -> str:
@@ -93,7 +91,7 @@ def _loop_around(clues: Clues) -> list[Code]:
 
 def _hint(clues: Clues) -> str:
     loop = _loop_around(clues)
-    if any(code.name in ("in", "pause") or code.memory for code in loop):
+    if any(code.name in ("in", "pause") or "[" in code.operands for code in loop):
         return (
             "the loop waits for a device or a memory word: bound every wait, and check who should change it"
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from toolchain import vectors, walk
 from toolchain.clues import PAGE, Clues, describe
-from toolchain.codeview import effective_address
 from toolchain.types import Diagnosis, Walk, WalkLevel
 
 _ENTRIES = 512
@@ -75,18 +74,20 @@ def mapping_suspects(clues: Clues) -> list[str]:
 
 
 def _writes_no_entry(clues: Clues, suspects: list[str]) -> str:
-    """A suspect that, with all it calls, stores nothing to memory cannot have written an entry: say so."""
-    for name in suspects:
-        if not clues.maps(name) or clues.symbols is None:
-            continue
-        symbol = clues.symbols.find(name)
-        if symbol is None:
-            continue
-        routines = [symbol, *clues.code.reachable(symbol.address)]
-        body = [code for routine in routines for code in clues.code.routine(routine.address)]
-        if body and not any(code.stores for code in body):
-            return f"{name} stores nothing to memory: it computes and writes no entry"
-    return ""
+    """The blamed routine and the mapping routines below it store nothing themselves: say so, and who does."""
+    symbol = clues.symbols.find(suspects[0]) if clues.symbols and suspects else None
+    if symbol is None or not clues.maps(symbol.name):
+        return ""
+    below = clues.code.reachable(symbol.address)
+    mappers = [symbol, *(routine for routine in below if clues.maps(routine.name))]
+    if any(clues.code.stores_anything(routine.address) for routine in mappers):
+        return ""
+    names = " and ".join(routine.name for routine in mappers)
+    others = [r.name for r in below if r not in mappers and clues.code.stores_anything(r.address)]
+    text = (
+        f"{names} {'stores' if len(mappers) == 1 else 'store'} nothing to memory: no entry is written there"
+    )
+    return f"{text}, unless {' or '.join(others[:3])} should" if others else text
 
 
 def bar_unmapped(clues: Clues) -> Diagnosis | None:
@@ -222,7 +223,9 @@ def not_executable(clues: Clues) -> Diagnosis | None:
         "execute-no-execute",
         f"The processor was sent to {what}, which is not executable"
         + (f": {_entry_text(level)} has NX set." if level else "."),
-        _routines(clues),
+        tuple(
+            name for name in _routines(clues) if not section or name != (clues.place and clues.place.symbol)
+        ),
         "a wrong target (return address, function pointer), or code mapped with NX",
     )
 
@@ -349,26 +352,18 @@ def not_mapped(clues: Clues) -> Diagnosis | None:
             tuple(mapping_suspects(clues)),
             "write the entry before the access; after changing a present entry, invlpg",
         )
-    operand = clues.instruction.memory[0] if clues.instruction and clues.instruction.memory else None
-    aimed = (
-        effective_address(clues.instruction, operand, clues.registers)
-        if clues.instruction and operand
-        else None
-    )
-    wild = aimed is None and address == clues.rip
-    subject = "the instruction fetch" if wild else _store(clues)
-    sentence = f"{subject} in {_here(clues)} touches {address:#x}, which is not mapped: {_reason(clues)}."
-    suspects = (
-        [*_routines(clues), *mapping_suspects(clues)]
-        if wild
-        else [*mapping_suspects(clues), *_routines(clues)]
-    )
-    return Diagnosis("not-mapped", sentence, tuple(dict.fromkeys(suspects)))
+    if stack_overflow(clues) or (address == clues.rip and clues.symbols):
+        return None  # said better by stack_overflow, and by wild_jump
+    mappers, own = mapping_suspects(clues), _routines(clues)
+    near = [call.name for call in clues.code.calls_before(clues.rip) if clues.maps(call.name)]
+    blame = f"; {near[0]}, called before it, should have mapped it" if near else ""
+    sentence = f"{_store(clues)} in {_here(clues)} touches {address:#x}, which is not mapped: {_reason(clues)}{blame}."
+    suspects = [*mappers, *own] if near else [*own, *mappers]
+    return Diagnosis("not-mapped", sentence, tuple(dict.fromkeys(suspects))[:_MAX_SUSPECTS])
 
 
 def _routines(clues: Clues) -> tuple[str, ...]:
-    """The faulting routine and its callers."""
-    return tuple(dict.fromkeys(name for _, name in clues.callers()))[:_MAX_SUSPECTS]
+    return clues.routines()
 
 
 RULES = (

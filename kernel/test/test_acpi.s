@@ -94,13 +94,9 @@ local_function test_acpi_refuse
     add r12, rbx
     mov dword ptr [r12 + ACPI_SIGNATURE], SIGNATURE_NONE
     mov dword ptr [r12 + ACPI_LENGTH], TEST_LENGTH
-    xor eax, eax
-    mov ecx, TEST_LENGTH
-.Lrefuse_sum:
-    sub al, [r12 + rcx - 1]
-    dec ecx
-    jnz .Lrefuse_sum
-    mov [r12 + TEST_CHECKSUM], al
+    mov rdi, r12
+    mov esi, TEST_LENGTH
+    call set_checksum
     mov rdi, rbx
     call acpi_map_table
     check text_map, rax, r12
@@ -109,6 +105,9 @@ local_function test_acpi_refuse
     call acpi_map_table
     check_refused text_malformed, ERROR_MALFORMED
     mov dword ptr [r12 + ACPI_LENGTH], ACPI_HEADER_SIZE - 1
+    mov rdi, r12
+    mov esi, ACPI_HEADER_SIZE - 1
+    call set_checksum
     mov rdi, rbx
     call acpi_map_table
     check_refused text_short, ERROR_MALFORMED
@@ -127,3 +126,19 @@ local_function test_acpi_refuse
     return_frame
 end_function test_acpi_refuse
 ktap_test test_acpi_refuse, "acpi_refuse_malformed"
+
+# set_checksum -- make the bytes of a table sum to zero
+# In:       rdi = table:ptr, esi = length:u32
+# Out:      none
+# Clobbers: rax, rsi
+# Context:  long mode; in a test
+local_function set_checksum
+    mov byte ptr [rdi + TEST_CHECKSUM], 0
+    xor eax, eax
+.Lset_byte:
+    sub al, [rdi + rsi - 1]
+    dec esi
+    jnz .Lset_byte
+    mov [rdi + TEST_CHECKSUM], al
+    ret
+end_function set_checksum

@@ -25,6 +25,7 @@ ktap_text text_reach, "reached"
 ktap_text text_count, "functions"
 ktap_text text_size, "size again"
 ktap_text text_base, "base again"
+ktap_text text_register, "register"
 ktap_text text_command, "command"
 
 .section .bss, "aw", @nobits
@@ -168,6 +169,21 @@ local_function test_pci_size_again
     check text_size, [rcx + r14 + PCI_SLOT_LENGTH], [r12 + r14 + PCI_ROW_SLOTS + PCI_SLOT_LENGTH]
     lea rcx, [rip + row_again + PCI_ROW_SLOTS]
     check text_base, [rcx + r14 + PCI_SLOT_BASE], [r12 + r14 + PCI_ROW_SLOTS + PCI_SLOT_BASE]
+    cmp qword ptr [r12 + r14 + PCI_ROW_SLOTS + PCI_SLOT_LENGTH], 0
+    je .Lagain_empty
+    movzx edi, word ptr [r12 + PCI_ROW_BDF]
+    lea esi, [rbx * PCI_BAR_SPACING + PCI_BAR0]
+    call pci_read32                             # what the register holds after all
+    mov ecx, PCI_BAR_MEMORY_FLAGS
+    test byte ptr [r12 + rbx + PCI_ROW_FLAGS], PCI_BAR_IO
+    jz .Lagain_memory
+    mov ecx, PCI_BAR_IO_FLAGS
+.Lagain_memory:
+    not ecx
+    and eax, ecx
+    mov ecx, [r12 + r14 + PCI_ROW_SLOTS + PCI_SLOT_BASE]
+    check text_register, rax, rcx
+.Lagain_empty:
     inc ebx
     jmp .Lagain_slot
 .Lagain_next:

@@ -6,8 +6,9 @@ kernel noted them), the boot units' routines, and which routines say that they m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,12 +19,13 @@ from toolchain.codeview import Code, CodeView
 from toolchain.types import BootResult, CodePlace, Exception_, Symbol, Walk
 
 if TYPE_CHECKING:
-    from toolchain.headers import Routine
     from toolchain.symbols import SymbolTable
 
 PAGE = 4096
 _STATIC_DEPTH = 8
 _MAX_ROUTINES = 6
+_TITLE = re.compile(r"^#\s?([A-Za-z_.$][\w.$]*)\s+--\s+(\w+)", re.MULTILINE)
+_MAX_SOURCE = 4 << 20  # bytes of a source file worth reading
 _MAPPING_WORDS = ("map", "maps", "mapping")  # what a routine that makes a mapping says of itself
 
 
@@ -59,7 +61,6 @@ class Clues:
     trace: tuple[CodePlace, ...] = ()
     stack: tuple[int, ...] = ()
     unit: str | None = None
-    _headers: dict[str, Routine] | None = field(default=None, repr=False)
 
     @property
     def first(self) -> Exception_ | None:
@@ -163,20 +164,19 @@ class Clues:
         return describe(self.symbols.place(address)) if self.symbols else f"{address:#x}"
 
     @cached_property
-    def headers(self) -> dict[str, Routine]:
-        """Routine headers of the tree by name; empty without a tree."""
-        if self.tree is None or not self.tree.is_dir():
-            return {}
-        from toolchain import headers
-
-        return headers.parse_tree(self.tree)
+    def verbs(self) -> dict[str, str]:
+        """The first word of each routine's header (``# page_map -- map one page``) by name; empty without a tree."""
+        found = {}
+        for path in sorted(self.tree.rglob("*.s")) if self.tree and self.tree.is_dir() else ():
+            if path.is_file() and path.stat().st_size <= _MAX_SOURCE:
+                for title in _TITLE.finditer(path.read_text("utf-8", "replace")):
+                    found[title[1]] = title[2].lower()
+        return found
 
     def maps(self, name: str) -> bool:
         """True when a routine's name, or the verb that its header begins with, says that it maps something."""
-        words = name.lower().replace(".", "_").split("_")
-        routine = self.headers.get(name)
-        verb = routine.summary.lower().split()[:1] if routine else []
-        return any(word in (*words, *verb) for word in _MAPPING_WORDS)
+        words = {*name.lower().replace(".", "_").split("_"), self.verbs.get(name, "")}
+        return not words.isdisjoint(_MAPPING_WORDS)
 
     def callers(self) -> Iterator[tuple[int, str]]:
         """(address, routine) from the faulting instruction outwards: RIP, then each return address."""

@@ -25,14 +25,21 @@ from architect.judge import Judge
 from architect.protocols import NO_BOOTS, Case, Evaluation, GateResult, Patch
 from architect.report import patch_text
 from architect.statements import label_arguments
-from architect.verify import QUICK, THOROUGH, Terms, Trial, touched
+from architect.verify import BOOT_FIRST, PATIENCE_FACTOR, QUICK, THOROUGH, Terms, Trial, touched
 from architect.workspace import TreeCopy
 from toolchain.errors import InputError
 from toolchain.files import make_folder, write_atomic
-from toolchain.types import Image
+from toolchain.types import BootConfig, Image
 
 STAGE = "verify"
 VERDICT_NAME = "evaluation.json"
+
+# Deadlines are multiples of what an empty kernel takes on this machine, as loaded as it is: a healthy boot with its
+# tests takes two of them. The minima are for clocks that a scheduler disturbs.
+EMPTY_SECONDS = 10.0
+DEADLINE_FACTOR, DEADLINE_MIN = 50.0, 2.0  # of the unpatched kernel
+CANDIDATE_FACTOR, CANDIDATE_MIN = 12.0, 0.5
+OWN_FACTOR = 4.0  # times what the unpatched kernel took, where it ended by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,7 @@ class Diagnosis:
         case: what is known of it.
         image_sha256: names its image; None when it does not assemble.
         reached: how far its boot came, 0 to 1.
+        timeout: deadline of a candidate's boot, seconds, by the speed of this machine.
         boots: what the diagnosis took.
         incomplete: no boots were left for some gates, so an empty ``case.failures`` proves nothing.
     """
@@ -50,6 +58,7 @@ class Diagnosis:
     case: Case
     image_sha256: str | None = None
     reached: float = 0.0
+    timeout: float = 0.0
     boots: int = 0
     incomplete: bool = False
 
@@ -61,13 +70,17 @@ class Demands:
     gates: tuple[str, ...] = ()
     failing: tuple[GateResult, ...] = ()
     reached: float = 1.0
+    timeout: float = 0.0
+    hangs: bool = False
 
     @classmethod
     def of(cls, diagnosis: Diagnosis) -> Demands:
         """The demands on repairs of a diagnosed case."""
         failing = diagnosis.case.failures
         extra = tuple(gate.gate for gate in failing if gate.gate in THOROUGH and gate.gate not in QUICK)
-        return cls(extra, failing, diagnosis.reached)
+        boot = diagnosis.case.boot
+        hangs = boot is not None and boot.outcome in ("timeout", "silent")
+        return cls(extra, failing, diagnosis.reached, diagnosis.timeout, hangs)
 
 
 class Bench:
@@ -78,17 +91,15 @@ class Bench:
         tree: a pristine copy of it on disk.
         judge: the baseline of the original tree.
         folder: the run's folder.
-        timeout: deadline of a direct boot, seconds.
     """
 
-    def __init__(self, workspace: TreeCopy, tree: Path, judge: Judge, folder: Path, timeout: float) -> None:
+    def __init__(self, workspace: TreeCopy, tree: Path, judge: Judge, folder: Path) -> None:
         from toolchain import build
 
         self.workspace = workspace
         self.tree = tree
         self.judge = judge
         self.folder = folder
-        self.timeout = timeout
         self.headers = contracts.routines(judge.sources)
         self.macros = label_arguments(judge.sources.values())
         self.listings: dict[str, Listing] = {}
@@ -115,14 +126,16 @@ class Bench:
         except InputError as error:
             gate = _unassembled(error, time.perf_counter() - began)
             case = Case(tree, sources, None, None, None, tuple(error.diagnostics), (gate,))  # type: ignore[arg-type]
-            return Diagnosis(case)
+            return Diagnosis(case, timeout=CANDIDATE_FACTOR * empty_boot_seconds(self.folder))
         data, sha = _linked(image)
         folder = self.folder / "original"
         shutil.rmtree(folder, ignore_errors=True)
-        terms = Terms(QUICK, self.timeout, boots)
+        unit = empty_boot_seconds(self.folder)
+        timeout = max(DEADLINE_MIN, DEADLINE_FACTOR * unit)
+        terms = Terms(QUICK, timeout, boots)
         trial = self._trial(image, data, folder, terms)
         if trial.run(stop=False):
-            trial.terms = Terms(THOROUGH[len(QUICK) :], self.timeout, boots)
+            trial.terms = Terms(THOROUGH[len(QUICK) :], timeout, boots)
             trial.run(stop=False)
         failures = tuple(gate for gate in trial.gates if not gate.passed and gate.message != NO_BOOTS)
         if failures:  # a patch that changes nothing is known to fail
@@ -130,7 +143,7 @@ class Bench:
             _keep(self._candidate(sha), Evaluation(nothing, tuple(trial.gates), False, 0.0, True, sha))
         case = Case(tree, sources, image, trial.result, trial.report, failures=failures)
         reached = self.judge.reached(trial.result.serial) if trial.result else 0.0
-        return Diagnosis(case, sha, reached, trial.boots, trial.cut_short)
+        return Diagnosis(case, sha, reached, _candidates_timeout(trial, unit), trial.boots, trial.cut_short)
 
     def verify(self, patch: Patch, boots: int, demands: Demands) -> Evaluation:
         """The gates on one candidate, until one fails.
@@ -151,8 +164,10 @@ class Bench:
             if known is not None:
                 return replace(known, patch=patch, duplicate=True, booted=False, boots=0)
             write_atomic(folder / "patch.diff", patch_text(self.workspace, patch), stage=STAGE)
-            names = touched(self._routines(patch), demands.failing)
-            terms = Terms((*QUICK, *demands.gates), self.timeout, boots, names, demands.reached)
+            edited = self._routines(patch)
+            names = touched(edited, demands.failing) if edited is not None else None
+            gates = (*(QUICK if names is not None else BOOT_FIRST), *demands.gates)
+            terms = Terms(gates, demands.timeout, boots, names, demands.reached, demands.hangs, explain=False)
             trial = self._trial(image, data, folder, terms)
             passed = trial.run()
             evaluation = Evaluation(
@@ -169,7 +184,7 @@ class Bench:
                 _keep(folder, evaluation)
             return evaluation
 
-    def finalise(self, patch: Patch, boots: int) -> tuple[tuple[GateResult, ...], int]:
+    def finalise(self, patch: Patch, boots: int, demands: Demands) -> tuple[tuple[GateResult, ...], int]:
         """The whole again on a fresh copy of the tree, with ISO and other machines; the gates and the boots taken."""
         from toolchain import build, elf
 
@@ -184,7 +199,7 @@ class Bench:
         gate = GateResult("fresh-copy", same, time.perf_counter() - began, message)
         if not same:
             return (gate,), 0
-        terms = Terms(THOROUGH, self.timeout, boots)
+        terms = Terms(THOROUGH, PATIENCE_FACTOR * demands.timeout, boots)
         iso = partial(_iso, built.elf)
         trial = Trial(self.judge, self.headers, image, built.elf, iso, folder, fresh, terms)
         trial.run()
@@ -206,10 +221,10 @@ class Bench:
             self.listings[file] = Listing(self.workspace.sources()[file], self.macros)
         return self.listings[file]
 
-    def _routines(self, patch: Patch) -> list[str]:
-        """The routines that a patch edits; an edit of an include file may change any."""
+    def _routines(self, patch: Patch) -> list[str] | None:
+        """The routines that a patch edits; None for an edit of an include file, which may change any."""
         if any(not edit.file.endswith(".s") for edit in patch.edits):
-            return list(self.headers)
+            return None
         names: dict[str, None] = {}
         for edit in patch.edits:
             rows = self._listing(edit.file)
@@ -242,6 +257,22 @@ def _claim(folder: Path) -> Iterator[Evaluation | None]:
 def _keep(folder: Path, evaluation: Evaluation) -> None:
     text = json.dumps(evaluation_to_json(evaluation), indent=1, default=str)
     write_atomic(folder / VERDICT_NAME, text, stage=STAGE)
+
+
+def empty_boot_seconds(folder: Path) -> float:
+    """How long this machine, as loaded as it is, takes to boot a kernel that writes one byte and ends."""
+    from toolchain import accel, qemu
+
+    path = folder / "empty.elf"
+    write_atomic(path, accel.empty_kernel(), stage=STAGE)
+    return qemu.boot(BootConfig(image=path, cmdline="exit", timeout=EMPTY_SECONDS)).seconds
+
+
+def _candidates_timeout(trial: Trial, unit: float) -> float:
+    """The deadline of a candidate: many times an empty boot, and more than this kernel took where it ended itself."""
+    seconds = trial.result.seconds if trial.result else 0.0
+    hung = trial.result is None or trial.result.outcome in ("timeout", "silent")
+    return max(CANDIDATE_MIN, CANDIDATE_FACTOR * unit, 0.0 if hung else OWN_FACTOR * seconds)
 
 
 def _linked(image: Image) -> tuple[bytes, str]:

@@ -24,14 +24,13 @@ from architect.lessons import SqliteLessons
 from architect.loop import FixLoop
 from architect.protocols import Evaluation, GateResult, Patch
 from architect.verdict import Verdict
-from architect.verify import FINAL_BOOTS, ISO_TIMEOUT_FACTOR, PATIENCE_FACTOR
+from architect.verify import FINAL_BOOTS
 from architect.workers import Workers
 from architect.workspace import TreeCopy
 from toolchain.command import Ui
 from toolchain.files import make_folder
 
-BOOT_SECONDS = 5.0  # deadline of a direct boot until one has been timed
-BUILD_SECONDS = 60.0  # after which a worker that builds is taken for dead
+CALL_SECONDS = 120.0  # after which a candidate's worker is taken for dead: boots have deadlines of their own
 OVERTIME_SECONDS = 5.0  # the finalist's gates may end a little after the budget: the work is done by then
 
 
@@ -96,8 +95,7 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         start = partial(_on_bench, workspace, tree, verdicts, folder)
         workers = Workers(start, settings.workers or os.cpu_count() or 1, journal.forget)
         stack.callback(workers.close)
-        timeout = BUILD_SECONDS + BOOT_SECONDS * (ISO_TIMEOUT_FACTOR + 2 * PATIENCE_FACTOR)
-        evaluator = PooledEvaluator(workers, budget, journal, timeout, partial(_show, ui, budget))
+        evaluator = PooledEvaluator(workers, budget, journal, CALL_SECONDS, partial(_show, ui, budget))
         court = _Court(workers, evaluator, budget, journal, earlier, ui)
         chosen = engines.make(settings.engine, store)
         verdict = FixLoop(court, chosen, evaluator, store, budget, journal, ui.step).run()
@@ -107,7 +105,7 @@ def repair(settings: Settings, ui: Ui) -> Repair:
 
 @contextmanager
 def _on_bench(workspace: TreeCopy, tree: Path, verdicts: judge.Judge, folder: Path) -> Iterator[Bench]:
-    with Bench(workspace, tree, verdicts, folder, BOOT_SECONDS) as bench:
+    with Bench(workspace, tree, verdicts, folder) as bench:
         yield bench
 
 
@@ -174,7 +172,9 @@ class _Court:
         """Every gate on a fresh copy with the patch."""
         self.ui.step("the whole again on a fresh copy: direct boot, ISO, other machines")
         granted = self.budget.grant(FINAL_BOOTS, final=True)
-        gates, boots = self.workers.call("finalise", patch, granted, seconds=self._seconds())
+        gates, boots = self.workers.call(
+            "finalise", patch, granted, *self.evaluator.terms, seconds=self._seconds()
+        )
         self._spent(granted, boots)
         for gate in gates:
             self.ui.step(f"  {gate.gate:<18} {'pass' if gate.passed else 'FAIL'}  {gate.message}")

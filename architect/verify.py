@@ -15,10 +15,20 @@ from typing import Any
 from architect import claims
 from architect.judge import Judge
 from architect.protocols import NO_BOOTS, GateResult
+from toolchain import boot_log, vectors
+from toolchain.errors import InputError
 from toolchain.headers import Routine
-from toolchain.types import BootConfig, BootResult, FaultReport, Image
+from toolchain.symbols import SymbolTable
+from toolchain.types import BootConfig, BootResult, Exception_, FaultReport, Image
 
 QUICK = ("checks", "contract", "boot", "tests", "claims")
+BOOT_FIRST = (
+    "boot",
+    "tests",
+    "claims",
+    "checks",
+    "contract",
+)  # cheaper when every routine would be looked at
 # Machines on which a repaired kernel must boot besides the usual one: a repair that suits only that one is none.
 MACHINES: Mapping[str, Mapping[str, Any]] = {
     "machine-pc": {"machine": "pc"},
@@ -27,9 +37,12 @@ MACHINES: Mapping[str, Mapping[str, Any]] = {
 }
 THOROUGH = (*QUICK, "iso", *MACHINES)
 FINAL_BOOTS = 3 + len(MACHINES)  # with tests, a look at PXREADY, the ISO, the other machines
+_NEED_READY = frozenset(("tests", "claims"))
 BOOTING = frozenset(THOROUGH) - {"checks", "contract", "tests"}
 ISO_TIMEOUT_FACTOR = 8.0  # GRUB alone takes ten times as long as qboot
-PATIENCE_FACTOR = 4.0  # the deadline of a candidate that came further than any before and was cut short
+PATIENCE_FACTOR = (
+    4.0  # the deadline of a candidate that came further than the unpatched kernel and was cut short
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,8 @@ class Terms:
         timeout: deadline of a direct boot, seconds.
         boots: how many boots are granted.
         routines: the routines whose code changed; None for all.
+        hangs: the unpatched kernel ends at its deadline too.
+        explain: whether every death gets a whole fault report, not only one that came further than ``reached``.
         reached: how far the unpatched kernel came; one that comes further earns patience.
     """
 
@@ -49,6 +64,8 @@ class Terms:
     boots: int
     routines: tuple[str, ...] | None = None
     reached: float = 1.0
+    hangs: bool = False
+    explain: bool = True
 
 
 @dataclass
@@ -77,7 +94,7 @@ class Trial:
     gates: list[GateResult] = field(default_factory=list)
     boots: int = 0
     cut_short: bool = False
-    progress: float = 1.0
+    progress: float = 0.0
     result: BootResult | None = None
     report: FaultReport | None = None
 
@@ -87,15 +104,21 @@ class Trial:
             if name in BOOTING and self.boots >= self.terms.boots:
                 self.gates.append(GateResult(name, False, 0.0, NO_BOOTS))
                 self.cut_short = True
-            elif name == "tests" and self.result is None:
+            elif name in _NEED_READY and not self._came_up():
                 continue
             else:
                 self.gates.append(self._gate(name))
-            if self.gates[-1].passed:
-                self.progress += 1
-            elif stop:
+            if not self.gates[-1].passed and stop:
                 break
-        return all(gate.passed for gate in self.gates)
+        failed = [
+            n for n, name in enumerate(THOROUGH) if any(g.gate == name and not g.passed for g in self.gates)
+        ]
+        self.progress += 1 + (failed[0] if failed else len(THOROUGH))
+        return not failed
+
+    def _came_up(self) -> bool:
+        """Whether the first boot, if it was asked for, reached the tests: the gates behind it need that."""
+        return all(gate.passed for gate in self.gates if gate.gate == "boot")
 
     def _gate(self, name: str) -> GateResult:
         began = time.perf_counter()
@@ -105,12 +128,15 @@ class Trial:
     def _checks(self) -> GateResult:
         from architect import checks
 
-        return checks.run(self.image, self.judge.sources)
+        return checks.run(self.image, self.judge.sources, self.terms.routines)
 
     def _contract(self) -> GateResult:
         from architect import contracts
 
-        found = contracts.violations(self.image, self.headers, self.terms.routines)
+        try:
+            found = contracts.violations(self.image, self.headers, self.terms.routines)
+        except InputError as error:  # a kernel so odd that the harness cannot even set the call up
+            return GateResult("contract", False, 0.0, error.message)
         rows = [{"routine": v.routine, "promise": v.promise, "call": dict(v.call)} for v in found]
         message = f"{found[0].routine}: {found[0].promise}" if found else ""
         routine = {"routine": found[0].routine} if found else {}
@@ -120,7 +146,7 @@ class Trial:
         """The first boot: units, PXREADY and the in-kernel tests, in one."""
         result = self._booted(cmdline="test")
         reached = self.judge.reached(result.serial)
-        if result.outcome == "timeout" and reached > self.terms.reached and self.boots < self.terms.boots:
+        if result.outcome == "timeout" and self._promising(reached) and self.boots < self.terms.boots:
             result = self._booted(cmdline="test", timeout=self.terms.timeout * PATIENCE_FACTOR)
             reached = self.judge.reached(result.serial)
         self.result = result
@@ -129,8 +155,12 @@ class Trial:
             problem = self._death(result)
         problem = problem or self.judge.boot_problem(result.serial)
         if problem:
-            self.progress += reached
+            self.progress = reached
         return GateResult("boot", problem is None, 0.0, problem or "", _evidence(result))
+
+    def _promising(self, reached: float) -> bool:
+        """Whether a boot that was cut short came further than the unpatched kernel: it may be slow, and right."""
+        return reached > self.terms.reached or (reached == 1.0 and not self.terms.hangs)
 
     def _tests(self) -> GateResult:
         assert self.result is not None
@@ -139,7 +169,7 @@ class Trial:
         if problem is None and self.result.outcome != "tests-passed":
             problem = f"the boot with tests ended as {self.result.outcome}"
         if problem:
-            self.progress += sum(tests.values()) / (1 + max(len(tests), len(self.judge.tests)))
+            self.progress = sum(tests.values()) / (1 + max(len(tests), len(self.judge.tests)))
         failed = [name for name, passed in tests.items() if not passed]
         return GateResult(
             "tests", problem is None, 0.0, problem or "", {"tests": len(tests), "failed": failed}
@@ -180,9 +210,12 @@ class Trial:
     def _death(self, result: BootResult) -> str:
         """Why a boot ended as it did, in a sentence; keeps the fault report of the first one."""
         from toolchain import fault
-        from toolchain.symbols import SymbolTable
 
-        report = fault.analyse(result, SymbolTable(self.image), self.tree)
+        symbols = SymbolTable(self.image)
+        if self.terms.explain or self.judge.reached(result.serial) > self.terms.reached:
+            report = fault.analyse(result, symbols, self.tree)
+        else:
+            report = brief(result, symbols)
         self.report = self.report or report
         if report is not None:
             return report.cause
@@ -197,10 +230,38 @@ def _evidence(result: BootResult) -> dict[str, Any]:
 
 def touched(names: Collection[str], failing: Sequence[GateResult]) -> tuple[str, ...]:
     """The routines to hold to their contracts: those that changed, and those that broke theirs before."""
-    broken = [
-        row["routine"]
-        for gate in failing
-        if gate.gate == "contract"
-        for row in gate.evidence.get("violations", ())
+    rows = [
+        row for gate in failing for key in ("violations", "findings") for row in gate.evidence.get(key, ())
     ]
-    return tuple(dict.fromkeys([*names, *broken]))
+    return tuple(dict.fromkeys([*names, *(row["routine"] for row in rows if row["routine"])]))
+
+
+def brief(result: BootResult, symbols: SymbolTable) -> FaultReport | None:
+    """Where a candidate died and of what, without the walk, the trace and the diagnosis, which take a boot's time."""
+    block = result.kernel_fault
+    if block is None:
+        return None
+    values = boot_log.numbers(block)
+    vector, error, rip = values.get("vector", -1), values.get("error"), values.get("rip")
+    decoded = vectors.decode(vector, error)
+    died = Exception_(vector, vectors.name(vector), error, decoded, rip, values.get("cr2"), "kernel")
+    place = symbols.place(rip) if rip is not None else None
+    where = f" at {place.symbol}+{place.offset:#x}" if place and place.symbol else ""
+    return FaultReport(
+        outcome=result.outcome,
+        scope="kernel",
+        cause=f"{vectors.name(vector)}{where}",
+        chain=(died,),
+        registers=values,
+        place=place,
+        instruction="",
+        source=(),
+        trace=(),
+        stack=(),
+        walk=None,
+        unit=block.get("unit"),
+        units=result.units,
+        diagnosis=(),
+        serial_tail=(),
+        panic=result.panic,
+    )

@@ -11,7 +11,6 @@ import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from typing import Any
 
 from toolchain.errors import InternalError, PxError
 
-GRACE_SECONDS = 2.0  # between asking a worker to end and killing it
+GRACE_SECONDS = 2.0  # for a worker that closed its pipe to be gone
 _PR_SET_PDEATHSIG = 1
 
 Start = Callable[[], contextlib.AbstractContextManager[Any]]
@@ -163,20 +162,12 @@ class Workers:
 
 
 def _stop(workers: list[_Worker]) -> None:
+    """Kill at once: what a worker started dies with it, and what it writes is written whole or not at all."""
     for worker in workers:
+        worker.process.kill()
+    for worker in workers:
+        worker.process.join()
         worker.pipe.close()
-        worker.process.terminate()
-    deadline = time.monotonic() + GRACE_SECONDS
-    for worker in workers:
-        worker.process.join(max(0.0, deadline - time.monotonic()))
-        if worker.process.is_alive():
-            worker.process.kill()
-            worker.process.join()
-
-
-def _leave(number: int, frame: object) -> None:
-    """SIGTERM: unwind, so that every context manager ends what it started."""
-    sys.exit(128 + number)
 
 
 def _serve(
@@ -184,8 +175,7 @@ def _serve(
 ) -> None:
     """The body of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
-    signal.signal(signal.SIGTERM, _leave)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
     parents.close()

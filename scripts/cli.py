@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
 import sys
-import tempfile
-import traceback
 from pathlib import Path
 
 from toolchain.command import STATUS_INTERNAL, STATUS_INTERRUPTED, STATUS_INVALID, Ui
@@ -66,23 +63,32 @@ def _parse(name: str, argv: list[str]) -> tuple[argparse.Namespace, object]:
     return parser.parse_args(argv), module
 
 
+def _print_json(data: object) -> None:
+    import json  # loaded here: most runs of a command print text, and the start of `pxos` counts
+
+    print(json.dumps(data, default=str))
+
+
 def _fail(error: PxError, as_json: bool) -> int:
     for line in error.lines():
         print(line, file=sys.stderr)
     if as_json:
         log = str(error.log) if error.log else None
-        print(json.dumps({"error": {"stage": error.stage, "message": error.message, "log": log}}))
+        _print_json({"error": {"stage": error.stage, "message": error.message, "log": log}})
     return error.status
 
 
 def _internal(exc: BaseException, as_json: bool) -> int:
+    import tempfile
+    import traceback
+
     fd, name = tempfile.mkstemp(prefix="pxos-internal-", suffix=".log")
     with os.fdopen(fd, "w") as log:
         traceback.print_exception(exc, file=log)
     summary = f"pxos: internal error: {type(exc).__name__}: {exc}".splitlines()[0]
     print(f"{summary} (details in {name})", file=sys.stderr)
     if as_json:
-        print(json.dumps({"error": {"stage": "internal", "message": summary, "log": name}}))
+        _print_json({"error": {"stage": "internal", "message": summary, "log": name}})
     return STATUS_INTERNAL
 
 
@@ -100,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
         args, module = _parse(name, rest)
         outcome = module.run(args, Ui(quiet=args.quiet))  # type: ignore[attr-defined]
         if args.json:
-            print(json.dumps(outcome.data, default=str))
+            _print_json(outcome.data)
         elif outcome.text:
             print(outcome.text)
         sys.stdout.flush()
@@ -108,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     except _Usage as usage:
         print(usage, file=sys.stderr)
         if as_json:
-            print(json.dumps({"error": {"stage": "arguments", "message": str(usage), "log": None}}))
+            _print_json({"error": {"stage": "arguments", "message": str(usage), "log": None}})
         return STATUS_INVALID
     except PxError as error:
         return _fail(error, as_json)

@@ -7,6 +7,7 @@ anomaly is a hint for ranking, never a verdict: the gates judge.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +20,8 @@ AnomalyKind = Literal["dead", "undefined", "unbalanced", "undeclared", "unreacha
 
 # Instructions that are there for more than the registers they write.
 _SIDE_EFFECTS = frozenset({"in", "rdtsc", "rdtscp", "cpuid", "rdmsr", "xchg", "xadd", "nop", "pushf", "popf"})
+# Instructions that are there for the flags alone.
+_FOR_FLAGS = frozenset({"cmp", "test", "bt", "clc", "stc", "cmc"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,16 @@ class _Search:
         for node, item in enumerate(self.flow.nodes):
             effect, name = item.effects, item.statement.name
             made = effect.writes - {"rsp"}
-            if not made or "rbp" in made or effect.flow != "next" or effect.opaque or effect.stores or effect.stack != 0:
+            if (
+                not made
+                or "rbp" in made
+                or effect.flow != "next"
+                or effect.opaque
+                or effect.stores
+                or effect.stack != 0
+            ):
+                continue
+            if made == {FLAGS} and name not in _FOR_FLAGS:
                 continue
             if name not in _SIDE_EFFECTS and not item.statement.prefix and not made & self.flow.live[node]:
                 yield self._at(node, "dead", min(made - {FLAGS}, default=FLAGS))
@@ -154,3 +166,8 @@ def anomalies(flows: Flows) -> dict[tuple[str, int], tuple[Anomaly, ...]]:
             known = table.get((anomaly.file, anomaly.line), ())
             table[anomaly.file, anomaly.line] = known if anomaly in known else (*known, anomaly)
     return table
+
+
+def of_routine(flow: Flow) -> Counter[tuple[str, str]]:
+    """What is odd in one routine, counted by kind and register: comparable between versions of its text."""
+    return Counter((a.kind, a.register) for a in _Search(flow).anomalies()) if flow.nodes else Counter()

@@ -7,7 +7,7 @@ linked bytes). Never judges: ``anomalies`` does.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -145,13 +145,13 @@ class Flow:
 
     @cached_property
     def defined(self) -> tuple[frozenset[str], ...]:
-        """For each node the registers that some path has defined before it (everything without a header)."""
+        """For each node the registers that every path has defined before it (everything without a header)."""
         header = self.routine.header
-        start = ALL | {FLAGS}
+        everything = ALL | {FLAGS}
+        start = everything
         if header is not None:
-            given = values_of(header.inputs)
-            start = given | {"rsp", "rbp"}
-        before: list[frozenset[str]] = [frozenset()] * len(self.nodes)
+            start = values_of(header.inputs) | {"rsp", "rbp"}
+        before = [everything] * len(self.nodes)
         if before:
             before[0] = start
         work = [0] if before else []
@@ -160,11 +160,11 @@ class Flow:
             node = work.pop()
             out = self._after(node, before[node])
             for target in self.successors[node]:
-                if target not in reached or not out <= before[target]:
+                if target not in reached or not before[target] <= out:
                     reached.add(target)
-                    before[target] |= out
+                    before[target] &= out
                     work.append(target)
-        return tuple(b if n in reached else ALL | {FLAGS} for n, b in enumerate(before))
+        return tuple(before)
 
     def _after(self, node: int, known: frozenset[str]) -> frozenset[str]:
         effect = self.nodes[node].effects
@@ -173,27 +173,6 @@ class Flow:
             if header is not None:
                 return (known - header.may_change() - {FLAGS}) | values_of(header.outputs)
         return ALL | {FLAGS} if effect.opaque else known | effect.writes
-
-    def slice_back(self, node: int, registers: frozenset[str], limit: int = 40) -> Iterator[tuple[int, int]]:
-        """Nodes that can have made the values of ``registers`` at ``node``: (node, steps away), nearest first."""
-        seen: set[tuple[int, frozenset[str]]] = set()
-        work: list[tuple[int, frozenset[str], int]] = [(node, registers, 0)]
-        found: dict[int, int] = {}
-        while work and len(found) < limit:
-            at, wanted, steps = work.pop(0)
-            for before in self.predecessors[at]:
-                effect = self.nodes[before].effects
-                made = effect.writes & wanted
-                rest = wanted
-                hop = steps
-                if made:
-                    found.setdefault(before, steps + 1)
-                    rest = (wanted - (made - effect.merges)) | (effect.reads - {FLAGS, "rsp"})
-                    hop = steps + 1
-                if rest and (before, rest) not in seen:
-                    seen.add((before, rest))
-                    work.append((before, rest, hop))
-        yield from sorted(found.items(), key=lambda item: item[1])
 
 
 def values_of(slots: Iterable[headers.Slot]) -> frozenset[str]:

@@ -51,7 +51,7 @@ _READS_FLAGS = frozenset(f"{p}{c}" for p in ("set", "cmov", "j") for c in CONDIT
 )
 # mnemonic without operands (or with implicit ones besides) -> registers read, registers written
 _IMPLICIT: dict[str, tuple[str, str]] = {
-    "cpuid": ("rax rcx", "rax rbx rcx rdx"), "rdmsr": ("rcx", "rax rdx"), "wrmsr": ("rcx rax rdx", ""),
+    "cpuid": ("rax", "rax rbx rcx rdx"), "rdmsr": ("rcx", "rax rdx"), "wrmsr": ("rcx rax rdx", ""),
     "rdtsc": ("", "rax rdx"), "rdtscp": ("", "rax rdx rcx"), "xgetbv": ("rcx", "rax rdx"),
     "xsetbv": ("rcx rax rdx", ""), "cqo": ("rax", "rdx"), "cdq": ("rax", "rdx"), "cwd": ("rax", "rdx"),
     "cdqe": ("rax", "rax"), "cwde": ("rax", "rax"), "cbw": ("rax", "rax"), "lahf": ("", "rax"), "sahf": ("rax", ""),
@@ -65,6 +65,19 @@ _STRING = {"movs": ("rsi rdi", "rsi rdi"), "stos": ("rax rdi", "rdi"), "lods": (
            "outs": ("rdx rsi", "rsi")}  # fmt: skip
 _STRING_NAME = re.compile(r"(movs|stos|lods|scas|cmps|ins|outs)[bwdq]$")
 _STOPS = frozenset({"ud2", "hlt"})
+_MODIFY = frozenset(
+    {"add", "sub", "and", "or", "xor", "inc", "dec", "neg", "not", "shl", "shr", "sar", "sal", "rol", "ror", "imul",
+     "call", "jmp", "ljmp", "btr", "bts", "btc", "adc", "sbb", "bswap", "shld", "shrd", "int3", "ud2", "iretq", "rcl",
+     "rcr"}
+)  # fmt: skip
+# Flags that these leave alone stay as they were.
+_SOME_FLAGS = frozenset(
+    {"clc", "stc", "cmc", "bt", "bts", "btr", "btc", "inc", "dec", "rol", "ror", "rcl", "rcr"}
+)
+# Every mnemonic that the tables know, for those who look for a misspelt one.
+MNEMONICS = (
+    frozenset(_IMPLICIT) | _KEEPS_FLAGS | _READ_FIRST | _READS_FLAGS | _WRITE_FIRST | _RETURNS | _MODIFY
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +208,7 @@ def _plain(prefix: str, name: str, operands: list[str], word: int) -> Effects:
     result = Effects(
         reads=frozenset(reads) | ({FLAGS} if name in _READS_FLAGS else set()),
         writes=frozenset(writes) | (set() if name in _KEEPS_FLAGS else {FLAGS}),
-        merges=frozenset(merges),
+        merges=frozenset(merges) | ({FLAGS} if name in _SOME_FLAGS else set()),
         loads=tuple(loads),
         stores=tuple(stores),
         flow="stop" if name in _STOPS else "next",

@@ -56,10 +56,10 @@ class Tree:
         self.editable = frozenset(sources)
         self.texts: dict[str, str] = {**(read_only or {}), **sources}
         self.lines: dict[str, list[str]] = {f: t.split("\n") for f, t in self.texts.items()}
-        names = label_arguments(self.texts.values())
+        self.label_arguments = label_arguments(self.texts.values())
         self.files: dict[str, tuple[Statement, ...]] = {}
         for file, lines in sorted(self.lines.items()):
-            reader = Reader(file, names)
+            reader = Reader(file, self.label_arguments)
             self.files[file] = tuple(s for n, text in enumerate(lines, 1) for s in reader.line(n, text))
 
     @classmethod

@@ -1,0 +1,47 @@
+"""The declared edit operators of the search: what mistakes people make in assembly, each with its mend.
+
+One module per kind of mistake; each exports ``OPERATORS``. An operator says why it exists and how likely its mistake
+is before any evidence, and makes variants for one statement. Priors come from what goes wrong in kernels in general
+and from the class of the failure; no operator knows a kernel, a routine or a planted bug.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from architect.operators import (
+    compose,
+    constants,
+    directives,
+    donors,
+    memory,
+    mnemonics,
+    order,
+    pairs,
+    registers,
+    spelling,
+    values,
+)
+from architect.operators.base import Operator, Site, Variant
+from architect.operators.view import View
+
+__all__ = ["Operator", "Site", "Variant", "View", "operators"]
+
+
+@cache
+def operators() -> tuple[Operator, ...]:
+    """Every operator, in no order that matters."""
+    modules = (
+        constants,
+        registers,
+        memory,
+        mnemonics,
+        order,
+        donors,
+        values,
+        compose,
+        pairs,
+        directives,
+        spelling,
+    )
+    return tuple(operator for module in modules for operator in module.OPERATORS)

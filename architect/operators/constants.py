@@ -1,0 +1,242 @@
+"""Operators on numbers and named constants: the wrong member of a family, a flag too many or too few, off by one.
+
+Owns edits of one token or one term within an expression. Names are exchanged within their own family only (names of
+the tree that share words), numbers for those that the architecture makes likely.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from math import log2
+
+from architect.operators.base import Operator, Site, Variant, rank_bits, replaced
+from architect.operators.view import declares, is_assignment
+from architect.statements import Span, Statement, is_register, is_symbol, tokens
+
+_NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F]+|0[bB][01]+|\d+)$")
+_FAMILY_LIMIT = 24
+# Shifts and sizes that the architecture is made of: page-table levels, ECAM fields, canonical addresses, words.
+_SHIFTS = (12, 21, 30, 39, 9, 48, 47, 16, 32, 20, 15, 8, 3, 4, 24)
+_MASKS = (0x1FF, 0xFFF, 0xF, 0xFF, 0x1F, 0x7, 0x3, 0xFFFF, 0xFFFFFFFF, 0xFC, 0x3F)
+_SHIFT_NAMES = frozenset({"shl", "shr", "sar", "sal", "rol", "ror", "shld", "shrd"})
+_SWAPS = {
+    "+": ("-",),
+    "-": ("+",),
+    "<<": (">>",),
+    ">>": ("<<",),
+    "&": ("|",),
+    "|": ("&", "^"),
+    "*": ("+",),
+    "/": ("*",),
+}
+
+
+def _editable_operands(s: Statement) -> Iterator[Span]:
+    """Operands that are uses: not the name that an assignment gives, nothing of a declaration."""
+    if declares(s) or s.name in (".section", ".pushsection", ".macro", ".irp", ".rept"):
+        return
+    yield from s.operands[1:] if is_assignment(s) else s.operands
+
+
+def _names(site: Site) -> Iterator[Span]:
+    for operand in _editable_operands(site.statement):
+        if operand.text.startswith('"'):
+            continue
+        for token in tokens(operand.text, operand.start):
+            if is_symbol(token.text) and not token.text.startswith(".L"):
+                yield token
+
+
+def siblings(site: Site) -> Iterator[Variant]:
+    """A name for another of its family."""
+    s = site.statement
+    for token in _names(site):
+        for rank, other in enumerate(site.view.family(token.text)[:_FAMILY_LIMIT]):
+            bits = rank_bits(rank) - (2.0 if other in site.view.orphans else 0.0)
+            yield Variant((replaced(s, token, other),), bits, f"{token.text} -> {other}")
+
+
+def flags(site: Site) -> Iterator[Variant]:
+    """One flag of a family more or fewer in an or-expression (or in a value that could be one)."""
+    s = site.statement
+    for operand in _editable_operands(s):
+        if "[" in operand.text or operand.text.startswith('"'):
+            continue
+        names = [t for t in tokens(operand.text, operand.start) if is_symbol(t.text)]
+        parts = _terms(operand)
+        if len(parts) > 1:
+            for rank, part in enumerate(parts):
+                rest = " | ".join(p.text for p in parts if p is not part)
+                yield Variant((replaced(s, operand, rest),), 3.0 + rank_bits(rank), f"without {part.text}")
+        if not names or any(t.text in ("+", "-", "*", "<<") for t in tokens(operand.text)):
+            continue
+        present = {t.text for t in names}
+        seen: dict[str, None] = {}
+        for name in names:
+            seen.update({n: None for n in site.view.family(name.text)[:_FAMILY_LIMIT] if n not in present})
+        for rank, other in enumerate(seen):
+            if other in site.view.tree.constants:
+                bits = 0.5 + rank_bits(rank) - (2.5 if other in site.view.orphans else 0.0)
+                yield Variant((replaced(s, operand, f"{operand.text} | {other}"),), bits, f"with {other}")
+
+
+def _terms(operand: Span) -> list[Span]:
+    """The terms of a top-level or-expression, or one term."""
+    depth, start, found = 0, 0, []
+    for n, char in enumerate(operand.text):
+        depth += (char in "([") - (char in ")]")
+        if char == "|" and depth == 0:
+            found.append((start, n))
+            start = n + 1
+    found.append((start, len(operand.text)))
+    return [Span(operand.text[a:b].strip(), operand.start + a, operand.start + b) for a, b in found]
+
+
+def numbers(site: Site) -> Iterator[Variant]:
+    """A literal for one near it: ±1, doubled, halved, a shift or mask of the architecture, one bit toggled."""
+    s = site.statement
+    for operand in _editable_operands(s):
+        if operand.text.startswith('"'):
+            continue
+        for token in tokens(operand.text, operand.start):
+            if _NUMBER.fullmatch(token.text):
+                for bits, value, note in _near(site, operand, token):
+                    text = _written(value, token.text)
+                    yield Variant((replaced(s, token, text),), bits, f"{token.text} -> {text} ({note})")
+
+
+def _near(site: Site, operand: Span, token: Span) -> Iterator[tuple[float, int, str]]:
+    s = site.statement
+    value = int(token.text, 0)
+    scale = "*" in operand.text and "[" in operand.text and value in (1, 2, 4, 8)
+    seen = {value}
+    ranked: list[tuple[float, int, str]] = []
+    if scale:
+        ranked += [(1.0 + rank_bits(n), v, "scale") for n, v in enumerate((8, 4, 2, 1))]
+    shifting = s.name in _SHIFT_NAMES or "<<" in operand.text or ">>" in operand.text
+    if shifting and value < 64:
+        ranked += [(1.0 + rank_bits(n), v, "shift") for n, v in enumerate(_SHIFTS)]
+    if s.name in ("and", "test") or value in _MASKS:
+        ranked += [(1.5 + rank_bits(n), v, "mask") for n, v in enumerate(_MASKS)]
+        ranked.append((2.5, ~value, "inverted"))
+    ranked += [(2.0, value + 1, "off by one"), (2.0, value - 1, "off by one")]
+    ranked += [(2.7, value + d, "one word off") for d in (8, -8, 4, -4, 2, -2)]
+    ranked += [(3.0, value * 2, "doubled"), (3.0, value // 2, "halved"), (4.0, value * 8, "bytes, not bits"),
+               (4.0, value // 8, "bits, not bytes"), (4.5, value * 16, "x16"), (4.5, value // 16, "/16"),
+               (4.0, value << 12, "pages"), (4.0, value >> 12, "pages"), (3.5, value * 4, "x4"),
+               (3.5, value // 4, "/4")]  # fmt: skip
+    ranked += [(3.0, v, "zero or one") for v in (0, 1)]
+    width = 64 if value >> 32 else 32 if value >> 16 else 16
+    if value > 15 or not shifting:
+        ranked += [
+            (3.0 + log2(width) - (1.0 if value >> n & 1 else 0.0), value ^ 1 << n, f"bit {n}")
+            for n in range(width)
+        ]
+    for other in _elsewhere(site, value):
+        ranked.append((3.0, other, "used beside it"))
+    for bits, candidate, note in sorted(ranked):
+        if candidate not in seen and (candidate >= 0 or note == "inverted"):
+            seen.add(candidate)
+            yield bits, candidate, note
+
+
+def _elsewhere(site: Site, value: int) -> Iterator[int]:
+    """The literals of the statements around: what was copied and not adapted, or mixed up."""
+    found, place = site.view.sequence(site.statement)
+    for s in found[max(0, place - 6) : place + 7]:
+        for operand in s.operands:
+            for token in tokens(operand.text):
+                if _NUMBER.fullmatch(token.text) and int(token.text, 0) != value:
+                    yield int(token.text, 0)
+
+
+def _written(value: int, like: str) -> str:
+    if value < 0:
+        return f"~{_written(~value, like)}"
+    return (
+        f"{value:#0{len(like) if like.startswith('0x0') else 0}x}" if like[:2].lower() == "0x" else str(value)
+    )
+
+
+def named(site: Site) -> Iterator[Variant]:
+    """A literal for a constant of the tree that the neighbours' names point to, and ``- 1`` and the like on names."""
+    s = site.statement
+    for operand in _editable_operands(s):
+        if operand.text.startswith('"') or "[" in operand.text:
+            continue
+        parts = tokens(operand.text, operand.start)
+        for token in parts:
+            if token.text in _SWAPS and token.start > operand.start:
+                for rank, other in enumerate(_SWAPS[token.text]):
+                    yield Variant((replaced(s, token, other),), 2.0 + rank, f"{token.text} -> {other}")
+        for match in re.finditer(r"\s*[-+*/]\s*(?:0x[0-9a-fA-F]+|\w+)$", operand.text):
+            if match.start():
+                span = Span(match[0], operand.start + match.start(), operand.end)
+                yield Variant((replaced(s, span, ""),), 2.0, f"without {match[0].strip()}")
+        if any(is_symbol(t.text) for t in parts) or is_assignment(s) or s.kind == "directive":
+            for rank, tail in enumerate(
+                (" - 1", " + 1", " * 8", " / 8", " << 12", " >> 12", " * 2", " * 16")
+            ):
+                text = f"{operand.text}{tail}" if len(parts) == 1 else f"({operand.text}){tail}"
+                yield Variant((replaced(s, operand, text),), 2.0 + 0.5 * rank, f"{operand.text}{tail}")
+        if operand.text.startswith("~"):
+            yield Variant((replaced(s, operand, operand.text[1:].strip()),), 2.0, "not inverted")
+        elif not is_register(operand.text) and s.name in ("and", "or", "test", "mov", *(".set", "=")):
+            inverse = f"~{operand.text}" if len(parts) == 1 else f"~({operand.text})"
+            if any(is_symbol(t.text) for t in parts):
+                yield Variant((replaced(s, operand, inverse),), 3.0, "inverted")
+
+
+def literals_by_name(site: Site) -> Iterator[Variant]:
+    """A bare number for the constant that sibling statements have in that place."""
+    s = site.statement
+    for index, operand in enumerate(s.operands):
+        if not _NUMBER.fullmatch(operand.text) or s.kind != "instruction":
+            continue
+        seen: dict[str, None] = {}
+        found, place = site.view.sequence(s)
+        for other in (*found[max(0, place - 8) : place], *found[place + 1 : place + 9]):
+            if other.name == s.name and len(other.operands) > index:
+                text = other.operand(index)
+                if is_symbol(text) and text in site.view.tree.constants:
+                    seen.update(dict.fromkeys((text, *site.view.family(text)[:6])))
+        for rank, name in enumerate(seen):
+            yield Variant((replaced(s, operand, name),), 1.0 + rank_bits(rank), f"{operand.text} -> {name}")
+
+
+OPERATORS = (
+    Operator(
+        "constant-sibling",
+        "a register, field, level or flag of the right family but the wrong member: names differ in one word",
+        3.0,
+        siblings,
+        {"page-fault": -0.3, "wrong-value": -0.3},
+    ),
+    Operator(
+        "flag-term",
+        "one bit of a control register, entry or descriptor forgotten or set too early (NXE, WP, OSFXSR, PCD)",
+        3.5,
+        flags,
+        {"invalid-opcode": -1.5, "page-fault": -0.5, "reserved-bit": -2.0, "protection": -0.5},
+    ),
+    Operator(
+        "number-near",
+        "off by one, wrong unit (bytes, bits, pages), wrong shift 12/21/30/39, wrong mask, wrong scale",
+        3.7,
+        numbers,
+        {"wrong-value": -0.3},
+    ),
+    Operator(
+        "expression-term",
+        "limit for size (minus one), a sign or shift the wrong way round, a mask for its complement",
+        4.5,
+        named,
+    ),
+    Operator(
+        "number-named",
+        "a number typed where its neighbours use the constant",
+        5.5,
+        literals_by_name,
+    ),
+)  # fmt: skip

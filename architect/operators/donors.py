@@ -1,0 +1,332 @@
+"""Operators that insert or replace statements by donors: statements of the same tree from like surroundings.
+
+Owns the ranking of donors and their adaptation. What a sibling routine does between the same two steps is the best
+guess at what is missing here. Registers are taken over by aligning the donor's neighbours with ours, local labels
+from our own routine, constants from the donor or its family.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from weakref import WeakKeyDictionary
+
+from architect.operators.base import Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
+from architect.operators.view import View, shape, sort_of, with_register
+from architect.statements import Statement, is_symbol, tokens
+from toolchain import headers
+
+_BEFORE = ((1, 4.0, 2.0), (2, 1.5, 0.7), (3, 0.6, 0.2))  # distance, weight of equal shape, of equal sort
+_AFTER = ((1, 3.0, 1.5), (2, 1.2, 0.6), (3, 0.5, 0.2))
+_POOL = {1: 30, 2: 12, 3: 8, 4: 6}  # donors adapted per gap, by the length of their run
+_FAMILY = 5
+
+
+class Donors:
+    """Every statement of a tree with its surroundings, indexed."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.entries = [(found, place) for found in view.sequences for place in range(len(found))]
+
+    @cached_property
+    def _index(self) -> dict[tuple[int, int, str], list[int]]:
+        """(side, distance, shape or sort) -> entries with such a neighbour."""
+        table: dict[tuple[int, int, str], list[int]] = {}
+        for number, (found, place) in enumerate(self.entries):
+            for side, ranks in ((-1, _BEFORE), (1, _AFTER)):
+                for distance, _, _ in ranks:
+                    at = place + side * distance
+                    if 0 <= at < len(found):
+                        table.setdefault((side, distance, shape(found[at])), []).append(number)
+                        table.setdefault((side, distance, sort_of(found[at])), []).append(number)
+        return table
+
+    def _scores(self, side: int, neighbours: Sequence[Statement]) -> dict[int, float]:
+        scores: defaultdict[int, float] = defaultdict(float)
+        for (distance, exact, alike), other in zip(_BEFORE if side < 0 else _AFTER, neighbours, strict=False):
+            same = self._index.get((side, distance, shape(other)), ())
+            for number in same:
+                scores[number] += exact
+            known = set(same)
+            for number in self._index.get((side, distance, sort_of(other)), ()):
+                if number not in known:
+                    scores[number] += alike
+        return scores
+
+    def ranked(
+        self, before: Sequence[Statement], after: Sequence[Statement], length: int, routine: str | None
+    ) -> list[tuple[float, int]]:
+        """Entries whose run of ``length`` statements stands in like surroundings: (score, first entry), best first.
+
+        ``before`` and ``after`` are the statements around the gap, nearest first.
+        """
+        scores = self._scores(-1, before)
+        for number, amount in self._scores(1, after).items():
+            first = number - (length - 1)
+            if first >= 0 and self.entries[first][0] is self.entries[number][0]:
+                scores[first] += amount
+        words = set((routine or "").split("_"))
+        ranked = []
+        for number, score in scores.items():
+            found, place = self.entries[number]
+            if place + length > len(found):
+                continue
+            name = found[place].routine or ""
+            kin = 0.4 * len(words & set(name.split("_"))) if name != routine else 0.2
+            ranked.append((-(score + kin), number))
+        ranked.sort()
+        return [(-score, number) for score, number in ranked[: _POOL[length]]]
+
+
+_CACHE: WeakKeyDictionary[View, Donors] = WeakKeyDictionary()
+
+
+def donors_of(view: View) -> Donors:
+    """The index of a view, made once."""
+    if view not in _CACHE:
+        _CACHE[view] = Donors(view)
+    return _CACHE[view]
+
+
+def _around(site: Site, *, skip: bool) -> tuple[list[Statement], list[Statement]]:
+    """The statements before and after the gap before a site (``skip``: after means after the site itself)."""
+    found, place = site.view.sequence(site.statement)
+    after = found[place + 1 : place + 4] if skip else found[place : place + 3]
+    return list(reversed(found[max(0, place - 3) : place])), list(after)
+
+
+def _runs(site: Site, length: int) -> Iterator[tuple[int, tuple[Statement, ...], dict[str, str]]]:
+    """Runs of donors for the gap before a site: (rank, statements, registers of theirs -> ours), likeliest first."""
+    s = site.statement
+    if not site.is_gap:
+        return
+    before, after = _around(site, skip=False)
+    index = donors_of(site.view)
+    rank = 0
+    told: set[tuple[str, ...]] = set()
+    for _, number in index.ranked(before, after, length, s.routine):
+        found, place = index.entries[number]
+        run = found[place : place + length]
+        names = _alignment(index, number, length, before, after)
+        lines = tuple(_translate(r.code.text, names) for r in run)
+        if (
+            lines in told
+            or any(r.labels and r is not run[0] for r in run)
+            or not all(_usable(r) for r in run)
+        ):
+            continue
+        told.add(lines)
+        yield rank, run, names
+        rank += 1
+
+
+def _insertion(site: Site, lines: Sequence[str], bits: float, note: str) -> Variant:
+    s = site.statement
+    edit = inserted_at(s.file, s.line, [indent(s) + line for line in lines])
+    return Variant((edit,), bits, f"`{'; '.join(lines)}` before it, {note}")
+
+
+def insertions(length: int) -> Callable[[Site], Iterator[Variant]]:
+    """The operator that inserts a donor's run of ``length`` statements before the site."""
+
+    def generate(site: Site) -> Iterator[Variant]:
+        for rank, run, names in _runs(site, length):
+            lines = tuple(_translate(r.code.text, names) for r in run)
+            for bits, fitted in _labelled(site, run, lines):
+                where = f"as at {run[0].file}:{run[0].line}"
+                yield _insertion(site, fitted, rank_bits(rank) + bits, where)
+
+    return generate
+
+
+def in_family(site: Site) -> Iterator[Variant]:
+    """A donor with one name of it exchanged in its family."""
+    for rank, run, names in _runs(site, 1):
+        lines = (_translate(run[0].code.text, names),)
+        for bits, changed, note in _in_family(site, lines) if rank < 15 else ():
+            where = f"as at {run[0].file}:{run[0].line}{note}"
+            yield _insertion(site, changed, rank_bits(rank) + bits, where)
+
+
+def in_registers(site: Site) -> Iterator[Variant]:
+    """A donor with one register of it exchanged for another at hand."""
+    for rank, run, names in _runs(site, 1):
+        for bits, changed, note in (
+            _re_registered(site, _translate(run[0].code.text, names)) if rank < 15 else ()
+        ):
+            where = f"as at {run[0].file}:{run[0].line}{note}"
+            yield _insertion(site, changed, rank_bits(rank) + bits, where)
+
+
+def replacements(site: Site) -> Iterator[Variant]:
+    """The whole statement for what stands in like surroundings."""
+    s = site.statement
+    if not site.is_code:
+        return
+    before, after = _around(site, skip=True)
+    index = donors_of(site.view)
+    told = {s.code.text}
+    for rank, (_, number) in enumerate(index.ranked(before, after, 1, s.routine)[:15]):
+        found, place = index.entries[number]
+        run = found[place : place + 1]
+        if not _usable(run[0]) or run[0] is s:
+            continue
+        like = 0.0 if run[0].name == s.name else 1.0
+        plain = (_translate(run[0].code.text, _alignment(index, number, 1, before, after)),)
+        for bits, lines in _labelled(site, run, plain):
+            if lines[0] not in told:
+                told.add(lines[0])
+                where = f"`{lines[0]}` as at {run[0].file}:{run[0].line}"
+                yield Variant((rewritten(s, lines[0]),), rank_bits(rank) + bits + like, where)
+
+
+def _usable(s: Statement) -> bool:
+    return s.kind == "instruction" or (s.kind == "macro" and not s.name.startswith("end_") and not s.labels)
+
+
+def _alignment(
+    index: Donors, number: int, length: int, before: Sequence[Statement], after: Sequence[Statement]
+) -> dict[str, str]:
+    """Donor register -> ours (64-bit names), from neighbours of the same shape."""
+    found, place = index.entries[number]
+    pairs = [(found[place - 1 - n], b) for n, b in enumerate(before) if place - 1 - n >= 0]
+    pairs += [(found[place + length + n], a) for n, a in enumerate(after) if place + length + n < len(found)]
+    names: dict[str, str] = {}
+    for theirs, ours in pairs:
+        if shape(theirs) != shape(ours):
+            continue
+        for a, b in zip(_registers(theirs), _registers(ours), strict=False):
+            names.setdefault(a, b)
+    return names
+
+
+def _registers(s: Statement) -> list[str]:
+    found = (headers.full_register(t.text) for o in s.operands for t in tokens(o.text))
+    return [r for r in found if r]
+
+
+def _translate(line: str, names: dict[str, str]) -> str:
+    out, last = [], 0
+    for token in tokens(line):
+        full = headers.full_register(token.text)
+        if full in names:
+            out += [line[last : token.start], with_register(names[full], token.text)]
+            last = token.end
+    return "".join(out) + line[last:]
+
+
+def _labelled(
+    site: Site, run: Sequence[Statement], lines: tuple[str, ...]
+) -> Iterator[tuple[float, tuple[str, ...]]]:
+    """The lines with local labels of our routine for the donor's."""
+    theirs = {t.text for line in lines for t in tokens(line) if t.text.startswith(".L")}
+    ours = site.view.local_labels(site.statement)
+    if not theirs or run[0].routine == site.statement.routine:
+        yield 0.0, lines
+        return
+    if len(theirs) > 1 or not ours:
+        return
+    (name,) = theirs
+    word = name.rsplit("_", 1)[-1]
+    line = site.statement.line
+    places = site.view.tree.local_labels
+
+    def order(label: str) -> tuple[bool, bool, int]:
+        away = places[site.statement.file, label].line - line
+        return (
+            not (site.view.is_orphan(site.statement, label) or label.rsplit("_", 1)[-1] == word),
+            away < 0,
+            abs(away),
+        )
+
+    for rank, label in enumerate(sorted(ours, key=order)[:4]):
+        yield 1.0 * rank, tuple(x.replace(name, label) for x in lines)
+
+
+def _in_family(site: Site, lines: tuple[str, ...]) -> Iterator[tuple[float, tuple[str, ...], str]]:
+    """One name of the lines for another of its family, throughout."""
+    names = dict.fromkeys(t.text for line in lines for t in tokens(line) if is_symbol(t.text))
+    for name in names:
+        if name.startswith(".L"):
+            continue
+        for rank, other in enumerate(site.view.family(name)[:_FAMILY]):
+            bonus = 2.0 if other in site.view.orphans else 0.0
+            changed = tuple(_renamed(line, name, other) for line in lines)
+            yield 0.7 * rank - bonus, changed, f", with {other}"
+
+
+def _renamed(line: str, name: str, other: str) -> str:
+    out, last = [], 0
+    for token in tokens(line):
+        if token.text == name:
+            out += [line[last : token.start], other]
+            last = token.end
+    return "".join(out) + line[last:]
+
+
+def _re_registered(site: Site, line: str) -> Iterator[tuple[float, tuple[str, ...], str]]:
+    """One register of the line for another at hand."""
+    present = dict.fromkeys(r for t in tokens(line) if (r := headers.full_register(t.text)) and r != "rsp")
+    dead = site.view.dead_before(site.statement)
+    missing = site.view.undefined_from(site.statement)
+    hand = sorted(site.view.hand(site.statement), key=lambda r: r not in dead)
+    for register in present:
+        for rank, other in enumerate(dict.fromkeys((*sorted(missing), *hand))):
+            if other != register:
+                bonus = 1.5 if other in dead or other in missing else 0.0
+                yield 1.5 + 0.4 * rank - bonus, (_translate(line, {register: other}),), f", with {other}"
+
+
+def siblings(site: Site) -> Iterator[Variant]:
+    """A copy of a statement nearby (or of up to three) with one name of it exchanged in its family."""
+    s = site.statement
+    if s.kind == "blank" or (s.kind == "label" and not site.is_gap):
+        return
+    found, place = site.view.sequence(s)
+    for length in (1, 2, 3):
+        rank = 0
+        for start in sorted(
+            range(max(0, place - 6), min(len(found), place + 4)), key=lambda n: _away(n, length, place)
+        ):
+            run = found[start : start + length]
+            if len(run) < length or any(r.labels for r in run) or not all(_copied(r) for r in run):
+                continue
+            for bits, lines, note in _in_family(site, tuple(r.code.text for r in run)):
+                edit = inserted_at(s.file, s.line, [indent(s) + line for line in lines])
+                cost = rank_bits(rank) + bits + 1.3 * (length - 1)
+                yield Variant((edit,), cost, f"`{'; '.join(lines)}` beside its like{note}")
+            rank += 1
+
+
+def _away(start: int, length: int, place: int) -> float:
+    """How far a run lies from the gap before ``place``; a run that ends there is nearest."""
+    return abs(start + length - place) if start < place else start - place + 0.5
+
+
+def _copied(s: Statement) -> bool:
+    return (
+        s.kind in ("instruction", "macro", "directive") and bool(s.operands) and not s.name.startswith("end_")
+    )
+
+
+_STEP = "a step forgotten that like places of the tree have: the store, the flag, the check, the fence"
+_CLASSES = {"page-fault": -0.3, "contract": -0.3}
+
+OPERATORS = (
+    Operator("donor-insert", _STEP, 2.3, insertions(1), _CLASSES),
+    Operator("donor-insert-2", f"{_STEP} (two statements)", 4.0, insertions(2), _CLASSES),
+    Operator("donor-insert-3", f"{_STEP} (three statements)", 5.5, insertions(3), _CLASSES),
+    Operator("donor-insert-4", f"{_STEP} (four statements)", 6.5, insertions(4), _CLASSES),
+    Operator("donor-family", f"{_STEP} (of another member of a family)", 4.0, in_family, _CLASSES),
+    Operator("donor-registers", f"{_STEP} (in other registers)", 4.0, in_registers, _CLASSES),
+    Operator(
+        "sibling-insert",
+        "one member of a row of like statements forgotten: a field, a register, a table's entry",
+        3.8,
+        siblings,
+        {"failed-test": -0.3},
+    ),
+    Operator("donor-replace", "a statement unlike those in like places", 5.0, replacements),
+)  # fmt: skip

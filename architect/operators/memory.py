@@ -1,0 +1,137 @@
+"""Operators on memory operands: the neighbouring field, the wrong size, an address where its content was meant.
+
+Owns edits within one operand that is, or should be, in brackets.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from architect.effects import is_memory
+from architect.operators.base import Operator, Site, Variant, rank_bits, replaced
+from architect.statements import Span, Statement, is_symbol, split_top, tokens
+from toolchain import headers
+
+_SIZES = ("byte", "word", "dword", "qword")
+_SIZE = re.compile(r"\b(byte|word|dword|qword)\s+ptr\b")
+_STEPS = (8, -8, 4, -4, 16, -16, 1, -1, 2, -2)
+
+
+def _inside(operand: Span) -> Span:
+    """What stands between the brackets."""
+    start = operand.text.index("[") + 1
+    end = operand.text.rindex("]") if "]" in operand.text else len(operand.text)
+    return Span(operand.text[start:end], operand.start + start, operand.start + end)
+
+
+def offsets(site: Site) -> Iterator[Variant]:
+    """A displacement more, less or other, counted in words; an index without its scale or with one."""
+    s = site.statement
+    for operand in s.operands if site.is_code else ():
+        if not is_memory(operand.text):
+            continue
+        inner = _inside(operand)
+        if "rip" not in inner.text or "+" in inner.text:
+            for rank, step in enumerate(_STEPS):
+                text = f"{inner.text} {'+' if step > 0 else '-'} {abs(step)}"
+                yield Variant((replaced(s, inner, text),), 1.5 + rank_bits(rank), f"offset {step:+d}")
+        parts = [p for p in split_top(inner.text, "+", inner.start) if p.text]
+        if len(parts) > 1:
+            for index, part in enumerate(parts):
+                rest = " + ".join(p.text for p in parts if p is not part)
+                bits = 1.5 + 0.5 * index + (3.0 if part.text == "rip" else 0.0)
+                yield Variant((replaced(s, inner, rest),), bits, f"without {part.text}")
+        for part in parts:
+            full = headers.full_register(part.text)
+            if full and len(parts) > 1:
+                for rank, scale in enumerate((8, 4, 2)):
+                    yield Variant(
+                        (replaced(s, part, f"{part.text} * {scale}"),), 2.0 + rank, f"index * {scale}"
+                    )
+            scaled = re.match(r"(\w+)\s*\*\s*[248]$", part.text)
+            if scaled:
+                yield Variant((replaced(s, part, scaled[1]),), 2.5, "index not scaled")
+
+
+def fields(site: Site) -> Iterator[Variant]:
+    """A field constant added where siblings have one: ``[rdi]`` for ``[rdi + X]``."""
+    s = site.statement
+    for operand in s.operands if site.is_code else ():
+        if not is_memory(operand.text):
+            continue
+        inner = _inside(operand)
+        present = {t.text for t in tokens(inner.text)}
+        bases = [t.text for t in tokens(inner.text) if headers.full_register(t.text)]
+        if not bases:
+            continue
+        seen: dict[str, None] = {}
+        found, place = site.view.sequence(s)
+        for other in (*reversed(found[:place]), *found[place + 1 :]):
+            for name in _fields_on(other, bases[0]):
+                seen.setdefault(name)
+        ranked = [n for name in seen for n in (name, *site.view.family(name)[:8])]
+        for rank, name in enumerate(dict.fromkeys(n for n in ranked if n not in present)):
+            bits = 1.0 + rank_bits(rank) - (2.0 if name in site.view.orphans else 0.0)
+            yield Variant((replaced(s, inner, f"{inner.text} + {name}"),), bits, f"with {name}")
+
+
+def _fields_on(statement: Statement, base: str) -> Iterator[str]:
+    for operand in statement.operands:
+        if is_memory(operand.text) and base in {t.text for t in tokens(operand.text)}:
+            yield from (t.text for t in tokens(_inside(operand).text) if is_symbol(t.text))
+
+
+def sizes(site: Site) -> Iterator[Variant]:
+    """Another operand size before ``ptr``; segment overrides dropped or added."""
+    s = site.statement
+    for operand in s.operands if site.is_code else ():
+        match = _SIZE.search(operand.text)
+        if match:
+            at = _SIZES.index(match[1])
+            near = sorted((abs(at - n), n) for n in range(len(_SIZES)) if n != at)
+            for rank, (_, n) in enumerate(near):
+                span = Span(match[1], operand.start + match.start(1), operand.start + match.end(1))
+                yield Variant((replaced(s, span, _SIZES[n]),), rank_bits(rank), f"{match[1]} -> {_SIZES[n]}")
+        segment = re.search(r"\b([fg]s):", operand.text)
+        if segment:
+            span = Span(segment[0], operand.start + segment.start(), operand.start + segment.end())
+            yield Variant((replaced(s, span, ""),), 3.0, f"without {segment[0]}")
+        elif is_memory(operand.text):
+            at_bracket = operand.start + operand.text.index("[")
+            yield Variant((replaced(s, Span("", at_bracket, at_bracket), "gs:"),), 4.5, "per-CPU")
+
+
+def brackets(site: Site) -> Iterator[Variant]:
+    """The content of an address for the address, and the reverse."""
+    s = site.statement
+    if s.kind != "instruction":
+        return
+    for index, operand in enumerate(s.operands):
+        if is_memory(operand.text):
+            inner = _inside(operand)
+            plain = re.sub(r"^\s*rip\s*\+\s*", "offset ", inner.text)
+            if index == 1 and s.name == "mov":
+                code = s.code.text
+                lea = _SIZE.sub("", code.replace("mov", "lea", 1)).replace("  ", " ")
+                yield Variant((replaced(s, s.code, lea),), 0.5, "the address, not its content")
+            if "+" not in plain or "offset" in plain:
+                yield Variant((replaced(s, operand, plain.strip()),), 2.0, "without brackets")
+        elif headers.register_bits(operand.text) == 64 and s.name not in ("push", "pop", "call", "jmp"):
+            yield Variant((replaced(s, operand, f"[{operand.text}]"),), 2.5, "what it points to")
+        elif operand.text.startswith("offset "):
+            yield Variant(
+                (replaced(s, operand, f"[{operand.text[7:]}]"),), 3.0, "the content, not the address"
+            )
+    if s.name == "lea" and len(s.operands) == 2:
+        code = s.code.text.replace("lea", "mov", 1)
+        yield Variant((replaced(s, s.code, code),), 0.5, "the content, not the address")
+
+
+OPERATORS = (
+    Operator("memory-offset", "the neighbouring word, a forgotten displacement, a wrong index", 4.0, offsets),
+    Operator("memory-field", "a field of a structure forgotten", 4.5, fields),
+    Operator("memory-size", "a store or load of the wrong width clobbers or misses its neighbour", 4.0, sizes),
+    Operator("memory-address", "an address where its content is meant, or the reverse", 4.3, brackets,
+             {"page-fault": -0.3, "protection": -0.3}),
+)  # fmt: skip

@@ -1,0 +1,275 @@
+"""The engine that needs no model: likeliest places times likeliest operators, best first.
+
+Owns the order of candidates. A candidate's cost is in bits: how unlikely its place is by the evidence, its operator by
+the class of the failure, its variant within the operator, and its text by the data flow that it leaves. Candidates
+with equal code are proposed once. What becomes of them changes the order: routines whose edits change the failure come
+sooner, and the best partial repairs are continued.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
+from itertools import count
+from math import log2
+
+from architect.classes import classes
+from architect.evidence import Reader
+from architect.localise import localise
+from architect.operators import Operator, Site, Variant, View, operators
+from architect.plausibility import LEAST, Judge, apply
+from architect.protocols import Case, Edit, Evaluation, Patch
+from architect.slicing import Key
+from architect.source import Tree
+from architect.statements import Statement
+
+NAME = "search"
+_GAP = 0.6  # how much of its predecessor's suspicion the gap before a statement inherits
+_LEAST_VARIANT = -1.0  # no variant costs less than this
+_PARTIAL = 5.0  # bits for a second edit on top of a partial repair
+_PARTIALS = 3
+_PROGRESS = 3.0  # bits earned by the routine of an edit that brought the boot further
+_CHANGE = 0.7  # bits earned by the routine of an edit that made the failure another one
+
+
+@dataclass(order=True)
+class _Entry:
+    """Something to expand or to propose, by cost; ``number`` makes the order total."""
+
+    cost: float
+    number: int
+    site: Site = field(compare=False)
+    operator: Operator | None = field(compare=False, default=None)
+    rest: list[Variant] = field(compare=False, default_factory=list)
+    variant: Variant | None = field(compare=False, default=None)
+    bonus: float = field(compare=False, default=0.0)
+
+
+class Frontier:
+    """The candidates of one case, best first, with what was learnt on the way."""
+
+    def __init__(self, case: Case, base: float = 0.0) -> None:
+        self.case = case
+        tree = Tree.of(case.tree, case.sources)
+        reader = Reader(case, tree)
+        self.view = View(reader)
+        self.judge = Judge(reader.flows)
+        self.classes = classes(case)
+        self.places = localise(case, tree, reader)
+        self.bonus: defaultdict[str, float] = defaultdict(float)
+        self._base = base
+        self._number = count()
+        self._operators = [(operator.cost(self.classes), operator) for operator in operators()]
+        self._seen: set[int] = {self.judge.fingerprint([Edit(f, 1, (), ())]) for f in case.sources}
+        self._heap: list[_Entry] = []
+        self._fill()
+
+    def _fill(self) -> None:
+        cheapest = min(bits for bits, _ in self._operators)
+        before: Statement | None = None
+        for statement in self.view.tree.statements():
+            if statement.kind == "blank" or statement.file not in self.view.tree.editable:
+                continue
+            score = self.places.score(statement.key)
+            if before is not None and before.routine == statement.routine and before.file == statement.file:
+                score = max(score, _GAP * self.places.score(before.key))
+            before = statement
+            if score > 0:
+                cost = self._base - log2(score) + cheapest + _LEAST_VARIANT
+                heapq.heappush(self._heap, _Entry(cost, next(self._number), Site(statement, self.view)))
+
+    def _place_bits(self, site: Site) -> float:
+        statement = site.statement
+        score = self.places.score(statement.key)
+        previous = site.previous
+        if previous is not None:
+            score = max(score, _GAP * self.places.score(previous.key))
+        return -log2(score) if score > 0 else 30.0
+
+    def least(self) -> float:
+        """The cost of the best candidate that may be left."""
+        return self._heap[0].cost if self._heap else float("inf")
+
+    def pop(self) -> Patch | None:
+        """The best candidate left, or None when there is none."""
+        while self._heap:
+            entry = heapq.heappop(self._heap)
+            if entry.variant is not None:
+                return self._patch(entry)
+            if entry.operator is None:
+                self._expand(entry.site)
+            elif entry.rest:
+                self._advance(entry)
+            else:
+                self._generate(entry)
+        return None
+
+    def _expand(self, site: Site) -> None:
+        place = self._base + self._place_bits(site)
+        for bits, operator in self._operators:
+            self._push(_Entry(place + bits + _LEAST_VARIANT, 0, site, operator))
+
+    def _push(self, entry: _Entry) -> None:
+        bonus = self.bonus[self._owner(entry.site)]
+        cost = entry.cost + entry.bonus - bonus
+        heapq.heappush(self._heap, replace(entry, cost=cost, number=next(self._number), bonus=bonus))
+
+    def _generate(self, entry: _Entry) -> None:
+        assert entry.operator is not None
+        variants = sorted(entry.operator.generate(entry.site), key=lambda v: -v.bits)
+        if variants:
+            self._schedule(entry.site, entry.operator, variants)
+
+    def _schedule(self, site: Site, operator: Operator, rest: list[Variant]) -> None:
+        """Queue the best of the variants left (the last of the list)."""
+        odd = site.statement.routine in self.view.tree.routines and self.judge.before(
+            site.statement.routine or ""
+        )
+        cost = self._base + self._place_bits(site) + operator.cost(self.classes) + max(rest[-1].bits, _LEAST_VARIANT)
+        self._push(_Entry(cost + (LEAST if odd else 0.0), 0, site, operator, rest))
+
+    def _advance(self, entry: _Entry) -> None:
+        """Judge the best variant of a stream, queue it by its true cost, and queue the stream again."""
+        assert entry.operator is not None
+        variant = entry.rest.pop()
+        if entry.rest:
+            self._schedule(entry.site, entry.operator, entry.rest)
+        if any(edit.file not in self.view.tree.editable for edit in variant.edits):
+            return
+        mark = self.judge.fingerprint(variant.edits)
+        if mark in self._seen:
+            return
+        self._seen.add(mark)
+        cost = self._base + self._place_bits(entry.site) + entry.operator.cost(self.classes) + max(variant.bits, _LEAST_VARIANT)
+        cost += self.judge.bits(variant.edits)
+        self._push(_Entry(cost, 0, entry.site, entry.operator, [], variant))
+
+    def _patch(self, entry: _Entry) -> Patch:
+        assert entry.variant is not None and entry.operator is not None
+        s = entry.site.statement
+        reasons = self.places.reasons(s.key)
+        why = f"{s.file}:{s.line}: {entry.variant.note}" + (f"; {reasons[0]}" if reasons else "")
+        return Patch(entry.variant.edits, NAME, entry.operator.name, why, entry.cost)
+
+    @staticmethod
+    def _owner(site: Site) -> str:
+        return site.statement.routine or site.statement.file
+
+    def encourage(self, key: Key, bits: float, most: float) -> None:
+        """Let the candidates of the routine at a place come sooner."""
+        owners = {s.routine or s.file for s in self.view.tree.by_line.get(key, ())}
+        changed = {owner for owner in owners if self.bonus[owner] < most}
+        for owner in changed:
+            self.bonus[owner] = min(most, self.bonus[owner] + bits)
+        if changed:
+            old, self._heap = self._heap, []
+            for entry in old:
+                if self._owner(entry.site) in changed:
+                    self._push(entry)
+                else:
+                    self._heap.append(entry)
+            heapq.heapify(self._heap)
+
+
+class SearchEngine:
+    """Engine ``search`` of ``pxos fix``."""
+
+    name = NAME
+
+    def __init__(self) -> None:
+        self._case: Case | None = None
+        self._frontiers: list[tuple[Frontier, Patch | None]] = []
+        self._progress: Counter[float] = Counter()
+        self._partials: list[Evaluation] = []
+
+    def propose(self, case: Case) -> Iterator[Patch]:
+        """Candidates, likeliest first; a partial repair that was observed adds its continuations."""
+        self._case = case
+        self._frontiers = [(Frontier(case), None)]
+        self._progress.clear()
+        self._partials.clear()
+        while True:
+            self._adopt()
+            frontier, first = min(self._frontiers, key=lambda pair: pair[0].least())
+            patch = frontier.pop()
+            if patch is None:
+                return
+            if first is None:
+                yield patch
+            else:
+                joined = self._joined(first, patch, frontier)
+                if joined is not None:
+                    yield joined
+
+    def observe(self, evaluation: Evaluation) -> None:
+        """A failure that changed, or that came later, points at its routine; the best are built upon."""
+        if evaluation.passed or evaluation.duplicate or not self._frontiers:
+            return
+        usual = self._usual()
+        self._progress[evaluation.progress] += 1
+        if evaluation.patch.engine != NAME or usual is None or not evaluation.patch.edits:
+            return
+        edit = evaluation.patch.edits[0]
+        if evaluation.progress > usual:
+            self._frontiers[0][0].encourage((edit.file, edit.line), _PROGRESS, _PROGRESS)
+            self._partials.append(evaluation)
+        elif evaluation.progress == usual and self._differs(evaluation):
+            self._frontiers[0][0].encourage((edit.file, edit.line), _CHANGE, 2 * _CHANGE)
+
+    def _usual(self) -> float | None:
+        """The progress of the unpatched tree, taken to be the commonest."""
+        return self._progress.most_common(1)[0][0] if self._progress.total() >= 8 else None
+
+    def _differs(self, evaluation: Evaluation) -> bool:
+        ours = self._case.report if self._case else None
+        theirs = evaluation.report
+        if ours is None or theirs is None or ours.place is None or theirs.place is None:
+            return False
+        return (ours.place.symbol, ours.chain[:1]) != (theirs.place.symbol, theirs.chain[:1])
+
+    def _adopt(self) -> None:
+        """Open a frontier on each partial repair that is among the best."""
+        assert self._case is not None
+        while self._partials:
+            evaluation = self._partials.pop(0)
+            if len(self._frontiers) > _PARTIALS or len(evaluation.patch.edits) > 8:
+                continue
+            sources = dict(self._case.sources)
+            for file in {e.file for e in evaluation.patch.edits}:
+                own = [e for e in evaluation.patch.edits if e.file == file]
+                sources[file] = "\n".join(apply(sources[file].split("\n"), own))
+            failed = tuple(g for g in evaluation.gates if not g.passed)
+            case = replace(
+                self._case,
+                sources=sources,
+                report=evaluation.report,
+                failures=failed,
+                diagnostics=(),
+                baseline={},
+            )
+            base = evaluation.patch.cost + _PARTIAL - 8.0
+            self._frontiers.append((Frontier(case, max(_PARTIAL, base)), evaluation.patch))
+
+    def _joined(self, first: Patch, second: Patch, frontier: Frontier) -> Patch | None:
+        """Both patches as one, in the lines of the case."""
+        assert self._case is not None
+        files = {e.file for e in (*first.edits, *second.edits)}
+        edits: list[Edit] = []
+        for file in sorted(files):
+            own = [e for e in second.edits if e.file == file]
+            after = apply(frontier.case.sources[file].split("\n"), own)
+            edits += difference(file, self._case.sources[file].split("\n"), after)
+        if not edits:
+            return None
+        reason = f"{first.reason}; and {second.reason}"
+        return Patch(tuple(edits), NAME, f"{first.operator}+{second.operator}", reason, second.cost)
+
+
+def difference(file: str, old: list[str], new: list[str]) -> Iterator[Edit]:
+    """The edits that make ``new`` of ``old``."""
+    for tag, i1, i2, j1, j2 in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if tag != "equal":
+            yield Edit(file, i1 + 1, tuple(old[i1:i2]), tuple(new[j1:j2]))

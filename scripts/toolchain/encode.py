@@ -7,12 +7,12 @@ fields. It never runs Keystone in this process.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from toolchain.encode_check import agrees
 from toolchain.encode_guard import Guard
-from toolchain.encode_modrm import DISPLACEMENT_MARK, IMMEDIATE_MARK, Refusal
+from toolchain.encode_modrm import DISPLACEMENT_MARK, IMMEDIATE_MARK, Field, Refusal
 from toolchain.encode_plan import Plan, plan
 from toolchain.expr import Expr, number
 from toolchain.insn import Core, Insn, Target
@@ -64,9 +64,13 @@ class Encoder:
             plans.append(item)
             if isinstance(item, Plan) and item.request not in self._templates:
                 wanted[item.request] = None
-        if wanted:
-            self._guard.submit(list(wanted))
-            self._templates.update(zip(wanted, self._guard.collect(), strict=True))
+        self._ask(wanted)
+        scaled = {
+            item.literal.request: None
+            for item in plans
+            if isinstance(item, Plan) and item.literal is not None and _is_evex(self._templates[item.request])
+        }
+        self._ask({request: None for request in scaled if request not in self._templates})
         results: list[Encoding | Diagnostic] = []
         for (_, insn), item in zip(requests, plans, strict=True):
             try:
@@ -77,15 +81,22 @@ class Encoder:
                 results.append(Diagnostic(insn.place, refusal.message, refusal.expected))
         return results
 
+    def _ask(self, requests: Mapping[str, None]) -> None:
+        if requests:
+            self._guard.submit(list(requests))
+            self._templates.update(zip(requests, self._guard.collect(), strict=True))
+
     def _finish(self, item: Plan) -> Encoding:
         reply = self._templates[item.request]
+        if item.literal is not None and _is_evex(reply):
+            return self._finish(item.literal)
         if reply[0] == "!":
             raise Refusal(f"no encoding for `{item.expect}' ({reply[1:]})", "an instruction of this mode")
         text, decoded = reply.split("\t")
         if not agrees(item.expect, decoded):
             raise Refusal(f"`{item.expect}' would be encoded as `{decoded}'")
         data = bytearray.fromhex(text)
-        end = len(data)
+        end = len(data) - _suffix(data, item.fields)
         fixups = []
         for index in range(len(item.fields) - 1, -1, -1):
             field = item.fields[index]
@@ -101,6 +112,27 @@ class Encoder:
                 data[begin:end] = (value & ((1 << 8 * field.size) - 1)).to_bytes(field.size, "little")
             end = begin
         return Encoding(bytes(data), tuple(reversed(fixups)))
+
+
+def _is_evex(reply: str) -> bool:
+    """Whether the bytes begin, behind legacy prefixes, with the EVEX prefix, whose 8-bit displacements are scaled."""
+    return reply[0] != "!" and bytes.fromhex(reply.split("\t")[0]).lstrip(_LEGACY)[:1] == b"\x62"
+
+
+_LEGACY = b"\x26\x2e\x36\x3e\x64\x65\x66\x67\xf0\xf2\xf3"
+
+
+def _suffix(data: bytes, fields: Sequence[Field]) -> int:
+    """Bytes behind the fields: 1 where the opcode ends in a byte of its own (3DNow!, ``cmpeqps``), else 0."""
+    if not fields:
+        return 0
+    field = fields[-1]
+    for suffix in (0, 1):
+        end = len(data) - suffix
+        mark = int.from_bytes(data[end - field.size : end], "little")
+        if mark in (IMMEDIATE_MARK[field.size], DISPLACEMENT_MARK[field.size]):
+            return suffix
+    return 0
 
 
 def _branch(mode: Mode, core: Core) -> Encoding | None:

@@ -97,6 +97,8 @@ def agrees(expect: str, decoded: str) -> bool:
         return [item for item in said_operands if item != "st(0)"] == [
             item for item in read_operands if item != "st(0)"
         ]
+    if said in ("rcl", "rcr") and said_operands[-1] == "1":
+        return _same(said, said_operands[:-1], read_operands)
     if len(said_operands) + 1 != len(read_operands):
         return False
     if said == "imul":
@@ -105,6 +107,8 @@ def agrees(expect: str, decoded: str) -> bool:
 
 
 def _same(name: str, said: list[str], read: list[str]) -> bool:
+    if len(said) != len(read):
+        return False
     for a, b in zip(said, read, strict=True):
         if a == b:
             continue

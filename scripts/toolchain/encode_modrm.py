@@ -14,6 +14,9 @@ from toolchain.registers import Reg
 from toolchain.types import Mode
 
 FieldKind = Literal["pcrel", "signed", "unsigned", "either"]
+# "either" for a number: -128..255 in a byte. "mask" is for the operand of an instruction as wide as the field, where
+# GNU as also takes -255..-129, so that ~0x80 is a byte.
+RangeKind = Literal["pcrel", "signed", "unsigned", "either", "mask"]
 
 
 class Refusal(ValueError):
@@ -55,9 +58,9 @@ def signed(value: int, size: int) -> int:
     return value - (1 << 8 * size) if value >> (8 * size - 1) else value
 
 
-def check_range(value: int, size: int, kind: FieldKind, what: str = "value") -> None:
+def check_range(value: int, size: int, kind: RangeKind, what: str = "value") -> None:
     """Refuse a number that its field cannot hold."""
-    low = 0 if kind == "unsigned" else -(1 << 8 * size - 1)
+    low = 0 if kind == "unsigned" else 1 - (1 << 8 * size) if kind == "mask" else -(1 << 8 * size - 1)
     high = 1 << (8 * size - (kind in ("signed", "pcrel")))
     if not low <= value < high:
         raise Refusal(f"{what} {value:#x} does not fit {8 * size} bits", f"{low:#x} to {high - 1:#x}")

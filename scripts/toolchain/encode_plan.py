@@ -19,6 +19,7 @@ from toolchain.encode_modrm import (
     Field,
     FieldKind,
     Refusal,
+    address_size,
     check_range,
     displacement,
     override,
@@ -38,14 +39,19 @@ class Plan:
         request: a line for the worker.
         expect: the statement as the decoder should say it, marks for numbers.
         fields: the numbers at the end of the bytes, in order.
+        literal: the same with the displacement itself instead of a mark, for an encoding that scales it (EVEX);
+            None where that cannot be.
     """
 
-    __slots__ = ("expect", "fields", "request")
+    __slots__ = ("expect", "fields", "literal", "request")
 
-    def __init__(self, request: str, expect: str, fields: tuple[Field, ...]) -> None:
+    def __init__(
+        self, request: str, expect: str, fields: tuple[Field, ...], literal: Plan | None = None
+    ) -> None:
         self.request = request
         self.expect = expect
         self.fields = fields
+        self.literal = literal
 
 
 SIZE_WORDS: Final = {
@@ -80,6 +86,8 @@ def plan(mode: Mode, core: Core) -> Plan:
     form = encode_forms.find(mode, mnemonic, tokens)
     if form is None:
         raise _unknown(mode, mnemonic, operands)
+    if mnemonic in _ADDRESSED:
+        _check_addressed(mode, mnemonic, operands)
     prefixes = _Prefixes(mode, core)
     absolute = _far_accumulator(mnemonic, operands) if mode == 64 else None
     table = encode(
@@ -98,6 +106,16 @@ def plan(mode: Mode, core: Core) -> Plan:
     if mode == 16 or prefixes.data or prefixes.rex_w or mnemonic in encode_table.NEVER_KEYSTONE:
         raise Refusal(f"`{mnemonic}' is not supported in this form", "another form of it")
     return _for_keystone(mode, mnemonic, operands, prefixes, form)
+
+
+# Instructions whose register holds an address too: it is as wide as the memory operand's address.
+_ADDRESSED: Final = frozenset(["enqcmd", "enqcmds", "movdir64b"])
+
+
+def _check_addressed(mode: Mode, mnemonic: str, operands: Sequence[Operand]) -> None:
+    reg, memory = operands
+    if isinstance(reg, Reg) and isinstance(memory, Mem) and address_size(memory, mode) != reg.size * 8:
+        raise Refusal(f"`{mnemonic}' needs an address as wide as {reg.name}", "registers of one width")
 
 
 def _unknown(mode: Mode, mnemonic: str, operands: Sequence[Operand]) -> Refusal:
@@ -198,30 +216,47 @@ def _repeat_spelling(word: str, name: str) -> str:
 
 
 def _for_keystone(
-    mode: Mode, mnemonic: str, operands: Sequence[Operand], prefixes: _Prefixes, form: str
+    mode: Mode, mnemonic: str, operands: Sequence[Operand], prefixes: _Prefixes, form: str, literal: bool = False
 ) -> Plan:
+    """The request for Keystone; with ``literal`` displacements stand in it as they are, not as marks."""
     size = operand_size(operands)
     fields: list[Field] = []
     asked: list[str] = []
     expect: list[str] = []
-    numbers = sum(isinstance(operand, Imm) for operand in operands)
+    added = "".join(f"+{byte:02x}" for byte in (*prefixes.lead, *prefixes.before))
+    again = False
     for operand in operands:
         if isinstance(operand, Reg):
+            if operand.number > 15:
+                raise Refusal(f"`{operand.name}' is supported with 512-bit operands only", "a register up to 15")
             asked.append(operand.name)
             expect.append(operand.name)
         elif isinstance(operand, Mem):
             field = displacement(operand, mode)
-            if field is not None:
+            if field is not None and not literal:
                 fields.insert(0, field)
-            text = _memory(operand, field)
+                again = mnemonic[0] == "v" and isinstance(field.value, int)
+            shown = field.value if literal and field is not None else None
+            text = _memory(operand, field, shown=shown)
             expect.append(text)
             if mnemonic in SIZELESS or (not operand.size and not size):
                 # Keystone wants the one size that the instruction has, or none.
                 word = 0 if mnemonic in SIZELESS else encode_forms.memory_size(mode, mnemonic, form)
-                text = _memory(operand, field, word)
+                text = _memory(operand, field, word, shown)
             if mode == 64 and operand.base is None and operand.index is None:
                 # Keystone makes a bare address RIP-relative.
                 text = text.replace("[", "[riz*1 + ")
+            if operand.segment == "ds" and override(operand):
+                text = text.replace("ds:", "")  # Keystone forgets it
+                added += f"+{SEGMENT_PREFIX['ds']:02x}"
+            if operand.base is None and operand.index is not None and operand.scale == 1:
+                # Keystone makes a lone index a base: ask for another scale, the worker sets it to 1.
+                text = text.replace(operand.index.name, f"{operand.index.name}*2")
+                added += "*"
+                if literal:
+                    raise Refusal("an index alone with 512-bit operands is not supported", "a base register")
+            if operand.base is not None and operand.base.kind == "r16":
+                _check_short_address(mnemonic, operand, field)
             asked.append(text)
         elif isinstance(operand, Imm):
             field = immediate(mnemonic, operand.value, size, mode, operands)
@@ -233,36 +268,36 @@ def _for_keystone(
                     mnemonic = "movabs"
             asked.append(text)
             expect.append(text)
-        elif isinstance(operand, Masked):
-            text = (operand.reg.name if operand.reg is not None else "") + operand.mask
-            asked.append(text)
-            expect.append(text)
         else:
             raise Refusal(f"`{mnemonic}' takes no {_describe(operand)}", "a register, memory or a number")
-    if numbers > 1:
+    if sum(isinstance(operand, Imm) for operand in operands) > 1:
         raise Refusal(f"`{mnemonic}' with two numbers is not supported", "another form of it")
-    head = prefixes.spelled
-    added = "".join(f"+{byte:02x}" for byte in (*prefixes.lead, *prefixes.before)) or "-"
-    request = f"{mode} {added} {_KEYSTONE_NAME.get(mnemonic, mnemonic)} {', '.join(asked)}".rstrip()
-    return Plan(request, f"{head}{mnemonic} {', '.join(expect)}".rstrip(), tuple(fields))
+    request = f"{mode} {added or '-'} {mnemonic} {', '.join(asked)}".rstrip()
+    said = f"{prefixes.spelled}{mnemonic} {', '.join(expect)}".rstrip()
+    other = _for_keystone(mode, mnemonic, operands, prefixes, form, literal=True) if again else None
+    return Plan(request, said, tuple(fields), other)
 
 
-_KEYSTONE_NAME: Final[dict[str, str]] = {}
+def _check_short_address(mnemonic: str, memory: Mem, field: Field | None) -> None:
+    """16-bit addressing in 32-bit code: Keystone lengthens [bp+si], and scales no displacement with it."""
+    if (memory.index is not None and memory.base.number == 5 and field is None) or mnemonic[0] == "v":  # type: ignore[union-attr]
+        raise Refusal("this 16-bit address is not supported in 32-bit code", "32-bit registers")
 
 
-def _memory(mem: Mem, field: Field | None, size: int | None = None) -> str:
+def _memory(mem: Mem, field: Field | None, size: int | None = None, shown: int | Expr | None = None) -> str:
+    """A memory operand in the decoder's style; ``shown`` is a displacement to write in place of the mark."""
     parts = []
     if mem.base is not None:
         parts.append(mem.base.name)
     if mem.index is not None:
-        scaled = mem.scale > 1 or mem.base is None
-        parts.append(f"{mem.index.name}*{mem.scale}" if scaled else mem.index.name)
+        parts.append(f"{mem.index.name}*{mem.scale}" if mem.scale > 1 else mem.index.name)
     if field is not None:
-        parts.append(hex(DISPLACEMENT_MARK[field.size]))
+        number = shown if isinstance(shown, int) else DISPLACEMENT_MARK[field.size]
+        parts.append(str(number) if -10 < number < 10 else hex(number))
     segment = override(mem)
     size = mem.size if size is None else size
     lead = f"{SIZE_WORDS[size]} ptr " if size else ""
-    return f"{lead}{segment + ':' if segment else ''}[{' + '.join(parts)}]{mem.mask}"
+    return f"{lead}{segment + ':' if segment else ''}[{' + '.join(parts).replace('+ -', '- ')}]{mem.mask}"
 
 
 def _reading(reads: str, operands: Sequence[Operand], fields: Sequence[Field], mode: Mode) -> str:
@@ -311,14 +346,15 @@ def immediate(
         Refusal: when the number does not fit.
     """
     width, kind, size = 1, "either", size or 4
-    if mnemonic in _ARITHMETIC or mnemonic in ("mov", "test"):
+    sized = mnemonic in _ARITHMETIC or mnemonic in ("mov", "test")
+    if sized:
         width, kind = min(size, 4), "signed" if size == 8 else "either"
         if isinstance(value, int):
             if mnemonic == "mov" and size == 8 and isinstance(operands[0], Reg):
                 if not -(1 << 31) <= value < 1 << 31:
                     width, kind = 8, "either"
             elif size > 1 and mnemonic in _ARITHMETIC:
-                check_range(value, width, kind)  # type: ignore[arg-type]
+                check_range(value, width, "mask" if kind == "either" else "signed")
                 if -128 <= signed(value, size) < 128:
                     width, kind, value = 1, "signed", signed(value, size)
     elif mnemonic == "push":
@@ -333,7 +369,7 @@ def immediate(
         return None
     wanted: FieldKind = kind  # type: ignore[assignment]
     if isinstance(value, int):
-        check_range(value, width, wanted)
+        check_range(value, width, "mask" if sized and kind == "either" else wanted)
     elif width == 4 and kind == "either":
         wanted = "unsigned"
     return Field(width, wanted, value)

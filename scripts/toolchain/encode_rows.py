@@ -202,13 +202,13 @@ def _immediate(word: str, value: int | Expr, size: int) -> Field | None:
     if word == "ibs":
         if not isinstance(value, int):
             return None
-        check_range(value, size or 2, "signed" if size == 8 else "either")
+        check_range(value, size or 2, "signed" if size == 8 else "mask")
         value = signed(value, size or 2)
         return Field(1, "signed", value) if -128 <= value < 128 else None
     width = min(size or 2, 4) if word == "iv" else _WIDTHS[word]
     kind: FieldKind = "signed" if word == "iv" and size == 8 else "either"
     if isinstance(value, int):
-        check_range(value, width, kind)
+        check_range(value, width, "mask" if kind == "either" and width == size else kind)
     elif width == 4 and kind == "either":
         kind = "unsigned"
     return Field(width, kind, value)

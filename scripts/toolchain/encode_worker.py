@@ -4,7 +4,7 @@ Owns the only calls of Keystone. A statement can hang Keystone or end its proces
 ``encode_guard`` starts this process, feeds it and starts another one when it dies. A timer on its own CPU time ends
 it when a call does not return, so that it never outlives a hang, with or without its parent.
 
-Lines in: ``MODE - STATEMENT``, ``MODE +f0 STATEMENT`` for a statement to which the prefix F0 is to be added, or
+Lines in: ``MODE - STATEMENT``, ``MODE +f0 STATEMENT`` for a statement to which the prefix F0 is to be added (``*``: whose scale is to become 1), or
 ``MODE =HEX`` for bytes that are only to be decoded; ``!`` before a line makes it run alone. Lines out, in the same
 order: ``HEX<tab>DECODED`` or ``!REASON``; before the first, ``ready``.
 """
@@ -89,7 +89,13 @@ class _Engines:
                 continue
             reply = next(coded)
             if what != "-" and reply[0] != "!":
-                data = _prefixed(bytes.fromhex(reply.split("\t")[0]), bytes.fromhex(what.replace("+", "")))
+                data = bytes.fromhex(reply.split("\t")[0])
+                if "*" in what:
+                    data = _unscaled(data)
+                if not data:
+                    replies.append("!no scale to set")
+                    continue
+                data = _prefixed(data, bytes.fromhex(what.replace("+", "").replace("*", "")))
                 reply = f"{data.hex()}\t{self._decode(mode, data)}"
             replies.append(reply)
         return replies
@@ -146,6 +152,12 @@ class _Engines:
         if len(texts) == 1:
             return texts[0]
         return "; ".join(texts) if len(texts) == 2 and texts[0] == "wait" else ""
+
+
+def _unscaled(data: bytes) -> bytes:
+    """``data`` with scale 1 in the SIB byte, which stands right before the marked displacement."""
+    at = data.rfind(b"\x44\x33\x22\x11") - 1
+    return b"" if at < 0 else data[:at] + bytes([data[at] & 0x3F]) + data[at + 1 :]
 
 
 _SEGMENTS = b"\x26\x2e\x36\x3e\x64\x65"

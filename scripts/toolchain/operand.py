@@ -171,7 +171,9 @@ class _OperandParser(Parser):
             return self.float_register()
         if lower in REGISTERS:
             if lower not in self.context.registers:
-                raise SyntaxFault(f"no register `{name}' in {self.context.mode}-bit mode", "a register of this mode")
+                raise SyntaxFault(
+                    f"no register `{name}' in {self.context.mode}-bit mode", "a register of this mode"
+                )
             self.advance()
             return ("r", self.context.registers[lower])
         if lower in ("offset", "short"):
@@ -242,7 +244,8 @@ class _Reduction:
             self.in_offset += 1
             inner = self.without_registers(tree[1])  # type: ignore[arg-type]
             self.in_offset -= 1
-            return inner
+            # `offset (a - b)` is folded, in `offset a - b` the operator takes `a` alone and keeps it symbolic.
+            return inner if self.context.distance is None else _fold_differences(inner, self.context.distance)
         if operator in ("ptr", "short"):
             inner = tree[-1]  # type: ignore[assignment]
             if inner[0] == "r":
@@ -266,7 +269,9 @@ class _Reduction:
         before = self.reg, self.base, self.index
         result = self.reduce(tree)
         if before != (self.reg, self.base, self.index):
-            raise SyntaxFault("invalid use of register", "registers only as base, index, or the whole operand")
+            raise SyntaxFault(
+                "invalid use of register", "registers only as base, index, or the whole operand"
+            )
         return result
 
     def symbol(self, name: str) -> Tree:
@@ -349,7 +354,9 @@ def _add(left: Tree, right: Tree) -> Tree:
 
 def _general(text: str, context: OperandContext) -> Operand:
     if _ALLOWED.fullmatch(text) is None:
-        raise SyntaxFault(f"invalid character in operand `{text}'", "letters, digits and the operators of expressions")
+        raise SyntaxFault(
+            f"invalid character in operand `{text}'", "letters, digits and the operators of expressions"
+        )
     mask = ""
     match = _MASK.fullmatch(text)
     if match is not None:
@@ -368,7 +375,7 @@ def _general(text: str, context: OperandContext) -> Operand:
         if state.base or state.index or state.segment or rest != _ZERO or state.keyword:
             raise SyntaxFault(f"invalid use of register in `{text}'", "one register, or memory in brackets")
         return Masked(state.reg, mask) if mask else state.reg
-    value = _value(rest, context)
+    value = _value(rest, context, state.offset and not text.endswith("]"))
     in_brackets = text.endswith("]") and not state.offset
     symbols = _count(rest) if isinstance(value, Expr) else 0
     indirect = bool(state.base or state.index or state.bracketed_symbol or in_brackets)
@@ -388,16 +395,25 @@ def _branch_operand(
 ) -> Operand:
     if state.selector is not None:
         return Far(_value(state.selector, context), value)
+    if indirect and state.keyword == "near" and not (state.base or state.index or state.bracketed_symbol):
+        raise SyntaxFault(
+            "`near ptr' before an address in brackets", "`qword ptr [...]', or the target alone"
+        )
+    if state.keyword == "far" and not (state.base or state.index or state.bracketed_symbol or state.segment):
+        raise SyntaxFault("a far jump or call needs a segment", "selector:offset, or memory with a register")
     if indirect or state.segment or state.keyword not in ("", "near", "far"):
         return _memory(state, value, context, mask)
-    if state.keyword == "far":
-        raise SyntaxFault("a far jump or call needs a segment", "selector:offset")
     return Target(value)
 
 
 def _memory(state: _Reduction, disp: int | Expr, context: OperandContext, mask: str) -> Mem:
     base, index = state.base, state.index
-    if index is not None and base is not None and base.kind == index.kind == "r16" and base.number >= 6 > index.number:
+    if (
+        index is not None
+        and base is not None
+        and base.kind == index.kind == "r16"
+        and base.number >= 6 > index.number
+    ):
         base, index = index, base
     _check_address(base, index, state.scale, context.mode)
     size = SIZES[state.keyword] if state.keyword else None
@@ -418,7 +434,13 @@ def _check_address(base: Reg | None, index: Reg | None, scale: int, mode: Mode) 
         if index.kind in ("xmm", "ymm", "zmm"):
             fine = base is None or base.kind in ("r32", "r64")
         elif index.kind == "r16":
-            fine = mode != 64 and index.number in (6, 7) and base is not None and base.kind == "r16" and scale == 1
+            fine = (
+                mode != 64
+                and index.number in (6, 7)
+                and base is not None
+                and base.kind == "r16"
+                and scale == 1
+            )
         else:
             fine = index.kind in kinds and index.kind != "ip" and not _stack_pointer(index)
             fine &= base is None or base.kind == index.kind
@@ -427,9 +449,9 @@ def _check_address(base: Reg | None, index: Reg | None, scale: int, mode: Mode) 
         raise SyntaxFault(f"`[{names}]' is not a base and index of {mode}-bit mode", "base + index*scale")
 
 
-def _value(tree: Tree, context: OperandContext) -> int | Expr:
+def _value(tree: Tree, context: OperandContext, keep_differences: bool = False) -> int | Expr:
     expression = Expr(tree)
-    if expression.constant is None and context.distance is not None:
+    if expression.constant is None and context.distance is not None and not keep_differences:
         expression = Expr(_fold_differences(tree, context.distance))
     return expression if expression.constant is None else wrap(expression.constant)
 
@@ -438,7 +460,7 @@ def _fold_differences(tree: Tree, distance: Callable[[str, str], int | None]) ->
     if tree[0] in ("n", "s"):
         return tree
     if tree[0] == "-" and len(tree) == 3 and tree[1][0] == "s" and tree[2][0] == "s":  # type: ignore[index]
-        value = distance(tree[1][1], tree[2][1])  # type: ignore[index]
+        value = 0 if tree[1] == tree[2] else distance(tree[1][1], tree[2][1])  # type: ignore[index]
         if value is not None:
             return ("n", value)
     return (tree[0], *(_fold_differences(branch, distance) for branch in tree[1:]))  # type: ignore[arg-type]

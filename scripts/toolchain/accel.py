@@ -25,6 +25,9 @@ _PVH_TYPE = 18  # XEN_ELFNOTE_PHYS32_ENTRY
 _EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 _PHDR = struct.Struct("<IIQQQQQQ")
 _PT_LOAD, _PT_NOTE = 1, 4
+_MULTIBOOT2 = 0xE85250D6
+_MULTIBOOT2_HEADER = struct.Struct("<IIIIQ")  # 24 bytes: header and end tag, on 8 bytes in the file
+_END_TAG = 8 << 32  # type 0, size 8
 _BYTE = b"!"
 
 
@@ -37,6 +40,9 @@ def _debug_exit() -> bytes:
 def _put_byte() -> bytes:
     """``mov dx, SERIAL_PORT; mov al, '!'; out dx, al``."""
     return b"\x66\xba" + struct.pack("<H", contract.constant("SERIAL_PORT")) + b"\xb0" + _BYTE + b"\xee"
+
+
+EMPTY_STATUS = 33  # of QEMU after ``empty_kernel``: (DEBUG_EXIT_SUCCESS << 1) | 1
 
 
 def empty_kernel() -> bytes:
@@ -74,15 +80,17 @@ def probe_kernel() -> bytes:
 
 
 def pvh_elf(code: bytes) -> bytes:
-    """32-bit code, loaded and entered at 1 MB, as the ELF64 that QEMU's PVH loader takes (Xen, PVH boot ABI)."""
+    """32-bit code, loaded and entered at 1 MB, as an ELF64 that QEMU's PVH loader takes, and GRUB by Multiboot2."""
     headers = _EHDR.size + 2 * _PHDR.size
     note = _PVH_NOTE.pack(4, 8, _PVH_TYPE, b"Xen\0", _LOAD)
-    at = headers + len(note)
+    checksum = -(_MULTIBOOT2 + _MULTIBOOT2_HEADER.size) & 0xFFFF_FFFF
+    multiboot = _MULTIBOOT2_HEADER.pack(_MULTIBOOT2, 0, _MULTIBOOT2_HEADER.size, checksum, _END_TAG)
+    at = headers + len(note) + len(multiboot)
     ident = b"\x7fELF\x02\x01\x01" + bytes(9)
     header = _EHDR.pack(ident, 2, 62, 1, _LOAD, _EHDR.size, 0, 0, _EHDR.size, _PHDR.size, 2, 0, 0, 0)
     load = _PHDR.pack(_PT_LOAD, 7, at, _LOAD, _LOAD, len(code), len(code), 1)
     about = _PHDR.pack(_PT_NOTE, 4, headers, 0, 0, len(note), len(note), 4)
-    return header + load + about + note + code
+    return header + load + about + note + multiboot + code
 
 
 def resolve(config: BootConfig) -> str:
@@ -105,11 +113,10 @@ def kvm_works(cpu: str = "max") -> bool:
 
 
 def _runs(command: list[str]) -> bool:
-    success = contract.constant("DEBUG_EXIT_SUCCESS") << 1 | 1
     process = launch.spawn(command, stdout=subprocess.PIPE)
     try:
         output, _ = process.communicate(timeout=PROBE_SECONDS)
-        return process.returncode == success and output == _BYTE
+        return process.returncode == EMPTY_STATUS and output == _BYTE
     except subprocess.TimeoutExpired:
         return False
     finally:

@@ -96,6 +96,17 @@ def spawn(
     )
 
 
+def spawn_bare(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Start ``command`` without the guard, output on a pipe: for a peer whose time is taken, whoever starts it."""
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 def kill(process: subprocess.Popen[bytes]) -> int | None:
     """End the whole group of a process that ``spawn`` started.
 

@@ -264,8 +264,8 @@ class _Watch:
         return "ready" if self.log.ready is not None else "shutdown"
 
     def _spoke(self) -> bool:
-        """Whether the guest said anything. OVMF copies its console to COM1: there only the kernel's lines count."""
-        if self.config.path == "iso" and self.config.firmware == "uefi":
+        """Whether the kernel said anything. OVMF and GRUB write to COM1 too: there only the contract's lines count."""
+        if self.config.path == "iso":
             return bool(
                 self.log.units or self.log.tap.started or self.log.faults or self.log.ready is not None
             )

@@ -105,6 +105,22 @@ class Qmp:
             raise QmpError(f"QEMU refused {command}: {reply['error'].get('desc', 'no reason given')}")
         return reply.get("return")
 
+    def wait_event(self, name: str, seconds: float) -> bool:
+        """Wait for an event, which is taken; False when it does not come in time or QEMU has gone."""
+        deadline = time.monotonic() + seconds
+        poller = select.poll()
+        poller.register(self._socket, select.POLLIN)
+        while True:
+            self.pump()
+            for event in self.events:
+                if event.name == name:
+                    self.events.remove(event)
+                    return True
+            left = deadline - time.monotonic()
+            if self.closed or left <= 0:
+                return False
+            poller.poll(left * 1000)
+
     def monitor(self, line: str, seconds: float = ANSWER_SECONDS) -> str:
         """Run a line of the human monitor (``info registers``, ``xp``...) and return its text."""
         return str(self.execute("human-monitor-command", seconds, command_line=line))

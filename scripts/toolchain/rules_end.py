@@ -5,11 +5,15 @@ Each rule is a function of ``Clues``; ``RULES`` holds them in order.
 
 from __future__ import annotations
 
+import re
+
 from toolchain import qemulog
 from toolchain.clues import Clues, boot_units, describe
 from toolchain.codeview import Code
 from toolchain.types import Diagnosis
 
+# GRUB misses modules of its own, which is no harm
+_LOADER_ERROR = re.compile(r"error: (?!file `/boot/grub)([^\r\n]{1,200}?)\.?\s*[\r\n]")
 _RFLAGS_IF = 1 << 9
 _STORM = 1000  # exceptions in one boot
 _BRANCHES = ("jmp", "loop")
@@ -41,9 +45,24 @@ def hang(clues: Clues) -> Diagnosis | None:
     return Diagnosis("hang", f"{_in_unit(clues)}; {_state(clues)}.", _suspects(clues), _hint(clues))
 
 
+def loader(clues: Clues) -> Diagnosis | None:
+    """GRUB refused the kernel."""
+    if clues.result.outcome != "silent":
+        return None
+    said = [words.strip() for words in _LOADER_ERROR.findall(clues.result.serial)]
+    if not said:
+        return None
+    return Diagnosis(
+        "loader-refused",
+        f"GRUB did not start the kernel: {said[0]}.",
+        (),
+        "the Multiboot2 header must lie in the first 32 KiB of the file on 8 bytes, with its right length and checksum",
+    )
+
+
 def silent(clues: Clues) -> Diagnosis | None:
     """Not one byte on the serial line."""
-    if clues.result.outcome != "silent" or clues.chain:
+    if clues.result.outcome != "silent" or clues.chain or loader(clues):
         return None
     known = clues.registers
     if clues.symbols and clues.symbols.section_at(clues.rip) is None:
@@ -183,4 +202,4 @@ def stuck_in_handler(clues: Clues) -> Diagnosis | None:
     )
 
 
-RULES = (hang, silent, panic, reset, shutdown, silent_fault, storm, stuck_in_handler)
+RULES = (hang, loader, silent, panic, reset, shutdown, silent_fault, storm, stuck_in_handler)

@@ -1,0 +1,124 @@
+"""``pxos bench boot``: what a boot costs, beside an empty kernel in the same machine.
+
+Owns: the four figures of the contract. ``direct boot``, ``iso boot bios`` and ``iso boot uefi`` are wall time from
+the call to the machine being gone; the peer is a bare QEMU without log, monitor or watch, whose kernel writes one
+byte and exits. ``instructions to ready`` are ticks under icount from the first instruction of the kernel.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from toolchain import accel, build, iso, launch, measure, qemu, qemu_args
+from toolchain.command import Ui
+from toolchain.errors import GuestFault, ToolError
+from toolchain.types import BootConfig
+
+STAGE = "bench"
+DIRECT_ROUNDS = 25
+BIOS_ROUNDS = 7
+UEFI_ROUNDS = 3
+ICOUNT_ROUNDS = 5
+_PEER_SECONDS = 60.0
+_READY = re.compile(r"^PXREADY v1 tsc=(\d+)", re.MULTILINE)
+_MILLI = 1000.0
+
+
+def run(ui: Ui, kernel: Path | None = None) -> dict[str, Any]:
+    """Measure.
+
+    Args:
+        ui: told of the progress.
+        kernel: the kernel tree; None for the one of this checkout.
+
+    Returns:
+        ``machine`` and ``rows`` as ``measure.row`` makes them.
+
+    Raises:
+        GuestFault: a boot did not end in ready.
+        InputError: the tree does not build.
+        ToolError: QEMU, a firmware or GRUB is missing.
+    """
+    tree = kernel or Path(__file__).resolve().parents[2] / "kernel"
+    with tempfile.TemporaryDirectory(prefix="pxos-bench-") as name:
+        folder = Path(name)
+        built = build.build(tree, folder / "out", ui=ui)
+        assert built.iso is not None
+        empty, empty_iso = folder / "empty.elf", folder / "empty.iso"
+        empty.write_bytes(accel.empty_kernel())
+        iso.make(empty, empty_iso)
+        rows = [
+            _row(ui, "direct boot", BootConfig(built.elf), BootConfig(empty), DIRECT_ROUNDS),
+            _row(ui, "iso boot bios", _iso(built.iso, "bios"), _iso(empty_iso, "bios"), BIOS_ROUNDS),
+            _row(ui, "iso boot uefi", _iso(built.iso, "uefi"), _iso(empty_iso, "uefi"), UEFI_ROUNDS),
+            _instructions(ui, built.elf, folder),
+        ]
+    return {"machine": measure.machine(), "rows": rows}
+
+
+def _iso(image: Path, firmware: str) -> BootConfig:
+    return BootConfig(image, path="iso", firmware=firmware, timeout=_PEER_SECONDS)  # type: ignore[arg-type]
+
+
+def _row(ui: Ui, what: str, ours: BootConfig, peer: BootConfig, rounds: int) -> dict[str, Any]:
+    ui.step(what)
+    to_ready: list[float] = []
+
+    def boot() -> float:
+        result: list[float] = []
+        seconds = measure.timed(lambda: result.append(_ready(ours)))
+        to_ready.extend(result)
+        return seconds
+
+    found = measure.interleave({"ours": boot, "peer": _bare(peer)}, rounds, tick=ui.progress)
+    title = "empty PVH kernel, bare QEMU" if peer.path == "direct" else "empty Multiboot2 kernel, bare QEMU"
+    return measure.row(
+        what, found["ours"], title, found["peer"], "ms", _MILLI, to_ready=round(min(to_ready) * _MILLI, 2)
+    )
+
+
+def _ready(config: BootConfig) -> float:
+    """Seconds to PXREADY of one boot."""
+    result = qemu.boot(config)
+    if result.outcome != "ready":
+        raise GuestFault(f"{config.image}: the boot ended as {result.outcome}, not ready", stage=STAGE)
+    return result.seconds
+
+
+def _bare(config: BootConfig) -> Callable[[], float]:
+    command = [*qemu_args.machine_arguments(config, "tcg"), "-serial", "stdio"]
+    return lambda: measure.timed(lambda: _peer(command))
+
+
+def _peer(command: list[str]) -> bytes:
+    process = launch.spawn_bare(command)
+    try:
+        output, _ = process.communicate(timeout=_PEER_SECONDS)
+    finally:
+        launch.kill(process)
+    if process.returncode != accel.EMPTY_STATUS:
+        raise ToolError(
+            f"the empty kernel ended with status {process.returncode}", stage=STAGE, command=command
+        )
+    return output
+
+
+def _instructions(ui: Ui, elf: Path, folder: Path) -> dict[str, Any]:
+    """Ticks from the entry (as a kernel that does nothing else tells it) to PXREADY; one instruction is one tick."""
+    ui.step("instructions to ready")
+    probe = folder / "count.elf"
+    probe.write_bytes(accel.counting_kernel())
+    command = [*qemu_args.machine_arguments(BootConfig(probe, icount=True), "tcg"), "-serial", "stdio"]
+    counts = []
+    for _ in range(ICOUNT_ROUNDS):
+        entry = int.from_bytes(_peer(command), "little")
+        result = qemu.boot(BootConfig(elf, icount=True))
+        found = _READY.search(result.serial)
+        if result.outcome != "ready" or found is None:
+            raise GuestFault(f"the boot under icount ended as {result.outcome}, not ready", stage=STAGE)
+        counts.append(float(int(found[1]) - entry))
+    return measure.row("instructions to ready", counts, "", [], "instructions")

@@ -111,11 +111,18 @@ class Assembler(Directives):
         one, other = labels
         if one.section is not other.section:
             return None
-        if one.fragment is None or other.fragment is None:
-            self.flush()
+        self.settle(labels)
         return one.offset - other.offset if one.fragment is other.fragment else None
 
     # --- encoding and layout -------------------------------------------------------------------------------
+
+    def settle(self, labels: Iterable[Label]) -> None:
+        """Put everything up to ``labels`` into fragments; encode what is pending only if code stands before them."""
+        for label in labels:
+            if label.fragment is None:
+                self._lay_out(label.section)
+            if label.fragment is None:
+                self.flush()
 
     def flush(self) -> None:
         """Encode what is pending and put everything read so far into fragments."""
@@ -125,12 +132,16 @@ class Assembler(Directives):
                 self._lay_out(section)
 
     def _lay_out(self, section: SectionBuilder) -> None:
-        """Move the items of a section into its fragments."""
+        """Move the items of a section into its fragments, as far as their encodings are known."""
         encodings = self.pool.encodings
+        known, done = len(encodings), len(section.items)
         fragment = section.fragments[-1]
         parts, rows, patches, size = fragment.parts, fragment.rows, fragment.patches, fragment.size
-        for item in section.items:
+        for index, item in enumerate(section.items):
             if isinstance(item, Code):
+                if item.request >= known:
+                    done = index
+                    break
                 encoding = encodings[item.request]
                 if isinstance(encoding, Diagnostic):
                     self.adopt(item.statement, (encoding,))
@@ -167,7 +178,7 @@ class Assembler(Directives):
             section.fragments.append(fragment)
             parts, rows, patches, size = fragment.parts, fragment.rows, fragment.patches, 0
         fragment.size = size
-        section.items.clear()
+        del section.items[:done]
 
     def finish(self) -> ObjectFile | None:
         """The object file, or None when the unit has errors (they are in ``errors``)."""

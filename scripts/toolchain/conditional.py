@@ -81,21 +81,12 @@ def _is_string(text: str) -> bool:
 
 def next_branch(statements: Sequence[Statement], at: int) -> int:
     """Index of the ``.else``, ``.elseif`` or ``.endif`` that ends the branch open at ``at``; -1 when there is none."""
-    return _seek(statements, at, (".else", ".elseif", ".endif"))
-
-
-def end_of(statements: Sequence[Statement], at: int) -> int:
-    """Index of the ``.endif`` of the condition open at ``at``; -1 when there is none."""
-    return _seek(statements, at, (".endif",))
-
-
-def _seek(statements: Sequence[Statement], at: int, wanted: tuple[str, ...]) -> int:
     depth = 0
     for index in range(at, len(statements)):
         op = statements[index][0]
         if op in OPENERS:
             depth += 1
-        elif depth == 0 and op in wanted:
+        elif depth == 0 and op in (".else", ".elseif", ".endif"):
             return index
         elif op == ".endif":
             depth -= 1

@@ -139,11 +139,15 @@ class Expander(Knowledge):
             self.fail(statement, f"{statement.op} without .if", "an .if above it")
             return at + 1
         condition = self._conditions[-1]
-        if condition.has_else:
-            self.fail(statement, f"{statement.op} after .else", ".endif")
-        condition.has_else |= statement.op == ".else"
-        end = conditional.end_of(statements, at + 1)
-        return len(statements) if end < 0 else end
+        while statement.op != ".endif":
+            if condition.has_else:
+                self.fail(statement, f"{statement.op} after .else", ".endif")
+            condition.has_else |= statement.op == ".else"
+            at = conditional.next_branch(statements, at + 1)
+            if at < 0:
+                return len(statements)
+            statement = statements[at]
+        return at
 
     def _endif(self, statement: Statement, statements: Sequence[Statement], at: int) -> int:
         if len(self._conditions) == self._base:
@@ -216,7 +220,8 @@ class Expander(Knowledge):
         return ended
 
     def _runaway(self, statement: Statement, message: str) -> None:
-        self.fail(statement, message, "a condition that ends it")
+        short = statement._replace(trail=(*statement.trail[:1], *statement.trail[1:][-1:]))
+        self.fail(short, message, "a condition that ends it")
         raise StopUnit
 
     def _rept(self, statement: Statement, statements: Sequence[Statement], at: int) -> int:
@@ -294,7 +299,14 @@ class Expander(Knowledge):
         return at + 1
 
     def _broken(self, statement: Statement, statements: Sequence[Statement], at: int) -> int:
-        self.fail(statement, f"bad statement `{statement.args}'", "a label, a directive or an instruction")
+        if '"' in statement.args or "'" in statement.args:
+            self.fail(
+                statement, f"a quote is not closed in `{statement.args}'", "a closing quote on the same line"
+            )
+        else:
+            self.fail(
+                statement, f"bad statement `{statement.args}'", "a label, a directive or an instruction"
+            )
         return at + 1
 
     def _end(self, statement: Statement, statements: Sequence[Statement], at: int) -> int:

@@ -127,7 +127,13 @@ class Knowledge:
         self.constants[name] = value
         self.equated.discard(name)
         current = self._open
-        if current is None or self.out[-1] is not current or current.constants is None:
+        # A name given twice begins a new run: what is used before its first ``.set`` gets the first value.
+        if (
+            current is None
+            or self.out[-1] is not current
+            or current.constants is None
+            or name in current.constants.values
+        ):
             current = self._open = Statement(CONSTANTS, "", *statement[2:6], Constants({}, {}))
             self.out.append(current)
         assert current.constants is not None

@@ -19,6 +19,7 @@ from toolchain.source import Statement
 from toolchain.types import Image, Line, Section, Symbol
 
 STAGE = "link"
+_ADDRESSES = 1 << 64
 _MODULE_VERB_NOUN = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
 
 
@@ -208,10 +209,10 @@ def _relocate(
             value = known + addend
         if kind == "pcrel":
             value -= base + position
-        elif value >> 64:
-            value &= (1 << 64) - 1
-        if kind == "signed" and value >> 63 == 1:
-            value -= 1 << 64
+        # Addresses wrap at 64 bits; where a sign counts, the upper half is negative.
+        value &= _ADDRESSES - 1
+        if value >> 63 and kind in ("pcrel", "signed"):
+            value -= _ADDRESSES
         low, high = BOUNDS[kind, size]
         if not low <= value <= high:
             errors.out_of_range(statement, target, unit, kind, size, value)

@@ -68,6 +68,10 @@ class Macro:
             keyword = _KEYWORD.match(text, at)
             if keyword is not None:
                 keywords = True
+                if not _NAME.fullmatch(keyword[1]):
+                    raise MacroFault(
+                        f"`{keyword[0]}' in the arguments of macro {self.name}", "name=value, or quotes"
+                    )
                 if keyword[1] not in names:
                     known = ", ".join(names) or "none"
                     raise MacroFault(f"macro {self.name} has no parameter `{keyword[1]}'", f"one of: {known}")
@@ -194,11 +198,11 @@ def _model(text: str) -> tuple[str, int]:
 
 _NAME = re.compile(r"[A-Za-z_.$][\w.$]*", re.ASCII)
 _FORMAL = re.compile(r"([A-Za-z_.$][\w.$]*) ?(?:: ?(\w*))? ?", re.ASCII)
-_KEYWORD = re.compile(r"([A-Za-z_.$][\w.$]*)=(?!=)", re.ASCII)
+_KEYWORD = re.compile(r"([^ \t,\";()=]*)=")
 # what makes arguments more than words with commas between them
 _TRICKY = re.compile(r"[\"'=(\[<]|[^\s,][ \t]+[^\s,]")
 _SPACES = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[ \t]+")
-_WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$\\@\"'")
+_WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$\"'*%-([{}")
 
 
 def squeeze(text: str) -> str:

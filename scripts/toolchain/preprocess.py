@@ -74,7 +74,9 @@ class Preprocessor:
         self.tree = tree
         self.include_dirs = tuple(include_dirs)
         self.defines = dict(defines or {})
-        self.overrides: Mapping[str, str] = {}
+        self._overrides: Mapping[str, str] = {}
+        self._names: dict[Path, str] = {}
+        self._resolved: dict[str, SourceFile] = {}
         self._files: dict[Path, tuple[tuple[int, int], SourceFile]] = {}
         self._texts: dict[tuple[str, str], SourceFile] = {}
         self._found: dict[str, Path | None] = {}
@@ -83,12 +85,26 @@ class Preprocessor:
 
     # --- files ---------------------------------------------------------------------------------------------
 
+    @property
+    def overrides(self) -> Mapping[str, str]:
+        """Texts that stand in for files, by name relative to the tree."""
+        return self._overrides
+
+    @overrides.setter
+    def overrides(self, texts: Mapping[str, str]) -> None:
+        self._overrides = texts
+        self._forget_searches()
+
+    def _forget_searches(self) -> None:
+        self._found.clear()
+        self._resolved.clear()
+
     def refresh(self) -> None:
         """Forget the files whose time or size on disk has changed, and every search that may end elsewhere now."""
         for path, (stamp, _) in list(self._files.items()):
             if _stamp(path) != stamp:
                 del self._files[path]
-        self._found.clear()
+        self._forget_searches()
 
     def is_current(self, unit: Unit) -> bool:
         """Whether ``unit`` would come out the same now: none of its files has another content."""
@@ -106,7 +122,7 @@ class Preprocessor:
             InputError: it does not exist, cannot be read, or is no text.
         """
         name = self.name_of(path)
-        text = self.overrides.get(name)
+        text = self._overrides.get(name)
         if text is not None:
             known = self._texts.get((name, text))
             if known is None:
@@ -124,10 +140,14 @@ class Preprocessor:
 
     def name_of(self, path: Path) -> str:
         """How diagnostics name ``path``: relative to the tree, else by its folder and name."""
-        try:
-            return path.relative_to(self.tree).as_posix()
-        except ValueError:
-            return f"{path.parent.name}/{path.name}"
+        name = self._names.get(path)
+        if name is None:
+            try:
+                name = path.relative_to(self.tree).as_posix()
+            except ValueError:
+                name = f"{path.parent.name}/{path.name}"
+            self._names[path] = name
+        return name
 
     def find(self, name: str) -> Path | None:
         """The file that ``.include "name"`` means, or None."""
@@ -135,7 +155,7 @@ class Preprocessor:
             folders = (*self.include_dirs, self.tree)
             paths = (folder / name for folder in folders)
             self._found[name] = next(
-                (p for p in paths if self.name_of(p) in self.overrides or p.is_file()), None
+                (p for p in paths if self.name_of(p) in self._overrides or p.is_file()), None
             )
         return self._found[name]
 
@@ -187,15 +207,17 @@ class Preprocessor:
         )
 
     def _include(self, expander: Expander, statement: Statement, name: str) -> None:
-        path = self.find(name)
-        if path is None:
-            expander.fail(statement, f"cannot find `{name}'", self._suggestion(name))
-            return
-        try:
-            source = self.source(path)
-        except InputError as error:
-            expander.errors += [d for d in error.diagnostics if isinstance(d, Diagnostic)]
-            return
+        source = self._resolved.get(name)
+        if source is None:
+            path = self.find(name)
+            if path is None:
+                expander.fail(statement, f"cannot find `{name}'", self._suggestion(name))
+                return
+            try:
+                source = self._resolved[name] = self.source(path)
+            except InputError as error:
+                expander.errors += [d for d in error.diagnostics if isinstance(d, Diagnostic)]
+                return
         if source in self._open or len(self._open) > INCLUDE_DEPTH_MAX:
             chain = " -> ".join([*(opened.name for opened in self._open), source.name])
             expander.fail(statement, f"circular include: {chain}", "files that do not include each other")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from toolchain.expr import EvaluationError
 from toolchain.fragment import Align, Branch, Fragment, Org, SectionBuilder, Space
-from toolchain.resolve import Resolver
+from toolchain.resolve import Linear, ResolveFault, Resolver
 from toolchain.source import Statement
 
 PASSES_BEFORE_ERRORS = 2  # an .org may go backwards while other sections are still growing
@@ -39,6 +40,7 @@ def relax(sections: Sequence[SectionBuilder], resolver: Resolver) -> None:
     """
     for section in sections:
         _start(section)
+        _refuse_circles(section, resolver)
     dependent = any(
         isinstance(fragment.variable, Org | Space) for section in sections for fragment in section.fragments
     )
@@ -82,6 +84,41 @@ def _start(section: SectionBuilder) -> None:
         elif isinstance(variable, Org):
             region += 1
         address += fragment.grown
+
+
+class _Order(Resolver):
+    """Sees of a label only whether it stands behind a given fragment: the key 1, else the key 0."""
+
+    def __init__(self, resolver: Resolver, behind: set[int]) -> None:
+        super().__init__(resolver.labels, resolver.constants, resolver.equations, frozenset())
+        self.behind = behind
+
+    def term(self, name: str, section: SectionBuilder, here: int) -> Linear:
+        label = self.labels.get(name)
+        if label is None:
+            return super().term(name, section, here)
+        return 0, {int(label.section is section and id(label.fragment) in self.behind): 1}
+
+
+def _refuse_circles(section: SectionBuilder, resolver: Resolver) -> None:
+    """Refuse a gap whose size depends on a label behind it."""
+    fragments = section.fragments
+    for index, fragment in enumerate(fragments):
+        variable = fragment.variable
+        if not isinstance(variable, Org | Space):
+            continue
+        operand = variable.target if isinstance(variable, Org) else variable.count
+        order = _Order(resolver, {id(later) for later in fragments[index + 1 :]})
+        try:
+            _, terms = order.linear(operand.tree, section, 0)
+        except (ResolveFault, EvaluationError) as fault:
+            raise RelaxFault(
+                variable.statement, f"cannot resolve `{operand}': {fault}", "labels and numbers"
+            ) from None
+        if terms.get(1):
+            raise RelaxFault(
+                variable.statement, f"`{operand}' depends on the size of this gap itself", "labels above it"
+            )
 
 
 def _gap(align: Align, address: int) -> int:

@@ -237,7 +237,11 @@ def _append(
         # Text of a macro whose first word is still to be put together, such as ``.Lname_\\@:``.
         found.append(Statement(BROKEN, body, number, column, source, trail))
         return
-    if "'" in args:
+    if "'" in args or '"' in args:
+        rest = _CHARACTER.sub("", args)
+        if "'" in rest or '"' in rest:
+            found.append(Statement(BROKEN, body, number, column, source, trail))
+            return
         args = _CHARACTER.sub(_character, args)
     if args[:1] == "=":
         found.append(Statement(ASSIGN, f"{op},{args[1:].lstrip()}", number, column, source, trail))

@@ -7,6 +7,7 @@ Owns the state that instructions and directives share, and the meaning of an exp
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
@@ -19,6 +20,7 @@ from toolchain.types import Diagnostic, Mode
 
 # Names the assembler makes up for numeric labels and for places that only an expression names.
 HIDDEN = "$L"
+_FEW = 16  # constants that are quicker taken one by one than by copying all
 _IDENTIFIER = re.compile(r"(?<![\w.$])[A-Za-z_.$][\w.$]*", re.ASCII)
 
 
@@ -98,8 +100,8 @@ class UnitState:
         """Record an error and go on."""
         self.errors.append(statement.problem(message, expected))
 
-    def flush(self) -> None:
-        """Encode what is pending; see ``assemble``."""
+    def settle(self, labels: Iterable[Label]) -> None:
+        """Put everything up to ``labels`` into fragments; see ``assemble``."""
         raise NotImplementedError
 
     # --- labels --------------------------------------------------------------------------------------------
@@ -149,7 +151,11 @@ class UnitState:
                 message = f"symbol `{name}' is already defined{self._defined_at(name)}"
                 self.fail(run.places[name], message, "a name of its own")
         self.constants.update(run.values)
-        self.first_constants = run.values | self.first_constants
+        if len(run.values) < _FEW:
+            for name, value in run.values.items():
+                self.first_constants.setdefault(name, value)
+        else:
+            self.first_constants = run.values | self.first_constants
         if self.equations:
             for name in run.values:
                 self.equations.pop(name, None)
@@ -223,8 +229,7 @@ class UnitState:
         names = bound.names()
         if len(names) < 2 or not all(name in self.labels for name in names):
             return bound
-        if any(self.labels[name].fragment is None for name in names):
-            self.flush()
+        self.settle([self.labels[name] for name in names])
         value = _Fixed(self.labels, {}, {}, frozenset()).number(bound, self.section, 0)
         return bound if value is None else value
 

@@ -25,7 +25,7 @@ STAGE = "lessons"
 VERSION = 1
 EVIDENCE_MAX = 8  # pieces of evidence kept per lesson, the newest
 WAIT_SECONDS = 10.0
-LIKE_MIN = 0.15  # signatures less alike than this are not recalled
+LIKE_MIN = 0.05  # signatures less alike than this are not recalled
 
 _COLUMNS = (
     "outcome", "vector", "error_bits", "walk_level", "unit", "mnemonic", "routine", "rules", "failed_gate",

@@ -17,8 +17,9 @@ from architect.protocols import Case, Evaluation, Lesson, LessonStore, Patch
 from architect.signature import of_case
 
 LESSONS_MAX = 5
-FITS_MAX = 24  # candidates of one lesson where its context agrees
-KINDS_MAX = 40  # candidates of one lesson that only make its kind of edit
+FITS_MAX = 24  # candidates of a lesson where its context agrees, for an equal failure
+KINDS_MAX = 40  # candidates of a lesson that only make its kind of edit, for an equal failure
+LEAST = 4  # of either, for a failure that has little in common
 WIDER_MAX = 20_000  # proposals of the search engine looked through for them
 
 
@@ -61,7 +62,7 @@ class LessonsEngine:
         found: list[Patch] = []
         for promise, lesson in lessons:
             ways = sorted(islice(adapter.edits(lesson.edit), 10 * FITS_MAX), key=lambda way: way[0])
-            for distance, edits in ways[:FITS_MAX]:
+            for distance, edits in ways[: _share(promise, FITS_MAX)]:
                 reason = f"lesson {lesson.id}: {lesson.cause}"
                 found.append(Patch(edits, self.name, _operator(lesson), reason, distance - 4 * promise))
         return sorted(found, key=lambda patch: patch.cost)
@@ -69,7 +70,7 @@ class LessonsEngine:
     def _alike(self, case: Case, lessons: list[tuple[float, Lesson]]) -> Iterator[Patch]:
         if self.wider is None:
             return
-        left = {lesson.id: KINDS_MAX for _, lesson in lessons}
+        left = {lesson.id: _share(promise, KINDS_MAX) for promise, lesson in lessons}
         for patch in islice(self.wider(case), WIDER_MAX):
             for _, lesson in lessons:
                 if left[lesson.id] and resembles(patch, lesson.edit):
@@ -79,6 +80,11 @@ class LessonsEngine:
                     break
             if not any(left.values()):
                 return
+
+
+def _share(promise: float, most: int) -> int:
+    """How many candidates a lesson gets: the more its failure is like this one, the more."""
+    return LEAST + round(min(1.0, promise) * (most - LEAST))
 
 
 def lesson_of(patch: Patch) -> int | None:

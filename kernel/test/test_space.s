@@ -6,7 +6,6 @@
 .include "macros.inc"
 .include "ktap.inc"
 .include "check.inc"
-.include "errors.inc"
 .include "registers.inc"
 .include "layout.inc"
 .include "paging.inc"

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 
 from toolchain import qemulog
-from toolchain.clues import Clues, boot_units, describe
+from toolchain.clues import Clues, boot_units
 from toolchain.codeview import Code
+from toolchain.rule_words import here
 from toolchain.types import Diagnosis
 
 # GRUB misses modules of its own, which is no harm
@@ -17,14 +18,6 @@ _LOADER_ERROR = re.compile(r"error: (?!file `/boot/grub)([^\r\n]{1,200}?)\.?\s*[
 _RFLAGS_IF = 1 << 9
 _STORM = 1000  # exceptions in one boot
 _BRANCHES = ("jmp", "loop")
-
-
-def _here(clues: Clues) -> str:
-    return describe(clues.place) if clues.place else "an unknown place"
-
-
-def _suspects(clues: Clues) -> tuple[str, ...]:
-    return clues.routines()
 
 
 def _in_unit(clues: Clues) -> str:
@@ -42,7 +35,7 @@ def hang(clues: Clues) -> Diagnosis | None:
     """The deadline came while the guest was alive and had spoken."""
     if clues.result.outcome != "timeout" or clues.chain:
         return None
-    return Diagnosis("hang", f"{_in_unit(clues)}; {_state(clues)}.", _suspects(clues), _hint(clues))
+    return Diagnosis("hang", f"{_in_unit(clues)}; {_state(clues)}.", clues.routines(), _hint(clues))
 
 
 def loader(clues: Clues) -> Diagnosis | None:
@@ -75,7 +68,7 @@ def silent(clues: Clues) -> Diagnosis | None:
     return Diagnosis(
         "silent",
         f"The kernel was entered and wrote nothing to COM1; in {mode}, {_state(clues)}.",
-        _suspects(clues),
+        clues.routines(),
         "see that the serial port is set up first, and that the first unit is reached",
     )
 
@@ -85,13 +78,13 @@ def _state(clues: Clues) -> str:
     before = clues.code.before(clues.rip)
     if before is not None and before.name == "hlt":
         if clues.registers.get("rflags", 0) & _RFLAGS_IF:
-            return f"the processor waits in hlt at {_here(clues)} for an interrupt that does not come"
-        return f"the processor is halted at {_here(clues)} with interrupts off: nothing can wake it"
+            return f"the processor waits in hlt at {here(clues)} for an interrupt that does not come"
+        return f"the processor is halted at {here(clues)} with interrupts off: nothing can wake it"
     loop = _loop_around(clues)
     if loop:
         what = ", ".join(f"'{code.text}'" for code in loop[:4])
-        return f"the processor spins at {_here(clues)} in {what}"
-    return f"the processor is at {_here(clues)}"
+        return f"the processor spins at {here(clues)} in {what}"
+    return f"the processor is at {here(clues)}"
 
 
 def _loop_around(clues: Clues) -> list[Code]:
@@ -133,7 +126,7 @@ def panic(clues: Clues) -> Diagnosis | None:
         text += f"; boot unit {failed[-1].name} had failed" + (f" ({notes})" if notes else "")
     declared = boot_units(clues.tree)
     entries = [declared[unit.name] for unit in reversed(failed) if unit.name in declared]
-    return Diagnosis("panic", f"{text}.", tuple(dict.fromkeys([*entries, *_suspects(clues)])))
+    return Diagnosis("panic", f"{text}.", tuple(dict.fromkeys([*entries, *clues.routines()])))
 
 
 def reset(clues: Clues) -> Diagnosis | None:
@@ -148,7 +141,10 @@ def reset(clues: Clues) -> Diagnosis | None:
         else "port 0xcf9, 0x92 or 0x64"
     )
     return Diagnosis(
-        "reset", f"{_in_unit(clues)}; the guest reset the machine at {_here(clues)}.", _suspects(clues), why
+        "reset",
+        f"{_in_unit(clues)}; the guest reset the machine at {here(clues)}.",
+        clues.routines(),
+        why,
     )
 
 
@@ -159,7 +155,7 @@ def shutdown(clues: Clues) -> Diagnosis | None:
     exited = clues.result.qemu_status is not None
     how = "by isa-debug-exit, claiming success," if exited else "by ACPI power-off"
     text = f"{_in_unit(clues)}; the guest ended the machine {how} without PXREADY."
-    return Diagnosis("shutdown", text, _suspects(clues), "success is read from PXREADY or test results only")
+    return Diagnosis("shutdown", text, clues.routines(), "success is read from PXREADY or test results only")
 
 
 def silent_fault(clues: Clues) -> Diagnosis | None:
@@ -182,9 +178,9 @@ def storm(clues: Clues) -> Diagnosis | None:
         return None
     return Diagnosis(
         "exception-storm",
-        f"{first.name} at {_here(clues)} repeats for ever ({len(log.records)} times in the log's end): its handler "
+        f"{first.name} at {here(clues)} repeats for ever ({len(log.records)} times in the log's end): its handler "
         "returns to the same instruction and mends nothing.",
-        _suspects(clues),
+        clues.routines(),
         "a handler must report a fault that it cannot mend, not return",
     )
 
@@ -197,7 +193,7 @@ def stuck_in_handler(clues: Clues) -> Diagnosis | None:
     now = clues.result.snapshot.registers.get("rip", 0) if clues.result.snapshot else 0
     return Diagnosis(
         "stuck-in-handler",
-        f"{first.name} at {_here(clues)} was delivered, and its handler has not ended: it is at {clues.name(now)}.",
+        f"{first.name} at {here(clues)} was delivered, and its handler has not ended: it is at {clues.name(now)}.",
         tuple(s.name for s in [clues.symbols.symbol_at(now)] if s) if clues.symbols else (),
     )
 

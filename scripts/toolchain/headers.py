@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 _LEGACY = ("ax", "bx", "cx", "dx", "si", "di", "bp", "sp")
@@ -141,7 +141,12 @@ def _registers(text: str) -> tuple[str, ...]:
 
 def parse(text: str, file: str = "") -> list[Routine]:
     """Every routine header of a source text, in order. Text that is no header is passed over."""
-    return list(_parse(text.splitlines(), file))
+    return list(_parsed(text, file))
+
+
+@lru_cache(maxsize=512)
+def _parsed(text: str, file: str) -> tuple[Routine, ...]:
+    return tuple(_parse(text.splitlines(), file))
 
 
 def _parse(lines: list[str], file: str) -> Iterator[Routine]:

@@ -263,6 +263,7 @@ def empty_boot_seconds(folder: Path) -> float:
     """How long this machine, as loaded as it is, takes to boot a kernel that writes one byte and ends."""
     from toolchain import accel, qemu
 
+    make_folder(folder, stage=STAGE)
     path = folder / "empty.elf"
     write_atomic(path, accel.empty_kernel(), stage=STAGE)
     return qemu.boot(BootConfig(image=path, cmdline="exit", timeout=EMPTY_SECONDS)).seconds

@@ -18,8 +18,7 @@ from architect.protocols import NO_BOOTS, GateResult
 from toolchain import boot_log, vectors
 from toolchain.errors import InputError
 from toolchain.headers import Routine
-from toolchain.symbols import SymbolTable
-from toolchain.types import BootConfig, BootResult, Exception_, FaultReport, Image
+from toolchain.types import BootConfig, BootResult, CodePlace, Exception_, FaultReport, Image
 
 QUICK = ("checks", "contract", "boot", "tests", "claims")
 BOOT_FIRST = (
@@ -210,12 +209,12 @@ class Trial:
     def _death(self, result: BootResult) -> str:
         """Why a boot ended as it did, in a sentence; keeps the fault report of the first one."""
         from toolchain import fault
+        from toolchain.symbols import SymbolTable
 
-        symbols = SymbolTable(self.image)
         if self.terms.explain or self.judge.reached(result.serial) > self.terms.reached:
-            report = fault.analyse(result, symbols, self.tree)
+            report = fault.analyse(result, SymbolTable(self.image), self.tree)
         else:
-            report = brief(result, symbols)
+            report = brief(result, self.image)
         self.report = self.report or report
         if report is not None:
             return report.cause
@@ -236,7 +235,7 @@ def touched(names: Collection[str], failing: Sequence[GateResult]) -> tuple[str,
     return tuple(dict.fromkeys([*names, *(row["routine"] for row in rows if row["routine"])]))
 
 
-def brief(result: BootResult, symbols: SymbolTable) -> FaultReport | None:
+def brief(result: BootResult, image: Image) -> FaultReport | None:
     """Where a candidate died and of what, without the walk, the trace and the diagnosis, which take a boot's time."""
     block = result.kernel_fault
     if block is None:
@@ -245,8 +244,14 @@ def brief(result: BootResult, symbols: SymbolTable) -> FaultReport | None:
     vector, error, rip = values.get("vector", -1), values.get("error"), values.get("rip")
     decoded = vectors.decode(vector, error)
     died = Exception_(vector, vectors.name(vector), error, decoded, rip, values.get("cr2"), "kernel")
-    place = symbols.place(rip) if rip is not None else None
-    where = f" at {place.symbol}+{place.offset:#x}" if place and place.symbol else ""
+    routines = (
+        s for s in image.symbols if s.kind == "func" and rip is not None and 0 <= rip - s.address < s.size
+    )
+    symbol = next(routines, None)
+    place = (
+        CodePlace(rip, symbol.name, rip - symbol.address, symbol.file) if symbol and rip is not None else None
+    )
+    where = f" at {place.symbol}+{place.offset:#x}" if place else ""
     return FaultReport(
         outcome=result.outcome,
         scope="kernel",

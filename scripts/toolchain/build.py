@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from toolchain.encode import Encoder
     from toolchain.layout import Layout
     from toolchain.objectfile import ObjectFile
+    from toolchain.parallel import Second
     from toolchain.preprocess import Preprocessor, Unit
     from toolchain.types import BuildResult, Image
 
@@ -28,6 +29,87 @@ STAGE = "build"
 NAME = "pxos"  # of the products: pxos.elf, pxos.iso, pxos.map, pxos.lst
 VARIANTS_KEPT = 4  # object files kept of one unit: the tree's own and what candidates made of it lately
 GENERATED = Path("gen")  # where the generated includes seem to lie; they are never read from disk
+
+
+def once(tree: Path) -> tuple[Image, dict[str, str]]:
+    """Build ``tree`` once, on two cores where there are two.
+
+    Returns:
+        The image, and the text of every source by its name in the line table.
+
+    Raises:
+        InputError: ``tree`` is no kernel tree; every error of every unit, or of the link.
+    """
+    from toolchain import forked
+
+    check_tree(tree)
+    if forked.available():
+        with _no_collection():
+            found = _on_two_cores(tree.resolve())
+        if found is not None:
+            return found
+    with Session(tree) as session:
+        return session.build(), session.sources()
+
+
+def check_tree(tree: Path) -> None:
+    """Raise ``InputError`` unless ``tree`` is a folder with an ``image.toml``."""
+    if not tree.is_dir():
+        raise InputError(f"{tree}: no such folder; name a kernel tree (--kernel DIR)", stage=STAGE)
+    if not (tree / "image.toml").is_file():
+        raise InputError(
+            f"{tree}: no kernel tree: it has no image.toml; name one (--kernel DIR)", stage=STAGE
+        )
+
+
+def _on_two_cores(tree: Path) -> tuple[Image, dict[str, str]] | None:
+    """``once`` with half of the units in another process; None when there are errors to be told, or little to do."""
+    # The worker loads its libraries while this process loads the rest.
+    from toolchain.encode_guard import Guard
+
+    guard, twin = Guard(), Guard()
+    guard.start_with(twin)
+    second: Second | None = None
+    try:
+        from toolchain import generate, layout
+        from toolchain.assemble import assemble_units
+        from toolchain.encode import Encoder
+        from toolchain.parallel import Second, share
+        from toolchain.pool import Pool
+
+        loaded = layout.load(tree / "image.toml")
+        preprocessor = _preprocessor(tree, loaded, generate.texts(tree))
+        names = source_names(tree, loaded.sources, {})
+        own, others = share(tree, names)
+        if not others:
+            return None
+        second = Second(others, preprocessor, twin, guard.leave)
+        with Encoder(guard=guard) as encoder:
+            units = [preprocessor.run(Path(name)) for name in own]
+            made = {item.file: item for item in assemble_units(units, Pool(encoder))}
+        from toolchain import link
+
+        found = second.result()
+        if found is None:
+            return None
+        made |= {item.file: item for item in found[0]}
+        texts = {source.name: source.text for unit in units for source in unit.sources}
+        return link.link([made[name] for name in names], loaded), texts | found[1]
+    except InputError:
+        return None
+    finally:
+        if second is not None:
+            second.cancel()
+        twin.close()
+        guard.close()
+
+
+def _preprocessor(tree: Path, layout: Layout, generated: Mapping[str, str]) -> Preprocessor:
+    from toolchain.preprocess import Preprocessor
+
+    made = Preprocessor(tree, [GENERATED, *(tree / folder for folder in layout.include)])
+    made.overrides = {f"{GENERATED}/{name}": text for name, text in generated.items()}
+    return made
 
 
 class Session:
@@ -47,12 +129,7 @@ class Session:
     """
 
     def __init__(self, tree: Path, cache_dir: Path | None = None) -> None:
-        if not tree.is_dir():
-            raise InputError(f"{tree}: no such folder; name a kernel tree (--kernel DIR)", stage=STAGE)
-        if not (tree / "image.toml").is_file():
-            raise InputError(
-                f"{tree}: no kernel tree: it has no image.toml; name one (--kernel DIR)", stage=STAGE
-            )
+        check_tree(tree)
         # The worker loads its libraries while this process loads the rest.
         from toolchain.encode import Encoder
         from toolchain.pool import Pool
@@ -105,10 +182,7 @@ class Session:
         layout = self._load_layout()
         texts = generate.texts(self.tree, overrides.get("boot.toml"))
         preprocessor = self._refreshed(layout)
-        preprocessor.overrides = {
-            **overrides,
-            **{f"{GENERATED}/{name}": text for name, text in texts.items()},
-        }
+        preprocessor.overrides = {**overrides, **{f"{GENERATED}/{n}": text for n, text in texts.items()}}
         units = self._units(layout, overrides, preprocessor)
         return link.link(units, layout)
 
@@ -125,10 +199,7 @@ class Session:
 
     def _refreshed(self, layout: Layout) -> Preprocessor:
         if self._preprocessor is None:
-            from toolchain.preprocess import Preprocessor
-
-            folders = [GENERATED, *(self.tree / folder for folder in layout.include)]
-            self._preprocessor = Preprocessor(self.tree, folders)
+            self._preprocessor = _preprocessor(self.tree, layout, {})
             self._kept.clear()
         else:
             self._preprocessor.refresh()
@@ -195,18 +266,21 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
         ToolError: a program that the ISO needs is missing or failed.
     """
     began = time.monotonic()
-    with Session(tree, out / "cache") as session:
-        from toolchain import elf, generate, listing
-        from toolchain.files import make_folder, write_atomic
-        from toolchain.types import BuildResult
+    if iso:
+        from toolchain.iso import check_tools
 
-        image = session.build()
-        with _no_collection():
-            data = elf.write(image)
-            texts = {
-                out / f"{NAME}.map": listing.map_text(image),
-                out / f"{NAME}.lst": listing.listing_text(image, session.sources()),
-            }
+        check_tools()
+    image, sources = once(tree)
+    from toolchain import elf, generate, listing
+    from toolchain.files import make_folder, write_atomic
+    from toolchain.types import BuildResult
+
+    with _no_collection():
+        data = elf.write(image)
+        texts = {
+            out / f"{NAME}.map": listing.map_text(image),
+            out / f"{NAME}.lst": listing.listing_text(image, sources),
+        }
     make_folder(out, stage=STAGE)
     generate.generate(tree, out)
     elf_path = out / f"{NAME}.elf"
@@ -214,7 +288,7 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
     for path, text in texts.items():
         write_atomic(path, text, stage=STAGE)
     if ui is not None:
-        ui.step(f"{elf_path}: {len(data)} bytes from {len(session.redone)} units")
+        ui.step(f"{elf_path}: {len(data)} bytes")
     iso_path = None
     if iso:
         from toolchain import iso as iso_module

@@ -8,6 +8,7 @@ a failure for a reply, every other one its answer. It knows nothing of encodings
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import select
 import signal
@@ -52,8 +53,7 @@ class Guard:
         self._adopt()
         if self._to >= 0:
             return
-        request_read, request_write = os.pipe()
-        reply_read, reply_write = os.pipe()
+        request_read, reply_write = self._connect()
         if threading.active_count() == 1:
             sys.stdout.flush()
             sys.stderr.flush()
@@ -73,10 +73,44 @@ class Guard:
             self._pid = self._process.pid
         os.close(request_read)
         os.close(reply_write)
+
+    def start_with(self, twin: Guard) -> None:
+        """Start the worker, and for ``twin`` a fork of it that has the libraries loaded already.
+
+        ``twin`` is for a fork of this process, which calls ``claim`` on it; here ``close`` gives it up. When this
+        process cannot fork, only this guard is started; the other one starts itself when it is used.
+        """
+        if self._to >= 0 or threading.active_count() > 1:
+            self.start()
+            return
+        ends = self._connect()
+        twin_ends = twin._connect()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            _child(*ends, twin_ends)
+        self._pid = pid
+        for descriptor in (*ends, *twin_ends):
+            os.close(descriptor)
+
+    def claim(self) -> None:
+        """In a fork of the process that made it: take this guard over."""
+        self._owner = os.getpid()
+
+    def leave(self) -> None:
+        """In a fork of the process that owns it: let go of the owner's worker."""
+        self._adopt()
+
+    def _connect(self) -> tuple[int, int]:
+        """Open the pipes; returns the worker's ends: where it reads requests, where it writes replies."""
+        request_read, request_write = os.pipe()
+        reply_read, reply_write = os.pipe()
         os.set_blocking(request_write, False)
         self._to, self._from = request_write, reply_read
         self._ready = False
         self._incoming = b""
+        return request_read, reply_write
 
     def submit(self, lines: Sequence[str]) -> None:
         """Queue lines (``MODE STATEMENT``) without waiting for replies."""
@@ -126,8 +160,9 @@ class Guard:
         self.close()
 
     def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+        if self._pid:  # a twin's worker is no child of ours: it ends when its pipe does
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         if self._process is not None:
@@ -221,8 +256,8 @@ class Guard:
 _CHUNK = 48
 
 
-def _child(source: int, sink: int) -> None:
-    """The forked worker: drop everything inherited but its two descriptors, serve, leave."""
+def _child(source: int, sink: int, twin: tuple[int, int] | None = None) -> None:
+    """The forked worker: drop everything inherited but its descriptors, serve, leave."""
     status = 1
     try:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
@@ -232,13 +267,12 @@ def _child(source: int, sink: int) -> None:
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
         top = os.sysconf("SC_OPEN_MAX")
-        low, high = sorted((source, sink))
-        os.closerange(3, low)
-        os.closerange(low + 1, high)
-        os.closerange(high + 1, top)
+        kept = sorted((2, source, sink, *(twin or ()), top))
+        for low, high in itertools.pairwise(kept):
+            os.closerange(low + 1, high)
         from toolchain.encode_worker import serve
 
-        serve(source, sink)
+        serve(source, sink, twin)
         status = 0
     except BrokenPipeError:
         status = 0

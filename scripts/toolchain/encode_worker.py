@@ -22,11 +22,19 @@ CALL_LIMIT = 1.0
 CHUNK = 48
 
 
-def serve(source: int, sink: int) -> None:
-    """Answer lines from the descriptor ``source`` on ``sink`` until the end of file."""
+def serve(source: int, sink: int, twin: tuple[int, int] | None = None) -> None:
+    """Answer lines from the descriptor ``source`` on ``sink`` until the end of file.
+
+    With a ``twin`` another pair of descriptors is served by a fork of this process.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGVTALRM, signal.SIG_DFL)
     engines = _Engines()
+    if twin is not None:
+        mine, others = ((source, sink), twin) if os.fork() else (twin, (source, sink))
+        source, sink = mine
+        for descriptor in others:
+            os.close(descriptor)
     os.write(sink, b"ready\n")
     pending = b""
     while True:
@@ -41,7 +49,10 @@ def serve(source: int, sink: int) -> None:
                 while end < len(lines) and end - at < CHUNK and lines[end][:2] == lines[at][:2]:
                     end += 1
             requests = [line.decode("ascii").lstrip("!").split(" ", 2) for line in lines[at:end]]
-            _write(sink, "".join(f"{reply}\n" for reply in engines.answer(int(requests[0][0]), requests)).encode())
+            _write(
+                sink,
+                "".join(f"{reply}\n" for reply in engines.answer(int(requests[0][0]), requests)).encode(),
+            )
             at = end
 
 

@@ -53,9 +53,7 @@ def make(
         ToolError: GRUB, xorriso or mtools is missing or failed.
     """
     config = grub_config(cmdline)
-    tool = GrubMkrescue(STAGE)
-    platforms = ["i386-pc"] if firmware == "bios" else ["i386-pc", "x86_64-efi"]
-    tool.check(platforms)
+    tool = check_tools(firmware)
     try:
         content = kernel.read_bytes()
     except OSError as error:
@@ -70,6 +68,17 @@ def make(
             write_atomic(iso, bytes(data), stage=STAGE)
     except OSError as error:
         raise unwritable(iso, error, stage=STAGE) from error
+
+
+def check_tools(firmware: Literal["hybrid", "bios"] = "hybrid") -> GrubMkrescue:
+    """The wrapper of grub-mkrescue, when it and all that it needs is installed.
+
+    Raises:
+        ToolError: something is missing; the message names the Debian package.
+    """
+    tool = GrubMkrescue(STAGE)
+    tool.check(["i386-pc"] if firmware == "bios" else ["i386-pc", "x86_64-efi"])
+    return tool
 
 
 def grub_config(cmdline: str) -> str:

@@ -1,0 +1,73 @@
+"""A function run in a fork of this process, so that a second core shares the work of one build.
+
+Owns: the fork, the pipe and the child's end. A result is what ``marshal`` carries: numbers, bytes, text, tuples,
+lists, dicts. Never retries: a child that fails gives no result, and the caller does the work itself, where an
+exception reaches the person.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+def available() -> bool:
+    """Whether a fork can help: a second core, and no other thread that a fork would cut off."""
+    return len(os.sched_getaffinity(0)) > 1 and threading.active_count() == 1
+
+
+class Forked:
+    """Runs ``function`` in a fork, beginning now.
+
+    Args:
+        function: what the child does; it must leave nothing behind but its result.
+    """
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._source, sink = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self._source)
+            _serve(function, sink)
+        os.close(sink)
+
+    def result(self) -> object | None:
+        """What the function returned, or None when the child failed. Waits for it."""
+        with os.fdopen(self._source, "rb") as file:
+            self._source = -1
+            data = file.read()
+        _, status = os.waitpid(self._pid, 0)
+        self._pid = 0
+        return marshal.loads(data) if status == 0 and data else None
+
+    def cancel(self) -> None:
+        """End the child, if its result has not been taken."""
+        if self._source >= 0:
+            os.close(self._source)
+            self._source = -1
+        if self._pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+            self._pid = 0
+
+
+def _serve(function: Callable[[], object], sink: int) -> None:
+    status = 1
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent says that it was interrupted
+        found: Any = function()
+        data = memoryview(marshal.dumps(found))
+        while data:
+            data = data[os.write(sink, data) :]
+        status = 0
+    finally:
+        os._exit(status)

@@ -114,6 +114,12 @@ class Clues:
             user,
         )
 
+    @property
+    def paging_legacy(self) -> bool:
+        """Paging is on outside long mode: no four-level walk says anything."""
+        known = self.registers
+        return known.get("bits", 64) != 64 and not known.get("efer", 0) & paging_walk.EFER_LMA
+
     def read_virtual(self, address: int, size: int) -> bytes | None:
         """Guest memory by virtual address, within one page; None where it is not mapped or was not read."""
         found = paging_walk.translate(address, self.paging(), self.read_physical)

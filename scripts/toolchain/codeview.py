@@ -181,24 +181,33 @@ class CodeView:
         follow(address, depth)
         return found
 
+    def routines_with(self, *starts: str) -> list[str]:
+        """Routines of the image with an instruction whose text starts so, e.g. ``"mov cr3"`` or ``"lidt"``."""
+        return [
+            symbol.name
+            for symbol in self._code_symbols()
+            if any(code.text.startswith(starts) for code in self.routine(symbol.address))
+        ]
+
+    def _code_symbols(self) -> list[Symbol]:
+        """The best name of each routine of the image."""
+        table = self._symbols
+        found = []
+        for symbol in table.symbols if table else ():
+            section = table.section_at(symbol.address) if table and symbol.section else None
+            if table and section and "x" in section.flags and table.symbol_at(symbol.address) == symbol:
+                found.append(symbol)
+        return found
+
     def callers_of(self, name: str) -> list[Call]:
         """Call sites of a routine in the whole image: the address of each call and the routine it stands in."""
-        if self._symbols is None:
-            return []
-        target = self._symbols.find(name)
-        found = []
-        for symbol in self._symbols.symbols if target else ():
-            section = self._symbols.section_at(symbol.address) if symbol.section else None
-            if (
-                section is None
-                or "x" not in section.flags
-                or self._symbols.symbol_at(symbol.address) != symbol
-            ):
-                continue
-            for call in self.calls_of(symbol.address):
-                if target and call.target == target.address:
-                    found.append(Call(call.address, call.target, symbol.name))
-        return found
+        target = self._symbols.find(name) if self._symbols else None
+        return [
+            Call(call.address, call.target, symbol.name)
+            for symbol in (self._code_symbols() if target else ())
+            for call in self.calls_of(symbol.address)
+            if target and call.target == target.address
+        ]
 
     def _engine(self, address: int) -> Any:
         """Identity-mapped boot code below 4 GB may be 32-bit: there the CPU's own mode decides."""

@@ -115,16 +115,18 @@ def _joined(result: BootResult, raised: tuple[Raised, ...]) -> Iterator[Exceptio
     """QEMU's chain, with the kernel's own account in place of the exception that it reported."""
     block = boot_log.numbers(result.kernel_fault or {})
     own = _kernel_exception(block, result.kernel_fault or {}) if "vector" in block else None
+    before: int | None = None
     for item in raised:
         if own and item.vector == own.vector and (own.rip is None or item.ip == own.rip):
             # A double fault's CR2 is that of the fault before it.
-            yield replace(own, cr2=item.cr2 if item.cr2 is not None else own.cr2)
+            decoded = vectors.decode(own.vector, own.error, before)
+            yield replace(own, decoded=decoded, cr2=item.cr2 if item.cr2 is not None else own.cr2)
             own = None
         else:
-            yield Exception_(
-                item.vector, vectors.name(item.vector), item.error,
-                vectors.decode(item.vector, item.error), item.ip, item.cr2, "qemu",
-            )  # fmt: skip
+            decoded = vectors.decode(item.vector, item.error, before)
+            name = vectors.name(item.vector)
+            yield Exception_(item.vector, name, item.error, decoded, item.ip, item.cr2, "qemu")
+        before = item.vector
     if own:
         yield own
 

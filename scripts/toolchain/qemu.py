@@ -229,8 +229,11 @@ class _Watch:
             self._shut_down(str(event.data.get("reason", "")))
 
     def _shut_down(self, reason: str) -> None:
-        """The guest asked for a reset or a power-off; the machine stands still (``-action shutdown=pause``)."""
-        if reason == "guest-reset":
+        """The guest asked for a reset or a power-off; the machine stands still (``-action shutdown=pause``).
+
+        A guest that was quicker than the negotiation leaves no reason; so early only a reset happens.
+        """
+        if reason in ("guest-reset", ""):
             self._died("fault" if self._parsed_log().triple_fault else "reset")
         elif self.log.ready is not None and not self.log.faults and not self.log.panic:
             self._finish("ready")

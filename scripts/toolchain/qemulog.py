@@ -21,7 +21,7 @@ NONE = 0xFFFFFFFF  # `old` when no exception was being delivered
 _DUMP_BYTES = 4096  # a register dump is 1.5 KB
 _FRAME = 40  # bytes that a 64-bit exception pushes: ss rsp rflags cs rip
 _NESTED_REACH = 64 << 10  # a handler's frames lie at most this far below the interrupted stack pointer
-_PAGE_FAULT = vectors.PAGE_FAULT
+_EFER_LMA = 1 << 10
 _DOUBLE_FAULT = vectors.DOUBLE_FAULT
 
 _RECORD = re.compile(
@@ -166,11 +166,8 @@ def _escalates(before: Raised, after: Raised) -> bool:
     """True when ``after`` happened while the CPU was delivering ``before`` (SDM vol. 3, 6.15, double fault)."""
     if after.escalates is not None:
         return True
-    if before.ip != after.ip or before.sp != after.sp or before.vector == after.vector:
-        return False
-    if after.vector == _PAGE_FAULT:
-        return True
-    return vectors.idt_vector(after.error) == before.vector
+    # A benign exception leaves no trace in `old`: then the one that hit its delivery is at the same place.
+    return before.vector in vectors.BENIGN and (before.ip, before.sp) == (after.ip, after.sp)
 
 
 def _inside_handler(group: list[_Record], after: Raised) -> bool:
@@ -281,4 +278,6 @@ def parse_registers(text: str) -> dict[str, int]:
             found[f"{name}_base"] = int(match[3], 16)
     if width := re.search(r"^CS .*\bCS(16|32|64)\b", head, re.MULTILINE):
         found["bits"] = int(width[1])
+        if found["bits"] == 64 and not found.get("efer", _EFER_LMA) & _EFER_LMA:
+            found["bits"] = 32  # a descriptor with L set means nothing outside long mode
     return found

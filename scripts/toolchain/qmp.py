@@ -20,6 +20,8 @@ from toolchain.errors import ToolError
 _MAX_MESSAGE = 64 << 20  # bytes of one message; a `tlb` dump is the longest that is asked for
 _MAX_EVENTS = 1024
 _CHUNK = 1 << 16
+_FIRST_STATUS = 1  # ticket of the first query-status; 0 is the negotiation, whose answer nobody waits for
+_MISSED = {"guest-panicked": "GUEST_PANICKED", "shutdown": "SHUTDOWN"}
 ANSWER_SECONDS = 10.0  # a loaded machine answers within milliseconds; beyond this QEMU hangs
 
 
@@ -58,6 +60,7 @@ class Qmp:
         self.events: deque[Event] = deque(maxlen=_MAX_EVENTS)
         self.closed = False
         self._send("qmp_capabilities", None)
+        self._send("query-status", None)
 
     def fileno(self) -> int:
         """For ``select.poll``."""
@@ -172,6 +175,15 @@ class Qmp:
         if "event" in message:
             self.events.append(Event(str(message["event"]), message.get("data") or {}))
         ticket = message.get("id")
-        # 0 is the negotiation, whose answer nobody waits for.
-        if isinstance(ticket, int) and ticket > 0 and ("return" in message or "error" in message):
+        if ticket == _FIRST_STATUS:
+            self._missed(message.get("return"))
+        elif (
+            isinstance(ticket, int) and ticket > _FIRST_STATUS and ("return" in message or "error" in message)
+        ):
             self._replies[ticket] = message
+
+    def _missed(self, status: Any) -> None:
+        """Events before the negotiation are lost: a guest that died by then shows in the first status."""
+        name = _MISSED.get(str(status.get("status"))) if isinstance(status, dict) else None
+        if name and not any(event.name == name for event in self.events):
+            self.events += [Event(name), Event("STOP")]

@@ -50,23 +50,19 @@ def frame_not_popped(clues: Clues) -> Diagnosis | None:
 
 def idt_gate(clues: Clues) -> Diagnosis | None:
     """A selector error code with the IDT bit: the gate of a vector is missing or wrong."""
-    for item in clues.chain:
-        vector = (
-            vectors.idt_vector(item.error)
-            if item.vector in (vectors.PROTECTION, vectors.NOT_PRESENT)
-            else None
-        )
+    if _without_idt(clues):
+        return None
+    for before, item in zip((None, *clues.chain), clues.chain, strict=False):
+        if item.vector not in (vectors.PROTECTION, vectors.NOT_PRESENT):
+            continue
+        vector = vectors.idt_vector(item.error, before.vector if before else None)
         if vector is None:
             continue
-        limit = clues.registers.get("idt_limit")
-        if limit is not None and vector * 16 + 15 > limit:
-            what = f"lies beyond the limit of the IDT ({limit:#x})"
-        else:
-            what = _gate_fault(clues, vector)
         return Diagnosis(
             "idt-gate",
-            f"Vector {vector:#x} ({vectors.name(vector)}) could not be delivered: its IDT gate {what}.",
-            _table_routines(clues, b"\x0f\x01", 3),
+            f"Vector {vector:#x} ({vectors.name(vector)}) could not be delivered: its IDT gate "
+            f"{_gate_fault(clues, vector)}.",
+            tuple(clues.code.routines_with("lidt")),
             "fill the gate (offset, selector, type 0x8e) and load the IDT with its right limit",
         )
     return None
@@ -138,69 +134,56 @@ def undeliverable(clues: Clues) -> Diagnosis | None:
     first = clues.first
     if first is None or len(clues.chain) < 2 or any(item.source == "kernel" for item in clues.chain):
         return None  # the kernel's own report proves that delivery works
-    limit = clues.registers.get("idt_limit")
-    width = 16 if clues.registers.get("bits", 64) == 64 else 8
-    if limit is not None and limit < (first.vector + 1) * width - 1:
-        none = "no IDT is loaded" if limit == 0 else f"the IDT ends before it (limit {limit:#x})"
+    if without := _without_idt(clues):
         return Diagnosis(
             "no-idt",
-            f"{first.name} could not be delivered because {none}; hence the chain to the triple fault.",
+            f"{first.name} could not be delivered because {without}; hence the chain to the triple fault.",
             (),
             "this is why the machine died without a word, not why it faulted",
         )
     return _no_stack(clues)
 
 
+def _without_idt(clues: Clues) -> str:
+    """Why there is no gate for the first exception, or nothing when the IDT reaches it."""
+    limit, base = clues.registers.get("idt_limit"), clues.registers.get("idt_base")
+    width = 16 if clues.registers.get("bits", 64) == 64 else 8
+    vector = clues.first.vector if clues.first else 0
+    if limit == 0 or base == 0:
+        return "no IDT is loaded"
+    if limit is not None and limit < (vector + 1) * width - 1:
+        return f"the IDT ends before it (limit {limit:#x})"
+    return ""
+
+
 def _no_stack(clues: Clues) -> Diagnosis | None:
-    first = clues.first
     rsp = clues.registers.get("rsp", 0)
-    if first is None or clues.registers.get("bits", 64) != 64 or clues.result.snapshot is None:
+    if clues.registers.get("bits", 64) != 64 or clues.result.snapshot is None:
         return None
     pushed = walk.translate((rsp & ~15) - 8 & (1 << 64) - 1, clues.paging("write"), clues.read_physical)
     if (pushed.mapped and pushed.ends_at is None) or "was not read" in pushed.reason:
         return None
     index = _ist_of(clues, vectors.DOUBLE_FAULT)
-    if index:
+    ist, hint = "", "see that rsp is set, and that the stack is mapped writable"
+    if index == 0:
+        ist = ", and the #DF gate has no IST stack"
+        hint = "give #DF a stack of its own: IST1 in the TSS and in its gate"
+    elif index is not None:
         stack = clues.quad(clues.registers.get("tr_base", 0) + _TSS_IST1 + 8 * (index - 1))
-        ist = (
-            f"the #DF gate uses IST{index} ({stack:#x})"
-            if stack is not None
-            else f"the #DF gate uses IST{index}"
-        )
+        ist = f", and the #DF gate uses IST{index}" + (f" ({stack:#x})" if stack is not None else "")
         hint = "check that the IST entry of the TSS points at the top of a mapped stack"
-    else:
-        ist, hint = (
-            "the #DF gate has no IST stack",
-            "give #DF a stack of its own: IST1 in the TSS and in its gate",
-        )
     return Diagnosis(
         "no-stack-for-frame",
-        f"The stack at {rsp:#x} cannot take an exception frame ({pushed.reason}), and {ist}.",
-        _table_routines(clues, b"\x0f\x00", 3),
+        f"The stack at {rsp:#x} cannot take an exception frame ({pushed.reason}){ist}.",
+        tuple(clues.code.routines_with("ltr", "lidt")),
         hint,
     )
 
 
 def _ist_of(clues: Clues, vector: int) -> int | None:
+    """The IST index of a gate, None where it was not read."""
     low = clues.quad(clues.registers.get("idt_base", 0) + 16 * vector)
     return low >> 32 & 7 if low is not None else None
-
-
-def _table_routines(clues: Clues, opcode: bytes, extension: int) -> tuple[str, ...]:
-    """Routines that load a table: ``lidt`` is 0f 01 /3, ``ltr`` 0f 00 /3."""
-    if clues.symbols is None:
-        return ()
-    found = []
-    for symbol in clues.symbols.symbols:
-        section = clues.symbols.section_at(symbol.address) if symbol.section else None
-        if section is None or "x" not in section.flags:
-            continue
-        start, end = clues.symbols.extent(symbol)
-        data = clues.symbols.read(start, end - start)
-        at = data.find(opcode)
-        if 0 <= at < len(data) - 2 and data[at + 2] >> 3 & 7 == extension:
-            found.append(symbol.name)
-    return tuple(found[:3])
 
 
 def handler_died(clues: Clues) -> Diagnosis | None:

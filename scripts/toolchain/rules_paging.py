@@ -174,7 +174,7 @@ def supervisor_user(clues: Clues) -> Diagnosis | None:
 def not_mapped(clues: Clues) -> Diagnosis | None:
     """Any other access to what is not mapped: the level where the walk ends, and who should have mapped it."""
     address = page_fault(clues)
-    if address is None or "not present" not in decoded(clues) or address < _NULL_PAGE:
+    if address is None or "not present" not in decoded(clues) or address < _NULL_PAGE or clues.paging_legacy:
         return None
     found = clues.walk
     if clues.bar_at(address) and not (found and found.mapped):
@@ -187,8 +187,8 @@ def not_mapped(clues: Clues) -> Diagnosis | None:
             tuple(mapping_suspects(clues)),
             "write the entry before the access; after changing a present entry, invlpg",
         )
-    if stack_overflow(clues) or (address == clues.rip and clues.symbols):
-        return None  # said better by stack_overflow, and by wild_jump
+    if stack_overflow(clues) or "reserved bit" in decoded(clues) or (address == clues.rip and clues.symbols):
+        return None  # other rules say it better
     mappers, own = mapping_suspects(clues), clues.routines()
     near = [call.name for call in clues.code.calls_before(clues.rip) if clues.maps(call.name)]
     blame = f"; {near[0]}, called before it, should have mapped it" if near else ""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from toolchain import walk
 from toolchain.clues import PAGE, Clues
-from toolchain.rule_words import decoded, end_level, entry_text, mapping_suspects, page_fault, reason
+from toolchain.rule_words import decoded, end_level, entry_text, here, mapping_suspects, page_fault, reason
 from toolchain.types import Diagnosis
 
 _ENTRIES = 512
+_MAX_SUSPECTS = 6
 
 
 def entry_elsewhere(clues: Clues) -> Diagnosis | None:
@@ -57,76 +58,71 @@ def nx_without_nxe(clues: Clues) -> Diagnosis | None:
     return Diagnosis(
         "nx-without-nxe",
         f"{where} has bit 63 (NX) set while EFER.NXE is clear, so the bit is reserved and every access faults.",
-        tuple(dict.fromkeys([*_long_mode_routines(clues), *mapping_suspects(clues)])),
+        tuple(dict.fromkeys([*clues.code.routines_with("wrmsr"), *mapping_suspects(clues)]))[:_MAX_SUSPECTS],
         "set EFER.NXE (MSR 0xc0000080, bit 11) before tables with NX are used",
     )
 
 
-def _long_mode_routines(clues: Clues) -> list[str]:
-    """Routines of the image that write an MSR: where EFER is set."""
-    if clues.symbols is None:
-        return []
-    found = []
-    for symbol in clues.symbols.symbols:
-        section = clues.symbols.section_at(symbol.address) if symbol.section else None
-        if (
-            section
-            and "x" in section.flags
-            and b"\x0f\x30" in clues.symbols.read(*_extent(clues, symbol.address))
-        ):
-            found.append(symbol.name)
-    return found[:2]
-
-
-def _extent(clues: Clues, address: int) -> tuple[int, int]:
-    symbol = clues.symbols.symbol_at(address) if clues.symbols else None
-    if clues.symbols is None or symbol is None:
-        return address, 0
-    start, end = clues.symbols.extent(symbol)
-    return start, end - start
-
-
-def paging_switched_on(clues: Clues) -> Diagnosis | None:
-    """The very next instruction after CR0.PG cannot be fetched."""
+def code_not_mapped(clues: Clues) -> Diagnosis | None:
+    """The kernel's own code cannot be fetched: CR3 holds no table that maps it."""
     address = page_fault(clues)
-    if address is None or address != clues.rip or not clues.registers.get("cr0", 0) & walk.CR0_PG:
+    section = clues.symbols.section_at(address) if clues.symbols and address is not None else None
+    if address is None or address != clues.rip or section is None or "x" not in section.flags:
         return None
-    before = clues.code.before(address)
-    if before is None or not before.text.startswith(("mov cr0", "mov cr3")):
+    if "not present" not in decoded(clues):
         return None
     cr3 = clues.registers.get("cr3", 0)
-    below = _one_level_down(clues, cr3, address)
-    sentence = f"After '{before.text}' the next instruction at {address:#x} is not mapped: {reason(clues)}."
+    physical = address - section.address + section.physical
+    # the kernel's own address, or the boot code's identity mapping, through the table as if it were a lower one
+    below = next(
+        filter(
+            None, (walk.level_of_table(cr3, a, physical, clues.read_physical) for a in (address, physical))
+        ),
+        None,
+    )
+    before = clues.code.before(address)
+    switched = before is not None and before.text.startswith(("mov cr0", "mov cr3"))
+    sentence = f"The code at {here(clues)} is not mapped: {reason(clues)}."
+    if switched and before:
+        sentence = (
+            f"After '{before.text}' the next instruction, at {here(clues)}, is not mapped: {reason(clues)}."
+        )
     if below:
         sentence += (
             f" Taken as a {below}, the table at {cr3:#x} would map it: CR3 holds the {below}, not the PML4."
         )
+    loaders = clues.code.routines_with("mov cr3")
     return Diagnosis(
-        "cr3-wrong-level" if below else "paging-enable",
+        "cr3-wrong-level" if below else "paging-enable" if switched else "code-not-mapped",
         sentence,
-        clues.routines(),
+        tuple(dict.fromkeys([*loaders, *mapping_suspects(clues), *clues.routines()]))[:_MAX_SUSPECTS],
         "load CR3 with the PML4"
         if below
-        else "identity-map the code that switches paging on, on every level",
+        else "map the code at this address, on every level, before it is needed",
     )
 
 
-def _one_level_down(clues: Clues, cr3: int, address: int) -> str | None:
-    """The level that the table in CR3 really is, when reading it as that level maps the address to itself."""
-    for skipped in (1, 2):
-        table = cr3 & ~(PAGE - 1)
-        for level, shift in walk.LEVELS[skipped:]:
-            data = clues.read_physical(table + 8 * (address >> shift & 0x1FF), 8)
-            entry = int.from_bytes(data, "little") if data else 0
-            if not entry & walk.PRESENT:
-                break
-            frame = entry & 0x000F_FFFF_FFFF_F000
-            if level == "PT" or entry & walk.LARGE:
-                if frame & ~((1 << shift) - 1) == address & ~((1 << shift) - 1):
-                    return walk.LEVELS[skipped][0]
-                break
-            table = frame
-    return None
+def not_in_long_mode(clues: Clues) -> Diagnosis | None:
+    """Paging is on and the processor is not in long mode: something was not set before CR0.PG."""
+    known = clues.registers
+    if clues.first is None or known.get("bits", 64) == 64:
+        return None
+    efer, cr4 = known.get("efer", walk.EFER_LMA), known.get("cr4", 0)
+    tried = known.get("cr0", 0) & walk.CR0_PG or (efer & walk.EFER_LME and not cr4 & walk.CR4_PAE)
+    if efer & walk.EFER_LMA or not tried:
+        return None
+    missing = [
+        name
+        for name, there in (("EFER.LME", efer & walk.EFER_LME), ("CR4.PAE", cr4 & walk.CR4_PAE))
+        if not there
+    ]
+    return Diagnosis(
+        "not-in-long-mode",
+        f"Long mode was to begin without {' and '.join(missing) or 'what it needs'}: the processor at {here(clues)} is "
+        f"still in 32-bit mode, where the tables (CR3 {known.get('cr3', 0):#x}) mean something else.",
+        tuple(clues.code.routines_with("mov cr0")),
+        "set CR4.PAE, load CR3, set EFER.LME, and only then CR0.PG",
+    )
 
 
-RULES = (entry_elsewhere, nx_without_nxe, paging_switched_on)
+RULES = (not_in_long_mode, entry_elsewhere, nx_without_nxe, code_not_mapped)

@@ -20,6 +20,7 @@ _FRAMES = 16  # of RBP's chain
 _DISPLAY_CLASS = 0x03
 _BAR0_BYTES = 2 * PAGE  # the mailbox's page and the first pixels after it
 _MAX_INSTRUCTION = 15
+_LOW_MASK = 0x3FFF_FFFF  # a kernel in the top 2 GB lies this far into physical memory
 _CONTROL = ("cr0", "cr3", "cr4", "efer")
 
 
@@ -137,6 +138,8 @@ def _follow(memory: GuestMemory, registers: Mapping[str, int]) -> None:
         return memory.read(found.physical, min(size, PAGE - address % PAGE))
 
     walk.translate(registers.get("cr2", 0), paging, memory.read)
+    for address in (registers.get("rip", 0), registers.get("rip", 0) & _LOW_MASK):
+        walk.level_of_table(paging.cr3, address, 0, memory.read)  # is the table in CR3 what it should be?
     rip, rsp, frame = (registers.get(name, 0) for name in ("rip", "rsp", "rbp"))
     for address in (rip, rip + _MAX_INSTRUCTION, rsp, rsp + PAGE // 2):
         virtual(address, 1)

@@ -34,6 +34,11 @@ _NAMES = {
     CONTROL_PROTECTION: ("#CP", "control protection exception"),
 }
 
+# Table 6-5: an exception while one of these is delivered is handled by itself, not as a double fault.
+BENIGN = frozenset(
+    {DEBUG, NMI, BREAKPOINT, OVERFLOW, BOUND, UNDEFINED, NO_FPU, X87, ALIGNMENT, MACHINE_CHECK, SIMD}
+)
+
 WITH_ERROR_CODE = frozenset(
     {DOUBLE_FAULT, INVALID_TSS, NOT_PRESENT, STACK, PROTECTION, PAGE_FAULT, ALIGNMENT, CONTROL_PROTECTION}
 )
@@ -60,9 +65,17 @@ def title(vector: int) -> str:
     return "reserved exception" if vector < EXCEPTIONS else "interrupt"
 
 
-def idt_vector(error: int | None) -> int | None:
-    """The vector whose IDT entry a selector error code points at, or None when it points into a GDT or LDT."""
-    return error >> 3 & 0xFF if error is not None and error & _SEL_IDT else None
+def idt_vector(error: int | None, delivered: int | None = None) -> int | None:
+    """The vector whose IDT entry a selector error code points at, or None when it points into a GDT or LDT.
+
+    Args:
+        error: the error code.
+        delivered: the exception that was being delivered, where it is known. In long mode QEMU's TCG puts the
+            vector times 16 in the code, where the SDM has times 8; this tells the two apart.
+    """
+    if error is None or not error & _SEL_IDT:
+        return None
+    return error >> 4 & 0xFF if delivered is not None and error >> 4 == delivered else error >> 3 & 0xFF
 
 
 def selector(error: int | None) -> int | None:
@@ -72,12 +85,13 @@ def selector(error: int | None) -> int | None:
     return error & 0xFFFC
 
 
-def decode(vector: int, error: int | None) -> tuple[str, ...]:
+def decode(vector: int, error: int | None, delivered: int | None = None) -> tuple[str, ...]:
     """The error code bit by bit, as words.
 
     Args:
         vector: of the exception.
         error: the error code, or None when the exception pushes none.
+        delivered: the exception that was being delivered, see ``idt_vector``.
 
     Returns:
         For #PF one word per field (``not present``/``present``, ``read``/``write``/``fetch``, ``supervisor``/
@@ -99,7 +113,7 @@ def decode(vector: int, error: int | None) -> tuple[str, ...]:
         return (kinds.get(error & 0x7FFF, f"code {error:#x}"),)
     if vector in (DOUBLE_FAULT, ALIGNMENT) or error == 0:
         return ()
-    return _decode_selector(error)
+    return _decode_selector(error, delivered)
 
 
 def _decode_page_fault(error: int) -> tuple[str, ...]:
@@ -119,10 +133,10 @@ def _decode_page_fault(error: int) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _decode_selector(error: int) -> tuple[str, ...]:
+def _decode_selector(error: int, delivered: int | None) -> tuple[str, ...]:
     words = ["external"] if error & _SEL_EXTERNAL else []
     if error & _SEL_IDT:
-        vector = error >> 3 & 0x1FFF
+        vector = idt_vector(error, delivered) or 0
         words.append(f"IDT entry {vector:#x} ({name(vector)})")
     else:
         table = "LDT" if error & _SEL_LDT else "GDT"

@@ -27,7 +27,7 @@ _CANONICAL_BITS = 47
 
 CR0_WP, CR0_PG = 1 << 16, 1 << 31
 CR4_PAE, CR4_LA57, CR4_SMEP, CR4_SMAP = 1 << 5, 1 << 12, 1 << 20, 1 << 21
-EFER_LMA, EFER_NXE = 1 << 10, 1 << 11
+EFER_LME, EFER_LMA, EFER_NXE = 1 << 8, 1 << 10, 1 << 11
 RFLAGS_AC = 1 << 18
 PHYSICAL_BITS = 40  # of QEMU's TCG processors
 
@@ -124,6 +124,33 @@ def translate(address: int, paging: Paging, read: Reader) -> Walk:
             return end(True, None, f"maps to {physical:#x}", physical, size)
         table = entry & _ADDRESS
     raise AssertionError("the PT level always ends a walk")
+
+
+def level_of_table(table: int, address: int, physical: int, read: Reader) -> Level | None:
+    """Which level below PML4 a table is, judged by where it would map an address.
+
+    Args:
+        table: physical address of the table, e.g. what CR3 holds.
+        address: virtual address whose translation is known.
+        physical: what it should map to.
+        read: reads physical memory.
+
+    Returns:
+        ``"PDPT"`` or ``"PD"`` when the table, read as that level, maps ``address`` to ``physical``; else None.
+    """
+    for skipped in (1, 2):
+        at = table & _ADDRESS
+        for level, shift in LEVELS[skipped:]:
+            data = read(at + 8 * (address >> shift & 0x1FF), 8)
+            entry = int.from_bytes(data, "little") if data else 0
+            if not entry & PRESENT:
+                break
+            if level == "PT" or entry & LARGE:
+                if (entry & _ADDRESS) >> shift == physical >> shift:
+                    return LEVELS[skipped][0]
+                break
+            at = entry & _ADDRESS
+    return None
 
 
 def flags(level: Level, entry: int) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ ROOMS = {
     "pixelvm": {"toolchain", "pixelvm"},
     "architect": {"toolchain", "pixelvm", "architect"},
     "scripts/cli.py": {"toolchain", "pixelvm", "architect"},
-    "tests": {"toolchain", "pixelvm", "architect", "cli"},
+    "tests": {"toolchain", "pixelvm", "architect", "cli", "tests"},
 }
 
 

@@ -10,7 +10,6 @@
 .include "macros.inc"
 .include "contract.inc"
 .include "errors.inc"
-.include "registers.inc"
 .include "layout.inc"
 .include "boot.inc"
 .include "acpi.inc"

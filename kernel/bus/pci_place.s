@@ -5,7 +5,6 @@
 # Invariants: a slot is placed once; one for which there is no room is marked and counted, and stays at 0.
 .intel_syntax noprefix
 .include "macros.inc"
-.include "errors.inc"
 .include "registers.inc"
 .include "layout.inc"
 .include "paging.inc"

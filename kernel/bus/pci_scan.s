@@ -12,7 +12,6 @@
 #                         02:00.0 …
 .intel_syntax noprefix
 .include "macros.inc"
-.include "errors.inc"
 .include "pci.inc"
 
 .section .text, "ax"

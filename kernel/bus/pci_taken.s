@@ -4,7 +4,6 @@
 # Invariants: pci_taken holds, while a bus is worked on, every range of its kind that has an owner.
 .intel_syntax noprefix
 .include "macros.inc"
-.include "errors.inc"
 .include "registers.inc"
 .include "layout.inc"
 .include "paging.inc"

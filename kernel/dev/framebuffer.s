@@ -11,7 +11,6 @@
 .include "registers.inc"
 .include "layout.inc"
 .include "boot.inc"
-.include "pci.inc"
 .include "gpu.inc"
 .include "picture.inc"
 

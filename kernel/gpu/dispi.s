@@ -10,7 +10,6 @@
 .include "macros.inc"
 .include "errors.inc"
 .include "registers.inc"
-.include "layout.inc"
 .include "pci.inc"
 .include "gpu.inc"
 

@@ -12,7 +12,6 @@
 .intel_syntax noprefix
 .include "macros.inc"
 .include "contract.inc"
-.include "errors.inc"
 .include "registers.inc"
 .include "layout.inc"
 .include "paging.inc"

@@ -4,7 +4,6 @@
 .intel_syntax noprefix
 .include "macros.inc"
 .include "percpu.inc"
-.include "fault.inc"
 .include "check.inc"
 
 .section .text, "ax"

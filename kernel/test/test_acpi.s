@@ -7,9 +7,7 @@
 .include "ktap.inc"
 .include "check.inc"
 .include "errors.inc"
-.include "registers.inc"
 .include "layout.inc"
-.include "boot.inc"
 .include "acpi.inc"
 
 .set SIGNATURE_FADT, 0x50434146                 # "FACP": every machine with ACPI has one

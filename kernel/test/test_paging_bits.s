@@ -9,7 +9,6 @@
 .include "check.inc"
 .include "registers.inc"
 .include "layout.inc"
-.include "paging.inc"
 
 .set TEST_VA, 0xffffc12345600000                # nobody's, on 2 MB
 .set TEST_VA_USER, 0x0000345600000000           # in the low half, nobody's

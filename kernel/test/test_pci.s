@@ -8,7 +8,6 @@
 .include "check.inc"
 .include "registers.inc"
 .include "layout.inc"
-.include "paging.inc"
 .include "pci.inc"
 .include "rows.inc"
 

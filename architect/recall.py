@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 
 from architect.generalise import Adapter, resembles
 from architect.journal import edits_digest
@@ -20,7 +20,7 @@ LESSONS_MAX = 5
 FITS_MAX = 24  # candidates of a lesson where its context agrees, for an equal failure
 KINDS_MAX = 40  # candidates of a lesson that only make its kind of edit, for an equal failure
 LEAST = 4  # of either, for a failure that has little in common
-WIDER_MAX = 20_000  # proposals of the search engine looked through for them
+WIDER_MAX = 4_000  # proposals of the search engine looked through for them
 
 
 class LessonsEngine:
@@ -45,7 +45,7 @@ class LessonsEngine:
         if not lessons:
             return
         seen: set[str] = set()
-        for patch in (*self._fitting(case, lessons), *self._alike(case, lessons)):
+        for patch in chain(self._fitting(case, lessons), self._alike(case, lessons)):
             digest = edits_digest(patch)
             if digest not in seen:
                 seen.add(digest)

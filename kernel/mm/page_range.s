@@ -87,19 +87,12 @@ function page_map_range
 .Lrange_small:
     or rdx, PTE_PRESENT
     or rbx, rdx
-.Lrange_entry:
-    test byte ptr [rax], PTE_PRESENT
-    jnz .Lrange_exists
-    mov [rax], rbx
-    add rbx, r10
-    add rsi, r10
-    add rdi, r10
-    sub r8, r10
-    add rax, 1 << TABLE_ENTRY_SHIFT
-    test eax, PAGE_MASK
-    jz .Lrange_table                            # the next entry stands in another table
-    cmp r8, r10
-    jae .Lrange_entry
+    mov rdx, r8
+    call page_fill_table
+    jc .Lrange_leave
+    sub rdx, r8                                 # bytes that are mapped now
+    add rdi, rdx
+    add rsi, rdx
     jmp .Lrange_table
 .Lrange_done:
     xor eax, eax
@@ -113,15 +106,38 @@ function page_map_range
     pop rdx
     pop rcx
     return_frame
-.Lrange_exists:
-    mov eax, ERROR_EXISTS
-    stc
-    jmp .Lrange_leave
 .Lrange_invalid:
     mov eax, ERROR_INVALID
     stc
     jmp .Lrange_leave
 end_function page_map_range
+
+# page_fill_table -- write consecutive entries of one table, none of which is present yet
+# In:       rax = entry:ptr, rbx = value:u64 (of the first), r10 = size:u64 (of a page), r8 = left:u64 (bytes, a page
+#           at least)
+# Out:      r8 = left:u64, rax = error:u64 (ERROR_EXISTS), cf = an entry was present
+# Clobbers: rbx
+# Context:  long mode, any IF
+local_function page_fill_table
+.Lfill_entry:
+    test byte ptr [rax], PTE_PRESENT
+    jnz .Lfill_exists
+    mov [rax], rbx
+    add rbx, r10
+    sub r8, r10
+    add rax, 1 << TABLE_ENTRY_SHIFT
+    test eax, PAGE_MASK
+    jz .Lfill_done                              # the next entry stands in another table
+    cmp r8, r10
+    jae .Lfill_entry
+.Lfill_done:
+    xor eax, eax
+    ret
+.Lfill_exists:
+    mov eax, ERROR_EXISTS
+    stc
+    ret
+end_function page_fill_table
 
 # page_cover -- make a piece of firmware memory readable through the direct map; what is mapped stays as it is
 # In:       rdi = pa:u64, rsi = length:u64

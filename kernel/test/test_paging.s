@@ -19,6 +19,7 @@
 .set TEST_LARGE_LAST, LARGE_PAGE_SIZE - PAGE_SIZE    # offset of the last small page
 .set TEST_LARGE_LAST_QUAD, LARGE_PAGE_SIZE - 8
 .set PATTERN_A, 0x1111222233334444
+.set REMAP_ROUNDS, 4
 .set CODE_RET, 0xc3
 
 ktap_text text_alloc, "alloc"
@@ -45,7 +46,7 @@ ktap_text text_large, "large page where small ones are"
 
 .section .text, "ax"
 
-# test_paging_map -- a mapped page is memory, an unmapped one faults, and the frame can be changed below an address
+# test_paging_map -- a mapped page is memory, an unmapped one faults
 # In:       none
 # Out:      rax = result:u64 (KTAP_*)
 # Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
@@ -94,15 +95,6 @@ local_function test_paging_map
     mov rdi, r14
     call page_unmap
     check_refused text_unmap_again, ERROR_NOT_MAPPED
-    mov rdi, r14
-    mov rsi, r12
-    mov rdx, PAGE_KERNEL_DATA
-    call page_map
-    check_done text_map
-    check text_contents, [r14], 0               # the other frame: no old translation is used
-    mov rdi, r14
-    call page_unmap
-    check text_pa, rax, r12
     mov rdi, rbx
     call frame_free
     mov rdi, r12
@@ -115,6 +107,53 @@ local_function test_paging_map
     return_frame
 end_function test_paging_map
 ktap_test test_paging_map, "paging_map_unmap"
+
+# test_paging_remap -- an address leads to the frame that it was mapped to last
+# In:       none
+# Out:      rax = result:u64 (KTAP_*)
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set; a test
+local_function test_paging_remap
+    call_frame
+    push rbx
+    push r12
+    push r13
+    push r14
+    mov r14, TEST_VA
+    mov r13d, REMAP_ROUNDS
+    xor r12d, r12d                              # the frame of the round before
+.Lremap_next:
+    call frame_alloc_zeroed
+    mov rbx, rax
+    check_done text_alloc
+    mov rdi, r12
+    test rdi, rdi
+    jz .Lremap_first
+    call frame_free
+.Lremap_first:
+    mov r12, rbx
+    mov rdi, r14
+    mov rsi, rbx
+    mov rdx, PAGE_KERNEL_DATA
+    call page_map
+    check_done text_map
+    check text_contents, [r14], 0               # no old translation is used
+    mov [r14], r14
+    mov rdi, r14
+    call page_unmap
+    check text_pa, rax, rbx
+    dec r13d
+    jnz .Lremap_next
+    mov rdi, r12
+    call frame_free
+    mov eax, KTAP_DONE
+    pop r14
+    pop r13
+    pop r12
+    pop rbx
+    return_frame
+end_function test_paging_remap
+ktap_test test_paging_remap, "paging_remap"
 
 # test_paging_rights -- read-only and no-execute are obeyed at once, and given back at once
 # In:       none

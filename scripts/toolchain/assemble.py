@@ -221,6 +221,7 @@ def assemble_units(
     for unit in units:
         assembler = Assembler(unit, pool)
         assembler.read()
+        pool.prime()
         assemblers.append(assembler)
         if progress is not None:
             progress(unit.file)

@@ -6,7 +6,6 @@ Owns ``.section`` and its relatives (names, flags and types as ELF has them), ``
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 from typing import Literal
@@ -15,13 +14,12 @@ from toolchain.data_directives import INTEGERS, DataDirectives
 from toolchain.expr import Expr, number, symbol
 from toolchain.fragment import SectionBuilder
 from toolchain.preprocess import Unit
-from toolchain.source import ASSIGN, CONSTANTS, LABEL, Statement
+from toolchain.source import ASSIGN, CONSTANTS, LABEL, NAME, Statement, nearest
 from toolchain.types import Mode
 from toolchain.unit_state import split
 
 _SECTION = re.compile(r"(\"[^\"]+\"|[^\s,\"]+)\s*(?:,\s*\"([^\"]*)\"\s*(?:,\s*[@%]([a-z_]+))?)?")
 _TYPE = re.compile(r"([A-Za-z_.$][\w.$]*)\s*,?\s*(?:[@%]|STT_|\")?(\w+)\"?", re.ASCII)
-_NAME = re.compile(r"[A-Za-z_.$][\w.$]*", re.ASCII)
 _SIZE_HERE = re.compile(r"\.\s*-\s*([A-Za-z_.$][\w.$]*)", re.ASCII)
 _KINDS: dict[str, Literal["func", "object", "notype"]] = {
     "function": "func",
@@ -144,7 +142,7 @@ class Directives(DataDirectives):
     def _names(self, statement: Statement) -> list[str]:
         names = list(split(statement.args))
         for name in names:
-            if not _NAME.fullmatch(name):
+            if not NAME.fullmatch(name):
                 self.fail(statement, f"`{name}' is not a symbol name", "names with commas between them")
                 return []
         return names
@@ -177,7 +175,7 @@ class Directives(DataDirectives):
     def _size(self, statement: Statement) -> None:
         name, comma, text = statement.args.partition(",")
         name = name.strip()
-        if not comma or not _NAME.fullmatch(name):
+        if not comma or not NAME.fullmatch(name):
             self.fail(statement, "bad operands of .size", ".size name, . - name")
             return
         match = _SIZE_HERE.fullmatch(text.strip())
@@ -217,7 +215,6 @@ class Directives(DataDirectives):
         elif op in _UNSUPPORTED:
             self.fail(statement, f"{op} is not supported", _UNSUPPORTED[op])
         else:
-            near = difflib.get_close_matches(op, self.handlers, n=1)
             self.fail(
-                statement, f"unknown directive {op}", f"`{near[0]}'?" if near else "a directive of GNU as"
+                statement, f"unknown directive {op}", nearest(op, self.handlers, "a directive of GNU as")
             )

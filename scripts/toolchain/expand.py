@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
-from toolchain import conditional, macro, template
+from toolchain import conditional, macro
 from toolchain.knowledge import Knowledge
 from toolchain.macro import Macro, MacroFault
 from toolchain.source import ASSIGN, BROKEN, SourceFile, Statement
+from toolchain.template import SPECIAL, Body
 from toolchain.types import Diagnostic, Expansion
 
 MACRO_DEPTH_MAX = 100  # gas: max_macro_nest
@@ -28,10 +28,14 @@ class StopUnit(Exception):
     """The rest of the unit is not read: ``.end``, or an error after which nothing makes sense."""
 
 
-@dataclass(slots=True)
 class _Condition:
-    opened: Statement
-    has_else: bool = False
+    """An ``.if`` that is open: where, and whether its ``.else`` has been seen."""
+
+    __slots__ = ("has_else", "opened")
+
+    def __init__(self, opened: Statement) -> None:
+        self.opened = opened
+        self.has_else = False
 
 
 class Expander(Knowledge):
@@ -208,16 +212,24 @@ class Expander(Knowledge):
             self.fail(statement, fault.message, fault.expected)
             return
         self.expansions += 1
-        self._descend(statement, body)
+        ops = called.body.ops
+        if ops is not None and not any(op in self._handlers or op in self.macros for op in ops):
+            self._count(statement, len(body))
+            self.out += body
+        else:
+            self._descend(statement, body)
 
     def _descend(self, statement: Statement, body: Sequence[Statement]) -> bool:
-        self._produced += len(body)
-        if self._produced > STATEMENTS_MAX:
-            self._runaway(statement, f"runaway expansion: more than {STATEMENTS_MAX:,} statements")
+        self._count(statement, len(body))
         self._depth += 1
         ended = self.run(body)
         self._depth -= 1
         return ended
+
+    def _count(self, statement: Statement, produced: int) -> None:
+        self._produced += produced
+        if self._produced > STATEMENTS_MAX:
+            self._runaway(statement, f"runaway expansion: more than {STATEMENTS_MAX:,} statements")
 
     def _runaway(self, statement: Statement, message: str) -> None:
         short = statement._replace(trail=(*statement.trail[:1], *statement.trail[1:][-1:]))
@@ -246,12 +258,13 @@ class Expander(Knowledge):
         try:
             split = macro.values if statement.op == ".irp" else macro.characters
             name, actuals = split(statement.args)
-            templates = template.compile_body(body, {name})
+            templates = Body(body, [name])
         except MacroFault as fault:
             self.fail(statement, f"{statement.op}: {fault.message}", fault.expected)
             return after
         for actual in actuals:
-            lines = template.substitute(templates, {name: actual}, self.expansions, statement.trail)
+            values = (actual, str(self.expansions))
+            lines = templates.substitute(values, statement.trail, SPECIAL.search(actual) is None)
             if self._descend(statement, lines):
                 break
         return after

@@ -6,7 +6,6 @@ Owns the step from fragments with known encodings to section bytes, relocations 
 
 from __future__ import annotations
 
-import difflib
 from typing import Literal
 
 from toolchain import nops
@@ -15,7 +14,7 @@ from toolchain.fragment import Align, Branch, Fragment, Label, Org, Patch, Secti
 from toolchain.objectfile import ObjectFile, ObjectSection, ObjectSymbol, Relocation, Row
 from toolchain.relax import RelaxFault, relax
 from toolchain.resolve import ResolveFault, Resolver
-from toolchain.source import Statement
+from toolchain.source import Statement, nearest
 from toolchain.types import Diagnostic
 from toolchain.unit_state import HIDDEN, UnitState
 
@@ -40,8 +39,8 @@ def finish(unit: UnitState) -> ObjectFile | None:
     except RelaxFault as fault:
         unit.fail(fault.statement, fault.message, fault.expected)
         return None
-    packed = tuple([_pack(unit, section, linked) for section in sections])
-    return ObjectFile(unit.unit.file, packed, tuple(_symbols(unit, placed)), frozenset(unit.weak))
+    packed = [_pack(unit, section, linked) for section in sections]
+    return ObjectFile(unit.unit.file, packed, _symbols(unit, placed), frozenset(unit.weak))
 
 
 def _aim(
@@ -121,7 +120,7 @@ def _pack(unit: UnitState, section: SectionBuilder, resolver: Resolver) -> Objec
                 unit.errors.append(_no_label(unit, patch.statement, str(target)))
             relocations.append(result)
     return ObjectSection(
-        section.name, section.flags, section.nobits, section.align, size, bytes(data), tuple(relocations), tuple(rows),
+        section.name, section.flags, section.nobits, section.align, size, bytes(data), relocations, rows,
         section.opened,
     )  # fmt: skip
 
@@ -155,10 +154,8 @@ def _no_label(unit: UnitState, statement: Statement, name: str) -> Diagnostic:
         digits, _, count = name[len(HIDDEN) :].partition("$")
         where = "above" if count == "0" else "below"
         return statement.problem(f"there is no label {digits}: {where}", f"a line with {digits}:")
-    near = difflib.get_close_matches(
-        name, [known for known in unit.labels if not known.startswith(HIDDEN)], n=1
-    )
-    return statement.problem(f"undefined label `{name}'", f"`{near[0]}'?" if near else "a label of this file")
+    known = [label for label in unit.labels if not label.startswith(HIDDEN)]
+    return statement.problem(f"undefined label `{name}'", nearest(name, known, "a label of this file"))
 
 
 # --- symbols -----------------------------------------------------------------------------------------------

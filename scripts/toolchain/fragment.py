@@ -7,7 +7,7 @@ difference. Two labels of one fragment have a known distance. Never computes an 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from toolchain.expr import Expr
 from toolchain.source import Statement
@@ -32,44 +32,54 @@ class Label:
         return self.fragment.address + self.offset if self.fragment is not None else 0
 
 
-@dataclass(slots=True, eq=False)
 class Branch:
     """A jump with a short and a long form. ``target`` is set when it can be short: a label and an addend."""
 
-    encoding: Encoding
-    short: Encoding
-    operand: Expr
-    target: tuple[Label, int] | None = None
-    is_long: bool = True
+    __slots__ = ("encoding", "is_long", "operand", "short", "target")
+
+    def __init__(self, encoding: Encoding, short: Encoding, operand: Expr) -> None:
+        self.encoding = encoding
+        self.short = short
+        self.operand = operand
+        self.target: tuple[Label, int] | None = None
+        self.is_long = True
 
 
-@dataclass(slots=True, eq=False)
 class Align:
     """``.align``: ``fill`` is None for the nops of code; ``limit`` is the most bytes to skip, 0 for any."""
 
-    boundary: int
-    fill: bytes | None
-    limit: int
-    mode: Mode
-    statement: Statement
+    __slots__ = ("boundary", "fill", "limit", "mode", "statement")
+
+    def __init__(
+        self, boundary: int, fill: bytes | None, limit: int, mode: Mode, statement: Statement
+    ) -> None:
+        self.boundary = boundary
+        self.fill = fill
+        self.limit = limit
+        self.mode = mode
+        self.statement = statement
 
 
-@dataclass(slots=True, eq=False)
 class Org:
     """``.org``: up to ``target``, an offset in the section."""
 
-    target: Expr
-    fill: int
-    statement: Statement
+    __slots__ = ("fill", "statement", "target")
+
+    def __init__(self, target: Expr, fill: int, statement: Statement) -> None:
+        self.target = target
+        self.fill = fill
+        self.statement = statement
 
 
-@dataclass(slots=True, eq=False)
 class Space:
     """``.skip`` or ``.fill`` whose count is not known when it is read."""
 
-    count: Expr
-    pattern: bytes
-    statement: Statement
+    __slots__ = ("count", "pattern", "statement")
+
+    def __init__(self, count: Expr, pattern: bytes, statement: Statement) -> None:
+        self.count = count
+        self.pattern = pattern
+        self.statement = statement
 
 
 Variable = Branch | Align | Org | Space
@@ -134,22 +144,28 @@ class Fragment:
         self.marker = False
 
 
-@dataclass(slots=True, eq=False)
 class Datum:
-    """Bytes of a data directive, with the fields still to be filled."""
+    """Bytes of a data directive; ``fields`` are those still to be filled: (offset, size, kind, operand)."""
 
-    data: bytes
-    statement: Statement
-    fields: list[tuple[int, int, str, Expr]] = field(default_factory=list)
+    __slots__ = ("data", "fields", "statement")
+
+    def __init__(
+        self, data: bytes, statement: Statement, fields: Sequence[tuple[int, int, str, Expr]] = ()
+    ) -> None:
+        self.data = data
+        self.statement = statement
+        self.fields = fields
 
 
-@dataclass(slots=True, eq=False)
 class Code:
-    """An instruction: which request of the unit it is, and the names that mean something else at this place."""
+    """An instruction: which request of the pool it is, and the names that mean something else at this place."""
 
-    request: int
-    statement: Statement
-    names: dict[str, Expr] | None = None
+    __slots__ = ("names", "request", "statement")
+
+    def __init__(self, request: int, statement: Statement, names: dict[str, Expr] | None = None) -> None:
+        self.request = request
+        self.statement = statement
+        self.names = names
 
 
 class SectionBuilder:

@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from toolchain import expr
 from toolchain.macro import MacroFault
-from toolchain.source import ASSIGN, CONSTANTS, LABEL, Constants, Statement
+from toolchain.source import ASSIGN, CONSTANTS, LABEL, NAME, Constants, Statement
 from toolchain.types import Diagnostic
 
-_NAME = re.compile(r"[A-Za-z_.$][\w.$]*", re.ASCII)
 _HEX = re.compile(r"0x[0-9a-fA-F]+")
 
 
@@ -95,7 +94,7 @@ class Knowledge:
         """Carry out an assignment: a value that is known at once, or a statement for the assembler."""
         name, _, text = statement[1].partition(",")
         name, text = name.rstrip(), text.lstrip()
-        if not text or not _NAME.fullmatch(name):
+        if not text or not NAME.fullmatch(name):
             self.fail(statement, f"bad {_shown(statement)}", "a name, a comma and an expression")
             return
         if text[0] == "=":

@@ -6,10 +6,8 @@ sees an object file; ``link`` does the placing.
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from toolchain.errors import InputError
 
@@ -22,8 +20,7 @@ _IMAGE_KEYS = {"entry", "physical_base", "virtual_base", "sources", "include"}
 _SECTION_KEYS = {"name", "inputs", "flags", "identity", "nobits"}
 
 
-@dataclass(frozen=True, slots=True)
-class OutputSection:
+class OutputSection(NamedTuple):
     """One section of the image; ``inputs`` are names, a trailing ``*`` stands for anything."""
 
     name: str
@@ -43,8 +40,7 @@ class OutputSection:
         return f"__{self.name.replace('.', '')}_end"
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """What ``image.toml`` says.
 
     Attributes:
@@ -117,6 +113,8 @@ def parse(text: str, image_toml: Path) -> Layout:
         for key in table:
             if key not in known:
                 raise refuse(f"{where}: unknown key `{key}'; known: {', '.join(sorted(known))}")
+
+    import tomllib
 
     try:
         table = tomllib.loads(text)

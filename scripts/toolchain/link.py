@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from toolchain.layout import CODE_FILL, PAGE, Layout, OutputSection
 from toolchain.link_errors import LinkErrors
@@ -23,19 +22,17 @@ _ADDRESSES = 1 << 64
 _MODULE_VERB_NOUN = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
 
 
-@dataclass(slots=True)
-class _Placed:
+class _Placed(NamedTuple):
     """An input section in its output section."""
 
     section: ObjectSection
     unit: int
-    index: int
+    number: int
     address: int
     offset: int
 
 
-@dataclass(slots=True)
-class _Output:
+class _Output(NamedTuple):
     """An output section while it is filled."""
 
     layout: OutputSection
@@ -136,7 +133,7 @@ def _addresses(objects: Sequence[ObjectFile], outputs: Sequence[_Output]) -> lis
     addresses = [[0] * len(made.sections) for made in objects]
     for output in outputs:
         for placed in output.placed:
-            addresses[placed.unit][placed.index] = placed.address
+            addresses[placed.unit][placed.number] = placed.address
     return addresses
 
 
@@ -198,7 +195,7 @@ def _relocate(
     data, base, offset = output.data, placed.address, placed.offset
     for position, size, kind, target, addend, statement in placed.section.relocations:
         if target.__class__ is int:
-            value = homes[target] + addend  # type: ignore[index]
+            value = homes[target] + addend
         elif target is None:
             value = addend
         else:
@@ -266,7 +263,7 @@ def _symbols(objects: Sequence[ObjectFile], outputs: Sequence[_Output], layout: 
     by_unit: dict[tuple[int, int], tuple[_Placed, _Output]] = {}
     for output in outputs:
         for placed in output.placed:
-            by_unit[placed.unit, placed.index] = (placed, output)
+            by_unit[placed.unit, placed.number] = (placed, output)
     for unit, made in enumerate(objects):
         of_section: dict[int, list[ObjectSymbol]] = {}
         for symbol in made.symbols:

@@ -5,14 +5,13 @@ Owns the words of the linker's errors and the search for the name that was meant
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from toolchain import resolve
 from toolchain.errors import InputError
 from toolchain.layout import Layout, OutputSection
 from toolchain.objectfile import ObjectFile, ObjectSection, ObjectSymbol
-from toolchain.source import Statement, sort_diagnostics
+from toolchain.source import Statement, nearest, sort_diagnostics
 from toolchain.types import Diagnostic, Place
 
 STAGE = "link"
@@ -103,8 +102,7 @@ class LinkErrors:
             for symbol in other.symbols
             if symbol.binding != "local" or other is unit
         }
-        near = difflib.get_close_matches(name, sorted(known), n=1)
-        return f"`{near[0]}'?" if near else "a symbol that some unit defines and declares .global"
+        return nearest(name, known, "a symbol that some unit defines and declares .global")
 
     def out_of_range(
         self,

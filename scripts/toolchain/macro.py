@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from toolchain.source import Statement
-from toolchain.template import Template, compile_body, substitute
+from toolchain.source import NAME, Statement
+from toolchain.template import SPECIAL, Body
 from toolchain.types import Expansion
 
 
@@ -25,8 +25,7 @@ class MacroFault(ValueError):
         self.expected = expected
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One formal of a macro."""
 
     name: str
@@ -35,31 +34,49 @@ class Parameter:
     vararg: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Macro:
-    r"""A macro. ``counts`` tells that its body holds ``\@``."""
+    """A macro.
 
-    name: str
-    parameters: tuple[Parameter, ...]
-    body: tuple[Template, ...]
-    counts: bool
-    defined: Statement
-    plain: dict[tuple[Expansion, ...], list[Statement]] = field(default_factory=dict)
+    Attributes:
+        name: in lower case.
+        body: what it expands to.
+        defined: its ``.macro`` directive.
+    """
 
-    def bind(self, args: str) -> dict[str, str]:
+    __slots__ = ("_plain", "_simple", "_tame", "body", "defined", "name", "parameters")
+
+    def __init__(self, name: str, parameters: tuple[Parameter, ...], body: Body, defined: Statement) -> None:
+        self.name = name
+        self.parameters = parameters
+        self.body = body
+        self.defined = defined
+        self._plain = not parameters and not body.counts
+        self._simple = not (parameters and parameters[-1].vararg)
+        self._tame = not any(SPECIAL.search(parameter.default) for parameter in parameters)
+
+    def bind(self, args: str) -> list[str]:
         """The actual of every parameter for a call with operands ``args``.
 
         Raises:
             MacroFault: too many arguments, an unknown keyword, a required one missing.
         """
-        names = [parameter.name for parameter in self.parameters]
-        if not _TRICKY.search(args) and not (self.parameters and self.parameters[-1].vararg):
-            pieces = [piece.strip() for piece in args.split(",")]
-            if not pieces[-1]:
-                pieces.pop()
-            if len(pieces) <= len(names):
-                return self._complete(dict(zip(names, pieces, strict=False)))
+        return self._complete(self._actuals(args))
+
+    def _complete(self, actuals: dict[str, str]) -> list[str]:
+        """The actuals in order, with defaults in place of those that are missing or empty."""
+        found = []
+        for name, default, required, _ in self.parameters:
+            actual = actuals.get(name)
+            if not actual:
+                if required:
+                    raise MacroFault(f"macro {self.name} needs a value for `{name}'", "an argument")
+                actual = default
+            found.append(actual)
+        return found
+
+    def _actuals(self, args: str) -> dict[str, str]:
         actuals: dict[str, str] = {}
+        names = [parameter.name for parameter in self.parameters]
         position = 0
         keywords = False
         text = squeeze(args)
@@ -68,10 +85,9 @@ class Macro:
             keyword = _KEYWORD.match(text, at)
             if keyword is not None:
                 keywords = True
-                if not _NAME.fullmatch(keyword[1]):
-                    raise MacroFault(
-                        f"`{keyword[0]}' in the arguments of macro {self.name}", "name=value, or quotes"
-                    )
+                if not NAME.fullmatch(keyword[1]):
+                    what = f"`{keyword[0]}' in the arguments of macro {self.name}"
+                    raise MacroFault(what, "name=value, or quotes")
                 if keyword[1] not in names:
                     known = ", ".join(names) or "none"
                     raise MacroFault(f"macro {self.name} has no parameter `{keyword[1]}'", f"one of: {known}")
@@ -81,11 +97,8 @@ class Macro:
                 if keywords:
                     raise MacroFault("positional argument after a keyword argument", "keyword arguments last")
                 if position >= len(names):
-                    count = len(names)
-                    raise MacroFault(
-                        f"too many arguments for macro {self.name}",
-                        f"{count} argument{'s' if count != 1 else ''}",
-                    )
+                    count = f"{len(names)} argument{'s' if len(names) != 1 else ''}"
+                    raise MacroFault(f"too many arguments for macro {self.name}", count)
                 if self.parameters[position].vararg:
                     value, at = text[at:], len(text)
                 else:
@@ -93,15 +106,6 @@ class Macro:
                 actuals[names[position]] = value
                 position += 1
             at = skip_comma(text, at)
-        return self._complete(actuals)
-
-    def _complete(self, actuals: dict[str, str]) -> dict[str, str]:
-        """The actuals with defaults in place of those that are missing or empty."""
-        for parameter in self.parameters:
-            if not actuals.get(parameter.name):
-                if parameter.required:
-                    raise MacroFault(f"macro {self.name} needs a value for `{parameter.name}'", "an argument")
-                actuals[parameter.name] = parameter.default
         return actuals
 
     def expand(self, args: str, number: int, trail: tuple[Expansion, ...]) -> list[Statement]:
@@ -111,13 +115,21 @@ class Macro:
             args: the operands of the call.
             number: what ``\@`` stands for.
             trail: the expansions that the result came through, this one first.
+
+        Raises:
+            MacroFault: the arguments do not fit the parameters.
         """
-        if not self.parameters and not self.counts and not args:
-            found = self.plain.get(trail)
-            if found is None:
-                found = self.plain[trail] = substitute(self.body, {}, number, trail)
-            return found
-        return substitute(self.body, self.bind(args), number, trail)
+        if not args and self._plain:
+            return self.body.substitute((), trail, True)
+        count = str(number)
+        if self._simple and not _TRICKY.search(args):
+            pieces = [piece.strip() for piece in args.split(",")]
+            if len(pieces) == len(self.parameters) and all(pieces):
+                return self.body.substitute([*pieces, count], trail, True)
+            tame = self._tame
+        else:
+            tame = False
+        return self.body.substitute([*self.bind(args), count], trail, tame)
 
 
 def define(args: str, body: Sequence[Statement], statement: Statement) -> Macro:
@@ -132,7 +144,7 @@ def define(args: str, body: Sequence[Statement], statement: Statement) -> Macro:
         MacroFault: the header is malformed.
     """
     text = squeeze(args)
-    name = _NAME.match(text)
+    name = NAME.match(text)
     if name is None:
         raise MacroFault("missing macro name", ".macro name [parameter[:req|:vararg][=default], …]")
     parameters: list[Parameter] = []
@@ -160,9 +172,8 @@ def define(args: str, body: Sequence[Statement], statement: Statement) -> Macro:
         if kind == "vararg" and after < len(rest):
             raise MacroFault("a parameter after :vararg", ":vararg last")
         at = after
-    templates = compile_body(body, {parameter.name for parameter in parameters})
-    counts = any("\\@" in line.args for line in body)
-    return Macro(name[0].lower(), tuple(parameters), templates, counts, statement)
+    templates = Body(body, [parameter.name for parameter in parameters])
+    return Macro(name[0].lower(), tuple(parameters), templates, statement)
 
 
 def values(args: str) -> tuple[str, list[str]]:
@@ -188,7 +199,7 @@ def characters(args: str) -> tuple[str, list[str]]:
 
 
 def _model(text: str) -> tuple[str, int]:
-    name = _NAME.match(text)
+    name = NAME.match(text)
     if name is None:
         raise MacroFault("missing parameter name", "a name, then the values")
     return name[0], skip_comma(text, name.end())
@@ -196,11 +207,10 @@ def _model(text: str) -> tuple[str, int]:
 
 # --- how GNU as cuts operands ------------------------------------------------------------------------------
 
-_NAME = re.compile(r"[A-Za-z_.$][\w.$]*", re.ASCII)
 _FORMAL = re.compile(r"([A-Za-z_.$][\w.$]*) ?(?:: ?(\w*))? ?", re.ASCII)
 _KEYWORD = re.compile(r"([^ \t,\";()=]*)=")
-# what makes arguments more than words with commas between them
-_TRICKY = re.compile(r"[\"'=(\[<]|[^\s,][ \t]+[^\s,]")
+# What makes arguments more than words with commas between them.
+_TRICKY = re.compile(r"[\"';#/:=(\[<]|[^\s,][ \t]+[^\s,]")
 _SPACES = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[ \t]+")
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$\"'*%-([{}")
 

@@ -6,7 +6,7 @@ what remains are relocations against a section of the unit or a symbol.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from toolchain.source import Statement
@@ -37,8 +37,7 @@ class Relocation(NamedTuple):
 Row = tuple[int, int, Statement, bool]
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectSection:
+class ObjectSection(NamedTuple):
     """An input section. ``data`` is empty for ``nobits``, whose length is ``size``."""
 
     name: str
@@ -47,13 +46,12 @@ class ObjectSection:
     align: int
     size: int
     data: bytes
-    relocations: tuple[Relocation, ...]
-    rows: tuple[Row, ...]
+    relocations: Sequence[Relocation]
+    rows: Sequence[Row]
     opened: Statement | None
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectSymbol:
+class ObjectSymbol(NamedTuple):
     """A symbol of a unit. ``section`` is None for an absolute value; ``size`` is None when no ``.size`` gave it."""
 
     name: str
@@ -65,18 +63,17 @@ class ObjectSymbol:
     statement: Statement
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectFile:
+class ObjectFile(NamedTuple):
     """One unit, assembled.
 
     Attributes:
         file: its name, relative to the tree.
-        sections: those that have content, in the order in which they were opened.
+        sections: in the order in which they were opened; ``.text``, ``.data``, ``.bss`` first.
         symbols: labels and global constants; no ``.L`` and no numeric ones.
         weak: names declared weak; one that nobody defines is 0.
     """
 
     file: str
-    sections: tuple[ObjectSection, ...]
-    symbols: tuple[ObjectSymbol, ...]
+    sections: Sequence[ObjectSection]
+    symbols: Sequence[ObjectSymbol]
     weak: frozenset[str] = frozenset()

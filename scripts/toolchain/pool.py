@@ -14,6 +14,7 @@ from toolchain.insn import Insn
 from toolchain.types import Diagnostic, Encoding, Mode, Place
 
 _NOWHERE = Place("", 0)
+PRIME_MIN = 300  # instructions
 
 
 class Encodes(Protocol):
@@ -21,6 +22,10 @@ class Encodes(Protocol):
 
     def encode(self, requests: Sequence[tuple[Mode, Insn]]) -> list[Encoding | Diagnostic]:
         """One result per request."""
+        ...
+
+    def prime(self, requests: Sequence[tuple[Mode, Insn]]) -> None:
+        """Begin to work on requests that ``encode`` will be asked for."""
         ...
 
 
@@ -38,6 +43,7 @@ class Pool:
         self.encoder = encoder
         self.encodings: list[Encoding | Diagnostic] = []
         self._requests: list[tuple[Mode, Insn]] = []
+        self._primed = 0
         self._by_core: dict[object, int] = {}
         self.by_text: dict[Mode, dict[str, int]] = {16: {}, 32: {}, 64: {}}
 
@@ -70,8 +76,15 @@ class Pool:
             self.by_text[mode][text] = index
         return index
 
+    def prime(self) -> None:
+        """Let the encoder begin with what is new, if that is worth a message."""
+        if len(self._requests) - self._primed >= PRIME_MIN:
+            self.encoder.prime(self._requests[self._primed :])
+            self._primed = len(self._requests)
+
     def flush(self) -> None:
         """Encode what is new."""
         waiting = self._requests[len(self.encodings) :]
         if waiting:
             self.encodings += self.encoder.encode(waiting)
+            self._primed = len(self._requests)

@@ -89,7 +89,8 @@ class SourceFile:
     def lines(self) -> list[str]:
         """The lines as written, without line ends."""
         if self._lines is None:
-            self._lines = self.text.replace("\r\n", "\n").split("\n")
+            text = self.text.replace("\r\n", "\n") if "\r" in self.text else self.text
+            self._lines = text.split("\n")
         return self._lines
 
     def text_of(self, line: int) -> str:
@@ -110,6 +111,8 @@ class SourceFile:
         found: list[Statement] = []
         append, make = found.append, tuple.__new__
         for number, line in enumerate(lines, 1):
+            if not line or line[0] == "#":
+                continue
             body = line.partition("#")[0]
             if '"' not in body and ";" not in body and "/" not in body and "'" not in body and body.isascii():
                 # Nothing can hide a separator or a comment here: what follows is the common case, taken apart fast.
@@ -119,10 +122,12 @@ class SourceFile:
                 op = _OPS.get(words[0])
                 if op is None:
                     word = words[0]
-                    if len(words) == 1 and word[-1] == ":" and _LABEL_NAME.fullmatch(word, 0, len(word) - 1):
-                        append(make(Statement, (LABEL, word[:-1], number, FIRST, self, (), None)))
-                        continue
-                    if _NAME.fullmatch(word):
+                    if len(words) == 1 and word[-1] == ":":
+                        name = word[:-1]
+                        if NAME.fullmatch(name) or name.isdigit():
+                            append(make(Statement, (LABEL, name, number, FIRST, self, (), None)))
+                            continue
+                    elif NAME.fullmatch(word):
                         op = _OPS[word] = word.lower()
                 if op is not None:
                     args = words[1].rstrip() if len(words) > 1 else ""
@@ -133,22 +138,17 @@ class SourceFile:
         return found
 
 
+NAME = re.compile(r"[A-Za-z_.$][\w.$]*", re.ASCII)
 _OPS: dict[str, str] = {}  # words that can be a mnemonic or a directive, and their lower case
-_NAME = re.compile(r"[A-Za-z_.$][\w.$]*", re.ASCII)
-_LABEL_NAME = re.compile(r"[A-Za-z_.$][\w.$]*|\d+", re.ASCII)
-# A line without quotes, separators or slashes: label, mnemonic, operands; then a comment or the end.
-_SIMPLE = re.compile(
-    r"[ \t]*(?:([A-Za-z_.$][\w.$]*|\d+)[ \t]*:[ \t]*)?(?:([A-Za-z_.$][\w.$]*)[ \t]*)?([^#;\"'/]*)", re.ASCII
-)
-_STATEMENT = re.compile(r"[ \t]*([A-Za-z_.$][\w.$]*)?[ \t]*(.*)", re.ASCII | re.DOTALL)
 _LABEL = re.compile(r"[ \t]*([A-Za-z_.$][\w.$]*|\d+)[ \t]*:", re.ASCII)
-# A slash at the start of a statement begins a comment that runs to the end of the line.
-_REMARK = re.compile(r"[ \t]*(?:(?:[A-Za-z_.$][\w.$]*|\d+)[ \t]*:[ \t]*)*/(?!\*)", re.ASCII)
 # What may hide a separator or a comment. A character constant is a quote, one character (or an escape), and,
 # if it is there, a closing quote.
 _QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:\\.|[^\\])'?|[;#\"']")
-_HIDING = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'(?:\\.|[^\\\n])'?|#[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
-_CHARACTER = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(\\.|[^\\])'?")
+# Patterns that few files need are compiled when one does.
+_HIDING = r"\"(?:[^\"\\\n]|\\.)*\"|'(?:\\.|[^\\\n])'?|#[^\n]*|/\*.*?(?:\*/|\Z)"
+_CHARACTER = r"\"(?:[^\"\\]|\\.)*\"|'(\\.|[^\\])'?"
+# A slash at the start of a statement begins a comment that runs to the end of the line.
+_REMARK = r"[ \t]*(?:(?:[A-Za-z_.$][\w.$]*|\d+)[ \t]*:[ \t]*)*/(?!\*)"
 _ESCAPES = {"b": 8, "f": 12, "n": 10, "r": 13, "t": 9}
 
 
@@ -161,7 +161,7 @@ def _blank_comments(text: str) -> str:
             return hidden
         return "".join("\n" if c == "\n" else " " for c in hidden)
 
-    return _HIDING.sub(blank, text)
+    return re.sub(_HIDING, blank, text, flags=re.DOTALL)
 
 
 def scan(
@@ -183,27 +183,11 @@ def scan(
         trail: the macros it came through.
         found: the list to append to.
     """
-    match = _SIMPLE.match(line)
-    if match is not None:
-        end = match.end()
-        if end == len(line) or line[end] == "#":
-            label, op, args = match.groups()
-            if label is not None:
-                found.append(Statement(LABEL, label, number, column + match.start(1), source, trail))
-            args = args.rstrip()
-            if op is None:
-                if args:
-                    _append(args, number, column + match.start(3), source, trail, found)
-            elif args and args[0] in "=:\\":
-                begin = match.start(2)
-                _append(line[begin:end], number, column + begin, source, trail, found)
-            else:
-                found.append(Statement(op.lower(), args, number, column + match.start(2), source, trail))
-            return
+    remarks = "/" in line
     begin = 0
     for quoted in _QUOTED.finditer(line):
         token = quoted[0]
-        if _REMARK.match(line, begin):
+        if remarks and re.match(_REMARK, line[begin:], re.ASCII):
             break
         if token == "#":
             line = line[: quoted.start()]
@@ -231,18 +215,20 @@ def _append(
     if not body or (body[0] == "/" and not body.startswith("/*")):
         return
     column += len(text) - len(text.lstrip())
-    match = _STATEMENT.match(body)
-    op, args = match.groups() if match is not None else (None, body)
-    if op is None or (args[:1] == "\\" and body[len(op)] == "\\"):
-        # Text of a macro whose first word is still to be put together, such as ``.Lname_\\@:``.
+    word = NAME.match(body)
+    op = word[0] if word is not None else ""
+    args = body[len(op) :].lstrip(" \t")
+    if not op or body[len(op) : len(op) + 1] == "\\":
+        # No statement; or text of a macro whose first word is still to be put together, such as ``.Lname_\\@:``.
         found.append(Statement(BROKEN, body, number, column, source, trail))
         return
-    if "'" in args or '"' in args:
-        rest = _CHARACTER.sub("", args)
+    if "'" in args or ('"' in args and (args.count('"') != 2 or "\\" in args)):
+        rest = re.sub(_CHARACTER, "", args)
         if "'" in rest or '"' in rest:
             found.append(Statement(BROKEN, body, number, column, source, trail))
             return
-        args = _CHARACTER.sub(_character, args)
+        if "'" in args:
+            args = re.sub(_CHARACTER, _character, args)
     if args[:1] == "=":
         found.append(Statement(ASSIGN, f"{op},{args[1:].lstrip()}", number, column, source, trail))
     else:
@@ -290,3 +276,11 @@ def sort_diagnostics(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
 def _outer(place: Place) -> tuple[str, int]:
     """The line a person sees first: the outermost expansion, or the place itself."""
     return (place.trail[-1].file, place.trail[-1].line) if place.trail else (place.file, place.line)
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str) -> str:
+    """What to expect in place of ``name``: the known name that looks most like it, or ``otherwise``."""
+    import difflib
+
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"`{near[0]}'?" if near else otherwise

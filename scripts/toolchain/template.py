@@ -7,15 +7,21 @@ together without being read anew. Never binds arguments; ``macro`` does.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
-from toolchain.source import BROKEN, LABEL, Statement, scan
+from toolchain.source import BROKEN, LABEL, NAME, Statement, scan
 from toolchain.types import Expansion
 
-_NAME = re.compile(r"[A-Za-z_.$][\w.$]*", re.ASCII)
 _LABEL_TEXT = re.compile(r"[\w.$\\@()]+:", re.ASCII)
-_SPECIAL = re.compile(r"[\"';#/]")  # what makes operands more than words: quotes, separators, comments
+SPECIAL = re.compile(
+    r"[\"';#/=:]"
+)  # what makes operands more than words: quotes, separators, comments, assignments
 _MARK = re.compile(r"\\(?:\(([^)]*)\)|@|([A-Za-z_.$][\w.$]*)&?)", re.ASCII)
+
+# How a template becomes a statement: as it is; by putting text into its operands, or into the name of a label; by
+# putting text in and reading the line anew.
+PLAIN, OPERANDS, NAMED, TEXT = range(4)
+_LAST = -1
 
 
 class Template:
@@ -23,31 +29,32 @@ class Template:
 
     Attributes:
         line: the statement as written.
-        pieces: text and the name of the parameter behind it ("" for none), alternating; empty when nothing is put in.
+        pieces: text and the index of the value behind it (``_LAST`` for none), alternating.
         column: where the statement stands in its line.
-        kind: ``operands`` when ``pieces`` are those of its operands, ``label`` when they are the name of a label,
-            ``text`` when they are a text that must be read anew.
+        kind: ``PLAIN``, ``OPERANDS``, ``NAMED`` or ``TEXT``.
     """
 
     __slots__ = ("column", "kind", "line", "pieces")
 
-    def __init__(self, line: Statement, names: Container[str]) -> None:
+    def __init__(self, line: Statement, names: Sequence[str]) -> None:
         self.line = line
-        self.kind = "operands"
-        self.pieces: tuple[tuple[str, str], ...] = ()
+        self.kind = PLAIN
+        self.pieces: tuple[tuple[str, int], ...] = ()
         self.column = line.column
         if "\\" not in line.args:
             return
         text = line.args
         if line.op == BROKEN and _LABEL_TEXT.fullmatch(text):
-            self.kind, text = "label", text[:-1]
-        elif line.op == BROKEN or _SPECIAL.search(text):
-            self.kind, text = "text", line.text
+            self.kind, text = NAMED, text[:-1]
+        elif line.op == BROKEN or SPECIAL.search(text):
+            self.kind, text = TEXT, line.text
             self.column = line.place.column
+        else:
+            self.kind = OPERANDS
         self.pieces = _cut_at_marks(text, names)
 
 
-def _cut_at_marks(text: str, names: Container[str]) -> tuple[tuple[str, str], ...]:
+def _cut_at_marks(text: str, names: Sequence[str]) -> tuple[tuple[str, int], ...]:
     pieces = []
     literal = ""
     at = 0
@@ -58,46 +65,58 @@ def _cut_at_marks(text: str, names: Container[str]) -> tuple[tuple[str, str], ..
         if quoted is not None:
             literal += quoted
         elif name is None or name in names:
-            pieces.append((literal, name or "@"))
+            pieces.append((literal, len(names) if name is None else names.index(name)))
             literal = ""
         else:
             literal += mark[0]
-    pieces.append((literal + text[at:], ""))
+    pieces.append((literal + text[at:], _LAST))
     return tuple(pieces)
 
 
-def compile_body(body: Sequence[Statement], names: Container[str]) -> tuple[Template, ...]:
-    """The templates of a body whose parameters are ``names``."""
-    return tuple([Template(line, names) for line in body])
+class Body:
+    """The templates of a macro or a repetition.
 
+    Attributes:
+        templates: one per statement.
+        ops: mnemonics and directives that the body surely consists of, or None when text may bring others.
+        counts: tells that the number of the expansion occurs.
+    """
 
-def substitute(
-    body: Sequence[Template], actuals: dict[str, str], number: int, trail: tuple[Expansion, ...]
-) -> list[Statement]:
-    """``body`` with the actuals in place of their names; the result's statements carry ``trail``."""
-    found: list[Statement] = []
-    append, make = found.append, tuple.__new__
-    values = {**actuals, "@": str(number), "": ""}
-    for template in body:
-        line = template.line
-        if not template.pieces:
-            op, args, row, column, source, old_trail, constants = line
-            append(
-                line
-                if old_trail is trail
-                else make(Statement, (op, args, row, column, source, trail, constants))
-            )
-            continue
-        text = "".join([literal + values[name] for literal, name in template.pieces])
-        if template.kind == "operands":
-            if not _SPECIAL.search(text) and text[:1] not in ("=", ":", " ", ""):
-                append(make(Statement, (line[0], text, line[2], line[3], line[4], trail, None)))
+    __slots__ = ("counts", "ops", "templates")
+
+    def __init__(self, lines: Sequence[Statement], names: Sequence[str]) -> None:
+        self.templates = [Template(line, names) for line in lines]
+        fixed = all(template.kind != TEXT for template in self.templates)
+        self.ops = frozenset([line[0] for line in lines if line[0] != BROKEN]) if fixed else None
+        self.counts = any("\\@" in line.args for line in lines)
+
+    def substitute(self, values: Sequence[str], trail: tuple[Expansion, ...], tame: bool) -> list[Statement]:
+        """The statements with ``values`` (and the number of the expansion behind them) in place of their names.
+
+        Args:
+            values: one per name, then the number of the expansion.
+            trail: the expansions that the result came through.
+            tame: no value holds any of ``SPECIAL``.
+        """
+        found: list[Statement] = []
+        append, make = found.append, tuple.__new__
+        values = [*values, ""]
+        for template in self.templates:
+            op, args, row, column, source, _, _ = template.line
+            kind = template.kind
+            if kind == PLAIN:
+                append(make(Statement, (op, args, row, column, source, trail, None)))
                 continue
-            text = f"{line[0]} {text}"
-        elif template.kind == "label":
-            if _NAME.fullmatch(text):
-                append(make(Statement, (LABEL, text, line[2], line[3], line[4], trail, None)))
-                continue
-            text += ":"
-        scan(text, line[2], template.column, line[4], trail, found)
-    return found
+            text = "".join([literal + values[index] for literal, index in template.pieces])
+            if kind == OPERANDS:
+                if tame or not SPECIAL.search(text):
+                    append(make(Statement, (op, text.strip(), row, column, source, trail, None)))
+                    continue
+                text = f"{op} {text}"
+            elif kind == NAMED:
+                if NAME.fullmatch(text):
+                    append(make(Statement, (LABEL, text, row, column, source, trail, None)))
+                    continue
+                text += ":"
+            scan(text, row, template.column, source, trail, found)
+        return found

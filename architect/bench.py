@@ -91,9 +91,12 @@ class Bench:
         tree: a pristine copy of it on disk.
         judge: the baseline of the original tree.
         folder: the run's folder.
+        cache: where encodings are kept from run to run, or None.
     """
 
-    def __init__(self, workspace: TreeCopy, tree: Path, judge: Judge, folder: Path) -> None:
+    def __init__(
+        self, workspace: TreeCopy, tree: Path, judge: Judge, folder: Path, cache: Path | None = None
+    ) -> None:
         from toolchain import build
 
         self.workspace = workspace
@@ -103,7 +106,7 @@ class Bench:
         self.headers = contracts.routines(judge.sources)
         self.macros = label_arguments(judge.sources.values())
         self.listings: dict[str, Listing] = {}
-        self.session = build.Session(tree, folder / "cache")
+        self.session = build.Session(tree, cache)
 
     def __enter__(self) -> Bench:
         """Start the encoder."""

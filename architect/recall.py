@@ -63,7 +63,8 @@ class LessonsEngine:
         for promise, lesson in lessons:
             ways = sorted(islice(adapter.edits(lesson.edit), 10 * FITS_MAX), key=lambda way: way[0])
             for distance, edits in ways[: _share(promise, FITS_MAX)]:
-                reason = f"lesson {lesson.id}: {lesson.cause}"
+                where = f"{edits[0].file}:{edits[0].line}"
+                reason = f"{where}: what repaired it when {lesson.cause.rstrip('.')} (lesson {lesson.id})"
                 found.append(Patch(edits, self.name, _operator(lesson), reason, distance - 4 * promise))
         return sorted(found, key=lambda patch: patch.cost)
 

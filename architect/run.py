@@ -28,8 +28,11 @@ from architect.verify import FINAL_BOOTS
 from architect.workers import Workers
 from architect.workspace import TreeCopy
 from toolchain.command import Ui
+from toolchain.errors import InputError
 from toolchain.files import make_folder
 
+PROGRESS_SECONDS = 5.0
+PROGRESS_COLUMNS = 110
 CALL_SECONDS = 120.0  # after which a candidate's worker is taken for dead: boots have deadlines of their own
 OVERTIME_SECONDS = 5.0  # the finalist's gates may end a little after the budget: the work is done by then
 
@@ -78,6 +81,7 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         KeyboardInterrupt: after every worker and QEMU has ended; the journal is kept, and the same call resumes.
     """
     workspace = TreeCopy(settings.tree)
+    _keep_apart(settings)
     verdicts = judge.load(settings.tree, workspace.files, settings.baseline)
     earlier = history.texts(settings.tree, settings.good) if settings.good else {}
     store = SqliteLessons(settings.lessons)
@@ -92,10 +96,10 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         if journal.resumed:
             ui.step(f"resuming: {budget.candidates} candidates and {budget.boots} boots are done")
         tree = _pristine(workspace, folder)
-        start = partial(_on_bench, workspace, tree, verdicts, folder)
+        start = partial(_on_bench, workspace, tree, verdicts, folder, settings.out / "cache")
         workers = Workers(start, settings.workers or os.cpu_count() or 1, journal.forget)
         stack.callback(workers.close)
-        evaluator = PooledEvaluator(workers, budget, journal, CALL_SECONDS, partial(_show, ui, budget))
+        evaluator = PooledEvaluator(workers, budget, journal, CALL_SECONDS, _Progress(ui, budget))
         court = _Court(workers, evaluator, budget, journal, earlier, ui)
         chosen = engines.make(settings.engine, store)
         verdict = FixLoop(court, chosen, evaluator, store, budget, journal, ui.step).run()
@@ -103,18 +107,41 @@ def repair(settings: Settings, ui: Ui) -> Repair:
     return Repair(verdict, workspace, data)
 
 
+def _keep_apart(settings: Settings) -> None:
+    """The reports must not become part of the tree that they are about."""
+    tree, out = settings.tree.resolve(), settings.out.resolve()
+    inside = out.relative_to(tree).parts if out.is_relative_to(tree) else None
+    if inside is not None and "build" not in inside:
+        raise InputError(
+            f"{settings.out}: lies in the kernel tree; choose a folder outside (--out DIR)", stage="fix"
+        )
+
+
 @contextmanager
-def _on_bench(workspace: TreeCopy, tree: Path, verdicts: judge.Judge, folder: Path) -> Iterator[Bench]:
-    with Bench(workspace, tree, verdicts, folder) as bench:
+def _on_bench(
+    workspace: TreeCopy, tree: Path, verdicts: judge.Judge, folder: Path, cache: Path
+) -> Iterator[Bench]:
+    with Bench(workspace, tree, verdicts, folder, cache) as bench:
         yield bench
 
 
-def _show(ui: Ui, budget: Budget, evaluation: Evaluation) -> None:
-    last = evaluation.gates[-1] if evaluation.gates else None
-    said = f"{last.gate}: {last.message}" if last and not last.passed else "passes"
-    ui.progress(
-        f"{budget.candidates} candidates, {budget.boots} boots; {evaluation.patch.operator}: {said}"[:150]
-    )
+class _Progress:
+    """A line that follows the candidates on a terminal; elsewhere one every few seconds."""
+
+    def __init__(self, ui: Ui, budget: Budget) -> None:
+        self.ui = ui
+        self.budget = budget
+        self.said = budget.elapsed()
+
+    def __call__(self, evaluation: Evaluation) -> None:
+        last = evaluation.gates[-1] if evaluation.gates else None
+        said = f"{last.gate}: {last.message}" if last and not last.passed else "passes"
+        text = f"{self.budget.candidates} candidates, {self.budget.boots} boots; {evaluation.patch.operator}: {said}"
+        if self.ui.terminal:
+            self.ui.progress(text[:PROGRESS_COLUMNS])
+        elif self.budget.elapsed() - self.said > PROGRESS_SECONDS:
+            self.said = self.budget.elapsed()
+            self.ui.step(text[:PROGRESS_COLUMNS])
 
 
 def _pristine(workspace: TreeCopy, folder: Path) -> Path:

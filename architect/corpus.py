@@ -1,0 +1,154 @@
+"""The corpus of seeded kernel bugs: read, validate, plant into a copy of the kernel.
+
+Owns the form of ``tests/bugs/*.toml``; what a bug breaks and what a right repair must satisfy is judged by
+``architect.invariants`` and ``architect.bench_fix``. No engine reads this module or its data.
+
+A file holds one bug:
+
+    id = "nx-without-nxe"              the file's name
+    class = "feature-not-enabled"
+    report = "..."                     what a person would say of it
+    shows = "fault"                    fault, hang, failed-test, wrong-value, rejected (by the assembler)
+    expect = "fault"                   outcome of a direct boot with the command line `test`
+    noticed_by = "boot"                the cheapest gate that sees it: assembles, checks, contract, boot, tests, claims
+    reference_edits = 1                how many edits mend it
+
+    [[plant]]                          the edit that plants it; more than one is allowed
+    file = "boot/entry32.s"
+    find = "..."                       stands exactly once in the file
+    replace = "..."
+
+    [[invariant]]                      what holds in the sound kernel and must hold after a right repair
+    kind = "contract"
+    routine = "page_map"
+"""
+
+from __future__ import annotations
+
+import shutil
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolchain.errors import InputError
+
+STAGE = "corpus"
+SHOWS = ("fault", "hang", "failed-test", "wrong-value", "rejected")
+NOTICED_BY = ("assembles", "checks", "contract", "boot", "tests", "claims", "iso")
+_TEXTS = ("id", "class", "report", "shows", "expect", "noticed_by")
+_LEFT_OUT = shutil.ignore_patterns(".git", "bugs", "build", "__pycache__")
+
+
+@dataclass(frozen=True, slots=True)
+class Plant:
+    """One edit that plants a bug: ``find`` stands exactly once in ``file`` (relative to the kernel tree)."""
+
+    file: str
+    find: str
+    replace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """One bug of the corpus. ``invariants`` are tables with a ``kind`` and its arguments."""
+
+    id: str
+    cls: str
+    report: str
+    shows: str
+    expect: str
+    noticed_by: str
+    reference_edits: int
+    plants: tuple[Plant, ...]
+    invariants: tuple[Mapping[str, Any], ...]
+    file: Path
+
+
+def load(folder: Path) -> list[Bug]:
+    """Every bug of a folder, by id.
+
+    Raises:
+        InputError: a file is no TOML, lacks a key or has a wrong one; two bugs share an id.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of bugs", stage=STAGE)
+    bugs = [read(path) for path in sorted(folder.glob("*.toml"))]
+    if not bugs:
+        raise InputError(f"{folder}: no bug in it (*.toml)", stage=STAGE)
+    return bugs
+
+
+def read(path: Path) -> Bug:
+    """One bug; ``InputError`` names the file and the key that is wrong."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: {error}", stage=STAGE) from error
+    for key in _TEXTS:
+        if not isinstance(data.get(key), str) or not data[key].strip():
+            raise InputError(f"{path}: '{key}' is missing or no text", stage=STAGE)
+    if data["id"] != path.stem:
+        raise InputError(f"{path}: id '{data['id']}' is not the file's name", stage=STAGE)
+    for key, allowed in (("shows", SHOWS), ("noticed_by", NOTICED_BY)):
+        if data[key] not in allowed:
+            raise InputError(
+                f"{path}: '{key}' is '{data[key]}', expected one of {', '.join(allowed)}", stage=STAGE
+            )
+    edits = data.get("reference_edits")
+    if not isinstance(edits, int) or edits < 1:
+        raise InputError(f"{path}: 'reference_edits' must be a number from 1 up", stage=STAGE)
+    plants = tuple(_plant(path, row) for row in data.get("plant", []))
+    invariants = tuple(data.get("invariant", []))
+    if not plants or not invariants:
+        raise InputError(f"{path}: needs at least one [[plant]] and one [[invariant]]", stage=STAGE)
+    if any(not isinstance(row.get("kind"), str) for row in invariants):
+        raise InputError(f"{path}: every [[invariant]] needs a 'kind'", stage=STAGE)
+    return Bug(
+        data["id"], data["class"], data["report"], data["shows"], data["expect"], data["noticed_by"],
+        edits, plants, invariants, path,
+    )  # fmt: skip
+
+
+def _plant(path: Path, row: Mapping[str, Any]) -> Plant:
+    values = [row.get(key) for key in ("file", "find", "replace")]
+    if not all(isinstance(value, str) for value in values) or not values[1]:
+        raise InputError(f"{path}: every [[plant]] needs the texts 'file', 'find' and 'replace'", stage=STAGE)
+    return Plant(*(str(value) for value in values))
+
+
+def changed(bug: Bug, sources: Mapping[str, str]) -> dict[str, str]:
+    """The changed files only: file -> text with the bug in it.
+
+    Raises:
+        InputError: a plant does not apply to these sources any more.
+    """
+    texts: dict[str, str] = {}
+    for plant in bug.plants:
+        if plant.file not in sources:
+            raise InputError(f"{bug.file}: the kernel has no file '{plant.file}'", stage=STAGE)
+        text = texts.get(plant.file, sources[plant.file])
+        count = text.count(plant.find)
+        if count != 1:
+            first = plant.find.strip().splitlines()[0]
+            raise InputError(
+                f"{bug.file}: '{first}' stands {count} times in {plant.file}, expected once", stage=STAGE
+            )
+        texts[plant.file] = text.replace(plant.find, plant.replace)
+    return texts
+
+
+def sources(tree: Path) -> dict[str, str]:
+    """File -> text of every assembly source and include of a kernel tree."""
+    paths = sorted(p for p in tree.rglob("*") if p.suffix in (".s", ".inc") and p.is_file())
+    return {str(p.relative_to(tree)): p.read_text(encoding="utf-8") for p in paths}
+
+
+def plant(bug: Bug, tree: Path, target: Path) -> Path:
+    """A copy of ``tree`` with the bug in it, without history, corpus or build products; returns ``target``."""
+    texts = changed(bug, sources(tree))
+    shutil.copytree(tree, target, ignore=_LEFT_OUT, symlinks=True)
+    for name, text in texts.items():
+        (target / name).write_text(text, encoding="utf-8")
+    return target

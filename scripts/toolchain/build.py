@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from toolchain.errors import InputError
 
@@ -271,21 +271,27 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
 
         check_tools()
     image, sources = once(tree)
-    from toolchain import elf, generate, listing
+    from toolchain import elf, generate
     from toolchain.files import make_folder, write_atomic
+    from toolchain.forked import Forked, available
     from toolchain.types import BuildResult
 
     with _no_collection():
-        data = elf.write(image)
-        texts = {
-            out / f"{NAME}.map": listing.map_text(image),
-            out / f"{NAME}.lst": listing.listing_text(image, sources),
-        }
+        child = Forked(lambda: _texts(image, sources)) if available() else None
+        try:
+            data = elf.write(image)
+            texts: Any = child.result() if child is not None else None
+        finally:
+            if child is not None:
+                child.cancel()
+        if texts is None:
+            texts = _texts(image, sources)
     make_folder(out, stage=STAGE)
     generate.generate(tree, out)
     elf_path = out / f"{NAME}.elf"
     write_atomic(elf_path, data, stage=STAGE)
-    for path, text in texts.items():
+    map_path, listing_path = out / f"{NAME}.map", out / f"{NAME}.lst"
+    for path, text in zip((map_path, listing_path), texts, strict=True):
         write_atomic(path, text, stage=STAGE)
     if ui is not None:
         ui.step(f"{elf_path}: {len(data)} bytes")
@@ -297,9 +303,15 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
         iso_module.make(elf_path, iso_path, cmdline=cmdline)
         if ui is not None:
             ui.step(f"{iso_path}: BIOS and UEFI")
-    map_path, listing_path = texts
     seconds = round(time.monotonic() - began, 3)
     return BuildResult(elf_path, iso_path, map_path, listing_path, len(data), len(image.symbols), seconds)
+
+
+def _texts(image: Image, sources: Mapping[str, str]) -> tuple[str, str]:
+    """The map and the listing."""
+    from toolchain import listing
+
+    return listing.map_text(image), listing.listing_text(image, sources)
 
 
 @contextmanager

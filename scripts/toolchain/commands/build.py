@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 from pathlib import Path
 
 from toolchain.command import STATUS_OK, Outcome, Ui
@@ -23,9 +24,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Build."""
-    from toolchain.build import build
+    gc.disable()  # from the first import on: a build makes many objects and hardly any cycle
+    try:
+        from toolchain.build import build
 
-    result = build(args.kernel, args.out, iso=not args.no_iso, ui=ui, cmdline=args.cmdline)
+        result = build(args.kernel, args.out, iso=not args.no_iso, ui=ui, cmdline=args.cmdline)
+    finally:
+        gc.freeze()  # what is left is not searched for cycles when the process ends
+        gc.enable()
     data = {
         "elf": str(result.elf),
         "iso": str(result.iso) if result.iso else None,

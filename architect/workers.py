@@ -14,7 +14,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -184,20 +184,26 @@ def _serve(
         service, failure = None, None
         try:
             service = stack.enter_context(start())
-        except PxError as error:
-            failure = error
+        except Exception as error:
+            failure = _failure(0, error, "start")
         while True:
             number, method, arguments = pipe.recv()
-            pipe.send(
-                Answer(number, error=failure) if failure else _answer(number, service, method, arguments)
-            )
+            if failure is None:
+                pipe.send(_answer(number, service, method, arguments))
+            else:
+                pipe.send(replace(failure, call=number))
 
 
 def _answer(number: int, service: Any, method: str, arguments: tuple[Any, ...]) -> Answer:
     try:
         return Answer(number, getattr(service, method)(*arguments))
-    except PxError as error:
-        return Answer(number, error=error)
     except Exception as error:
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Answer(number, error=InternalError(text, stage=method), details=traceback.format_exc())
+        return _failure(number, error, method)
+
+
+def _failure(number: int, error: Exception, stage: str) -> Answer:
+    """The answer to a call that raised: errors of ours cross whole, surprises with their details."""
+    if isinstance(error, PxError):
+        return Answer(number, error=error)
+    text = f"{type(error).__name__}: {error}".splitlines()[0]
+    return Answer(number, error=InternalError(text, stage=stage), details=traceback.format_exc())

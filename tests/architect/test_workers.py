@@ -125,6 +125,14 @@ def test_a_service_that_cannot_start_says_why() -> None:
     made.close()
 
 
+def test_a_service_that_breaks_at_its_start_says_so(capfd: pytest.CaptureFixture[str]) -> None:
+    made = Workers(lambda: contextlib.nullcontext(1 // 0), 1)
+    with pytest.raises(InternalError, match="ZeroDivisionError"):
+        made.call("echo", 1, seconds=10)
+    made.close()
+    assert capfd.readouterr().err == ""
+
+
 def test_workers_die_with_a_killed_parent() -> None:
     """The parent is killed with its calls under way; the pipe that the workers hold open then reads its end."""
     script = textwrap.dedent(

@@ -1,8 +1,9 @@
 """Contract tests: routines of the kernel called alone under Unicorn and held to what they promise.
 
 Two sources of promises: every routine's header (``generic``: registers preserved, stack balanced, flags) and a model
-in Python for the routines whose effect on memory matters (one module per area of the kernel, listed in ``MODULES``;
-each registers its checks with ``@contract``). The judge reads them from here, never from the tree under repair.
+in Python for the routines whose effect on memory or devices matters (one module per area of the kernel, listed in
+``MODULES``; each registers its checks with ``@contract``). The models know the specifications, not the kernel's
+sources. The judge reads both from here, never from the tree under repair.
 
 A check that cannot judge, because the routine ended in hardware that is not there or the tree has no such routine,
 says nothing; silence is not success, and the boots that follow decide.
@@ -12,35 +13,29 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from architect.contracts.model import Broken, Violation
 from architect.protocols import GateResult
+from toolchain.errors import InputError
 from toolchain.harness import Harness
 from toolchain.headers import Routine, parse
 from toolchain.types import Image
 
+__all__ = ["Contract", "Violation", "contract", "registry", "routines", "run", "violations"]
+
 MODULES = tuple(f"architect.contracts.{name}" for name in ("frames", "paging", "ranges", "text"))
 
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """A promise that was not kept. ``call`` is what reproduces it: registers and seed."""
-
-    routine: str
-    promise: str
-    call: Mapping[str, int | str]
-
-
-Check = Callable[[Harness], Iterable[Violation]]
+Check = Callable[[Harness], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """A model check.
+    """A model check: a function that raises ``Broken`` at the first promise that is not kept.
 
-    ``needs`` are the symbols without which it does not apply; ``judges`` are the routines that it runs for real, so
-    that a change in any of them calls for it.
+    ``judges`` are the routines that it answers for, so that a change in any of them calls for it; ``needs`` are the
+    symbols without which it does not apply.
     """
 
     name: str
@@ -48,15 +43,31 @@ class Contract:
     needs: tuple[str, ...]
     check: Check
 
+    def violations(self, harness: Harness) -> list[Violation]:
+        """What the check finds on a machine that is made anew; at most one violation."""
+        if not all(harness.has(name) for name in self.needs):
+            return []
+        harness.renew()
+        try:
+            self.check(harness)
+        except Broken as broken:
+            return [broken.violation]
+        except InputError as error:  # it left a pointer that leads nowhere, or addresses that cannot be used
+            return [Violation(self.judges[0], f"leaves what cannot be used: {error.message}", {})]
+        return []
+
 
 _REGISTRY: dict[str, Contract] = {}
 
 
 def contract(*judges: str, needs: Collection[str] = ()) -> Callable[[Check], Check]:
-    """Register a check of the named routines: ``@contract("page_map", needs=("kernel_pml4",))``."""
+    """Register a check: ``@contract("page_map", "page_walk", needs=("page_root",))``.
+
+    The first of ``judges`` must be in the image; the others need not be: a helper may come and go.
+    """
 
     def register(check: Check) -> Check:
-        _REGISTRY[check.__name__] = Contract(check.__name__, judges, (*judges, *needs), check)
+        _REGISTRY[check.__name__] = Contract(check.__name__, judges, (judges[0], *needs), check)
         return check
 
     return register
@@ -79,8 +90,33 @@ def routines(sources: Mapping[str, str]) -> dict[str, Routine]:
     return found
 
 
+def concerned(
+    headers: Mapping[str, Routine], names: Collection[str] | None, files: Collection[str] = ()
+) -> Iterator[Contract]:
+    """The model checks that changed routines call for.
+
+    A routine that no check answers for calls for those of its source file; so does a file itself.
+    """
+    known = registry()
+    if names is None:
+        yield from known.values()
+        return
+    answered = {routine for item in known.values() for routine in item.judges}
+    homes = {headers[name].file for name in names if name in headers and name not in answered} | set(files)
+    neighbours = (
+        {name for name in answered if name in headers and headers[name].file in homes} if homes else set()
+    )
+    wanted = neighbours | set(names)
+    yield from (item for item in known.values() if wanted.intersection(item.judges))
+
+
 def violations(
-    image: Image, headers: Mapping[str, Routine], names: Collection[str] | None = None, *, seeds: int = 3
+    image: Image,
+    headers: Mapping[str, Routine],
+    names: Collection[str] | None = None,
+    *,
+    seeds: int = 3,
+    files: Collection[str] = (),
 ) -> list[Violation]:
     """What the named routines (all when None) break, headers first, then models.
 
@@ -89,6 +125,10 @@ def violations(
         headers: the promises: ``routines(sources)``, from the original tree when a candidate is judged.
         names: routines whose code changed.
         seeds: calls per routine and header.
+        files: sources whose data changed: the models of all routines in them are asked.
+
+    Raises:
+        InputError: the image cannot be put into an emulated machine.
     """
     from architect.contracts import generic
 
@@ -97,10 +137,8 @@ def violations(
     for name in headers if names is None else names:
         if name in headers:
             found += generic.check(harness, headers[name], seeds=seeds)
-    for item in registry().values():
-        if (names is None or set(item.judges) & set(names)) and all(harness.has(n) for n in item.needs):
-            fresh = Harness(image)
-            found += item.check(fresh)
+    for item in concerned(headers, names, files):
+        found += item.violations(harness)
     return found
 
 

@@ -7,10 +7,9 @@ misaligned one and one of a frame that was never handed out are refused, and run
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 
-from architect.contracts import Violation, contract
-from architect.contracts.model import Broken, Session
+from architect.contracts import contract
+from architect.contracts.model import Session
 from toolchain.harness import Harness
 
 _PAGE = 4096
@@ -55,37 +54,34 @@ class _Frames(Session):
     "frame_alloc", "frame_free", "frame_take_fresh", "frame_bit_find", "frame_region_find", "memory_make_regions",
     needs=("memory_free", "ranges_add"),
 )  # fmt: skip
-def frame_allocator(harness: Harness) -> Iterator[Violation]:
+def frame_allocator(harness: Harness) -> None:
     """Random takes and returns, then all frames, then all back."""
     noise = random.Random(3)
     frames = _Frames(harness)
-    try:
-        for _ in range(_STEPS):
-            held = sorted(frames.held)
-            choice = noise.random()
-            if choice < 0.5 or not held:
-                frames.allocate()
-            elif choice < 0.8:
-                frames.free(noise.choice(held), valid=True)
-            else:
-                wrong = noise.choice((held[0] + 8, _RANGES[-1][1], _RANGES[0][0] - _PAGE, 0))
-                frames.free(wrong, valid=False)
-            if held and choice > 0.9:
-                frame = noise.choice(held)
-                if frame in frames.held:
-                    frames.free(frame, valid=True)
-                    frames.free(frame, valid=False)
-        while frames.allocate():
-            pass
-        total = sum(end - first for first, end in _RANGES) // _PAGE
-        # An allocator may keep its own records in the ranges it was given: a page for each of them.
-        enough = total - len(_RANGES) <= len(frames.held) <= total
-        frames.expect(enough, "frame_alloc", "is out of memory before the memory is")
-        before = len(frames.held)
-        for frame in sorted(frames.held):
-            frames.free(frame, valid=True)
-        while frames.allocate():
-            pass
-        frames.expect(len(frames.held) == before, "frame_free", "loses frames that were given back")
-    except Broken as broken:
-        yield broken.violation
+    for _ in range(_STEPS):
+        held = sorted(frames.held)
+        choice = noise.random()
+        if choice < 0.5 or not held:
+            frames.allocate()
+        elif choice < 0.8:
+            frames.free(noise.choice(held), valid=True)
+        else:
+            wrong = noise.choice((held[0] + 8, _RANGES[-1][1], _RANGES[0][0] - _PAGE, 0))
+            frames.free(wrong, valid=False)
+        if held and choice > 0.9:
+            frame = noise.choice(held)
+            if frame in frames.held:
+                frames.free(frame, valid=True)
+                frames.free(frame, valid=False)
+    while frames.allocate():
+        pass
+    total = sum(end - first for first, end in _RANGES) // _PAGE
+    # An allocator may keep its own records in the ranges it was given: a page for each of them.
+    enough = total - len(_RANGES) <= len(frames.held) <= total
+    frames.expect(enough, "frame_alloc", "is out of memory before the memory is")
+    before = len(frames.held)
+    for frame in sorted(frames.held):
+        frames.free(frame, valid=True)
+    while frames.allocate():
+        pass
+    frames.expect(len(frames.held) == before, "frame_free", "loses frames that were given back")

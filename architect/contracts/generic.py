@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from architect.contracts import Violation
+from architect.contracts.model import Violation
 from toolchain.errors import InputError
 from toolchain.harness import BUFFER_BASE, BUFFER_SIZE, RETURN_PAGE, Harness, Result
 from toolchain.headers import GENERAL, Routine, Slot, full_register, register_bits

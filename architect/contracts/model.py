@@ -1,13 +1,23 @@
-"""What the models share: a call that must return, and violations with the call that shows them."""
+"""What the models share: calls that must return, and violations with the call that shows them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-from architect.contracts import Violation
+from toolchain.errors import InputError
 from toolchain.harness import Harness, Result
 
 MASK64 = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """A promise that was not kept. ``call`` is what reproduces it: registers, seed, what came and what should."""
+
+    routine: str
+    promise: str
+    call: Mapping[str, int | str]
 
 
 class Broken(Exception):
@@ -25,20 +35,47 @@ class Session:
         self.harness = harness
         self.calls = 0
 
-    def call(self, routine: str, **registers: int) -> Result:
+    def call(self, routine: str, *, limit: int = 200_000, **registers: int) -> Result:
         """Call a routine that must return; raises ``Broken`` when it does not."""
         self.calls += 1
-        result = self.harness.call(routine, registers, seed=self.calls)
+        result = self.harness.call(routine, registers, seed=self.calls, limit=limit)
         if result.end != "returned":
-            where = f" at {result.address:#x}" if result.address is not None else ""
-            self.fail(routine, f"does not return: {result.end}{where}", registers)
+            what = (
+                "touches what is not its own" if result.end == "fault" else f"does not return: {result.end}"
+            )
+            where = {"address": result.address} if result.address is not None else {}
+            self.fail(routine, what, {**registers, **where})
         return result
 
-    def fail(self, routine: str, promise: str, registers: Mapping[str, int] | None = None) -> None:
+    def fail(self, routine: str, promise: str, call: Mapping[str, int | str] | None = None) -> None:
         """Raise ``Broken`` for a promise."""
-        raise Broken(Violation(routine, promise, {"seed": self.calls, **(registers or {})}))
+        raise Broken(Violation(routine, promise, {"seed": self.calls, **(call or {})}))
 
-    def expect(self, condition: bool, routine: str, promise: str, **registers: int) -> None:
+    def expect(self, condition: bool, routine: str, promise: str, **call: int | str) -> None:
         """Raise ``Broken`` unless the condition holds."""
         if not condition:
-            self.fail(routine, promise, registers)
+            self.fail(routine, promise, call)
+
+    def equal(
+        self,
+        got: int | str | bytes,
+        expected: int | str | bytes,
+        routine: str,
+        promise: str,
+        **call: int | str,
+    ) -> None:
+        """Raise ``Broken`` unless two values are equal; both go into the evidence."""
+        if got != expected:
+            self.fail(routine, promise, {**call, "got": _shown(got), "expected": _shown(expected)})
+
+    def read(self, address: int, size: int, routine: str, **call: int | str) -> bytes:
+        """Memory that a routine named; ``Broken`` where there is none."""
+        try:
+            return self.harness.read(address, size)
+        except InputError:
+            self.fail(routine, "names memory that is not there", {**call, "address": address})
+            raise
+
+
+def _shown(value: int | str | bytes) -> int | str:
+    return repr(value) if isinstance(value, bytes) else value

@@ -1,0 +1,328 @@
+"""An emulated x86 CPU around a linked image: memory, devices, registers and hooks, under Unicorn.
+
+Owns the emulator and what surrounds the code: reading and writing memory, I/O ports, device windows, CPUID, substitutes
+and probes, and how a run ends. Where the image lies and what else is mapped is said by those who build on it:
+``harness`` (one routine in long mode) and ``harness32`` (the 32-bit entry). Never judges.
+
+Code on trial may do anything: every run is bounded by a count of instructions, every error of the emulator is an end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from toolchain.errors import InputError
+from toolchain.headers import full_register
+from toolchain.types import Image
+
+STAGE = "harness"
+PAGE = 4096
+FLAG_BITS = {"cf": 0, "pf": 2, "af": 4, "zf": 6, "sf": 7, "if": 9, "df": 10, "of": 11}
+MASK64 = (1 << 64) - 1
+_UART_LINE_STATUS = 0x3FD
+_UART_READY = 0x60
+_NOWHERE = 0x00FF_FFFF_FFFF_F000  # not canonical: no code comes there
+
+End = Literal["returned", "limit", "fault", "halt", "interrupt"]
+PortIn = Callable[[int, int], int]
+PortOut = Callable[[int, int, int], None]
+Cpuid = Callable[[int, int], tuple[int, int, int, int]]
+E = TypeVar("E", bound="Emulator")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one call ended.
+
+    Attributes:
+        end: ``returned`` to its caller; ``limit`` instructions spent; ``fault`` an address or instruction that
+            cannot be used; ``halt`` executed hlt; ``interrupt`` executed int n or raised an exception.
+        registers: the sixteen general registers by their 64-bit names, and ``rflags``.
+        before: the same before the call.
+        address: the linear address that faulted, or the vector of an interrupt, else None.
+        rip: where the run ended.
+        ports: every OUT as (port, size in bytes, value), in order.
+        calls: substituted routines in the order in which they were called.
+    """
+
+    end: End
+    registers: Mapping[str, int]
+    before: Mapping[str, int]
+    address: int | None
+    rip: int
+    ports: tuple[tuple[int, int, int], ...] = ()
+    calls: tuple[str, ...] = ()
+
+    def flag(self, name: str) -> bool:
+        """One flag after the call: ``result.flag("cf")``."""
+        return bool(self.registers["rflags"] >> FLAG_BITS[name] & 1)
+
+    def value(self, register: str) -> int:
+        """A register by any of its names, at its width: ``result.value("eax")``."""
+        from toolchain.headers import register_bits
+
+        full, bits = full_register(register), register_bits(register)
+        if full is None or bits is None:
+            raise InputError(f"no general register is called '{register}'", stage=STAGE)
+        return self.registers[full] & ((1 << bits) - 1)
+
+
+@dataclass(slots=True)
+class Run:
+    """What the hooks note during one run; ``end`` None when it came to where it should stop."""
+
+    end: End | None = None
+    stopped: bool = False
+    address: int | None = None
+    ports: list[tuple[int, int, int]] = field(default_factory=list)
+    calls: list[str] = field(default_factory=list)
+
+
+def default_port_in(port: int, size: int) -> int:
+    """A machine with nothing but a UART that is always ready: its line status, all ones elsewhere."""
+    return _UART_READY if port == _UART_LINE_STATUS else (1 << (8 * size)) - 1
+
+
+class Emulator:
+    """A CPU with the image's symbols, and nothing mapped.
+
+    Args:
+        image: the kernel.
+        bits: 32 or 64.
+        port_in: answers IN; called with port and size in bytes.
+
+    Attributes:
+        port_in: as given; may be replaced until ``renew``.
+        port_out: called with port, size in bytes and value of every OUT; None when nobody listens.
+        cpuid: answers CPUID, leaf and subleaf -> eax, ebx, ecx, edx; None leaves it to the emulated CPU.
+    """
+
+    def __init__(self, image: Image, bits: int, port_in: PortIn) -> None:
+        from unicorn import UC_ARCH_X86, UC_MODE_32, UC_MODE_64, Uc, UcError, unicorn_const, x86_const
+
+        self._c: Any = x86_const
+        self._u: Any = unicorn_const
+        self._error = UcError
+        self.image = image
+        self.port_in = self._usual_port_in = port_in
+        self.port_out: PortOut | None = None
+        self.cpuid: Cpuid | None = None
+        self._symbols = {symbol.name: symbol.address for symbol in image.symbols}
+        self._numbers: dict[str, int] = {}
+        self._hooks: list[int] = []
+        self._windows: list[tuple[int, int]] = []
+        self._substitutes: dict[int, str] = {}
+        self._stale = False  # code was translated before a hook in it was set
+        self._run = Run()
+        self._uc: Any = Uc(UC_ARCH_X86, UC_MODE_64 if bits == 64 else UC_MODE_32)
+        self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_VIRTUAL)
+        add = self._uc.hook_add
+        add(self._u.UC_HOOK_MEM_INVALID, self._invalid)
+        add(self._u.UC_HOOK_INTR, self._interrupt)
+        add(self._u.UC_HOOK_INSN, self._in, None, 1, 0, self._c.UC_X86_INS_IN)
+        add(self._u.UC_HOOK_INSN, self._out, None, 1, 0, self._c.UC_X86_INS_OUT)
+        add(self._u.UC_HOOK_INSN, self._cpuid, None, 1, 0, self._c.UC_X86_INS_CPUID)
+
+    def forget(self) -> None:
+        """Drop substitutes, probes, windows and devices."""
+        self._stale = self._stale or bool(self._hooks)
+        for hook in self._hooks:
+            self._uc.hook_del(hook)
+        for base, size in self._windows:
+            self._uc.mem_unmap(base, size)
+        self._hooks, self._windows, self._substitutes = [], [], {}
+        self.port_in, self.port_out, self.cpuid = self._usual_port_in, None, None
+
+    # --- memory ------------------------------------------------------------------------------------------------
+
+    def map(self, base: int, size: int) -> None:
+        """Map zeroed memory (pages); ``InputError`` where it overlaps something."""
+        try:
+            self._uc.mem_map(base, size)
+        except self._error as error:
+            raise InputError(f"the image cannot be mapped at {base:#x}: {error}", stage=STAGE) from error
+
+    def read(self, address: int, size: int) -> bytes:
+        """Bytes at an address; ``InputError`` where nothing is mapped."""
+        try:
+            return bytes(self._uc.mem_read(address & MASK64, size))
+        except self._error as error:
+            raise InputError(f"nothing is mapped at {address:#x} (+{size})", stage=STAGE) from error
+
+    def write(self, address: int, data: bytes) -> None:
+        """Bytes to an address; ``InputError`` where nothing is mapped."""
+        try:
+            self._uc.mem_write(address & MASK64, data)
+        except self._error as error:
+            raise InputError(f"nothing is mapped at {address:#x} (+{len(data)})", stage=STAGE) from error
+
+    def read_u32(self, address: int) -> int:
+        """One little-endian dword."""
+        return int.from_bytes(self.read(address, 4), "little")
+
+    def read_u64(self, address: int) -> int:
+        """One little-endian quadword."""
+        return int.from_bytes(self.read(address, 8), "little")
+
+    def write_u64(self, address: int, value: int) -> None:
+        """One little-endian quadword."""
+        self.write(address, (value & MASK64).to_bytes(8, "little"))
+
+    def memory(self, base: int, size: int) -> None:
+        """Map zeroed memory (pages) until ``forget``."""
+        self.map(base, size)
+        self._windows.append((base, size))
+
+    def window(
+        self, base: int, size: int, read: Callable[[int, int], int], write: Callable[[int, int, int], None]
+    ) -> None:
+        """Map a device (pages) until ``forget``.
+
+        ``read(offset, bytes) -> value`` and ``write(offset, bytes, value)`` answer it; a quadword comes as two dwords.
+        """
+        try:
+            self._uc.mmio_map(
+                base,
+                size,
+                lambda _u, o, s, _d: read(o, s),
+                None,
+                lambda _u, o, s, v, _d: write(o, s, v),
+                None,
+            )
+        except self._error as error:
+            raise InputError(f"no device can be mapped at {base:#x}: {error}", stage=STAGE) from error
+        self._windows.append((base, size))
+
+    def address(self, symbol: str) -> int:
+        """The address of a symbol; ``InputError`` when the image has none of that name."""
+        if symbol not in self._symbols:
+            raise InputError(f"the image has no symbol '{symbol}'", stage=STAGE)
+        return self._symbols[symbol]
+
+    def has(self, symbol: str) -> bool:
+        """Whether the image has a symbol of that name."""
+        return symbol in self._symbols
+
+    # --- registers ---------------------------------------------------------------------------------------------
+
+    def get(self, register: str) -> int:
+        """A register (64-bit name, or a control register such as ``cr3``)."""
+        return int(self._uc.reg_read(self._number(register)))
+
+    def set(self, register: str, value: int) -> None:
+        """Set a register."""
+        self._uc.reg_write(self._number(register), value & MASK64)
+
+    def set_flag(self, name: str, value: bool) -> None:
+        """Set one flag, e.g. ``cf`` for the failure convention."""
+        bit = 1 << FLAG_BITS[name]
+        flags = self.get("rflags")
+        self.set("rflags", flags | bit if value else flags & ~bit)
+
+    def table(self, register: str) -> tuple[int, int, int]:
+        """``gdtr``, ``idtr`` or ``tr``: selector (0 for the first two), base, limit."""
+        selector, base, limit, _flags = self._uc.reg_read(self._number(register))
+        return int(selector), int(base), int(limit)
+
+    def msr(self, number: int) -> int:
+        """A model specific register."""
+        return int(self._uc.reg_read(self._c.UC_X86_REG_MSR, number))
+
+    def _number(self, name: str) -> int:
+        number = self._numbers.get(name)
+        if number is None:
+            number = getattr(self._c, f"UC_X86_REG_{name.upper()}", None)
+            if number is None:
+                raise InputError(f"no register is called '{name}'", stage=STAGE)
+            self._numbers[name] = int(number)
+        return int(number)
+
+    # --- control -----------------------------------------------------------------------------------------------
+
+    def substitute(self: E, routine: str, action: Callable[[E], None]) -> None:
+        """Run ``action`` in place of a routine; it reads and sets registers, then the routine returns."""
+        address = self.address(routine)
+
+        def replaced(uc: Any, at: int, size: int, data: object) -> None:
+            self._run.calls.append(routine)
+            action(self)
+            self._return()
+
+        if address in self._substitutes:
+            raise InputError(f"'{routine}' is substituted already", stage=STAGE)
+        self._substitutes[address] = routine
+        self._at(address, replaced)
+
+    def probe(self: E, address: int, action: Callable[[E], None]) -> None:
+        """Run ``action`` each time the instruction at ``address`` is about to run."""
+        self._at(address & MASK64, lambda *_: action(self))
+
+    def _at(self, address: int, hook: Callable[..., None]) -> None:
+        self._hooks.append(self._uc.hook_add(self._u.UC_HOOK_CODE, hook, None, address, address))
+        self._stale = True
+
+    def _return(self) -> None:
+        stack = self.get("rsp")
+        self.set("rip", self.read_u64(stack))
+        self.set("rsp", stack + 8)
+
+    def stop(self) -> None:
+        """End the run from a probe or a device, before the instruction at hand; it counts as returned."""
+        self._run.stopped = True
+        self._uc.emu_stop()
+
+    def _go(self, address: int, halt: int, limit: int) -> Run:
+        """Run from ``address`` until the HLT at ``halt`` has run, ``stop`` is called, or ``limit`` instructions.
+
+        The emulator's own way to end at an address is not used: it translates the code before it anew each time.
+        """
+        self._run = run = Run()
+        if self._stale:
+            self._uc.ctl_flush_tb()
+            self._stale = False
+        try:
+            self._uc.emu_start(address, _NOWHERE, count=limit)
+        except self._error as error:
+            if run.end is None:
+                run.end = "interrupt" if "exception" in str(error).lower() else "fault"
+        if run.end is None and not run.stopped:
+            rip = self.get("rip")
+            if rip != halt + 1:
+                run.end = self._stopped(rip)
+        return run
+
+    def _stopped(self, rip: int) -> End:
+        """Why emulation stopped without an error: hlt, or the instruction limit."""
+        try:
+            return "halt" if self.read(rip - 1, 1) == b"\xf4" else "limit"
+        except InputError:
+            return "fault" if rip == _NOWHERE else "limit"
+
+    # --- hooks -------------------------------------------------------------------------------------------------
+
+    def _invalid(self, uc: Any, access: int, address: int, size: int, value: int, data: object) -> bool:
+        self._run.address = address & MASK64
+        return False
+
+    def _interrupt(self, uc: Any, number: int, data: object) -> None:
+        self._run.end, self._run.address = "interrupt", number
+        uc.emu_stop()
+
+    def _in(self, uc: Any, port: int, size: int, data: object) -> int:
+        return self.port_in(port, size)
+
+    def _out(self, uc: Any, port: int, size: int, value: int, data: object) -> None:
+        value &= (1 << 8 * size) - 1
+        self._run.ports.append((port, size, value))
+        if self.port_out is not None:
+            self.port_out(port, size, value)
+
+    def _cpuid(self, uc: Any, data: object) -> int:
+        if self.cpuid is None:
+            return 0  # the emulated CPU's own answer
+        values = self.cpuid(self.get("rax") & 0xFFFFFFFF, self.get("rcx") & 0xFFFFFFFF)
+        for name, value in zip(("rax", "rbx", "rcx", "rdx"), values, strict=True):
+            self.set(name, value)
+        return 1

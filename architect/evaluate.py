@@ -92,7 +92,9 @@ class PooledEvaluator:
             self.budget.settle(granted, evaluation.boots)
             self.budget.candidates += 1
             if any(gate.message == NO_BOOTS for gate in evaluation.gates):
-                self.journal.spent(evaluation.boots, self.budget.total_seconds())  # no verdict: tried again later
+                self.journal.spent(
+                    evaluation.boots, self.budget.total_seconds()
+                )  # no verdict: tried again later
             else:
                 self.journal.record(evaluation, self.budget.total_seconds())
             self.progress(evaluation)
@@ -106,11 +108,10 @@ class PooledEvaluator:
         if not isinstance(answer.error, InternalError):
             raise answer.error
         self._surprises += 1
-        self.journal.write("error", {"message": answer.error.message, "details": answer.details})
+        error = self.workers.logged(answer)
         if self._surprises > SURPRISES_MAX:
-            message = f"{self._surprises} candidates in a row: {answer.error.message}"
-            log = self.journal.folder / "journal.jsonl"
-            raise InternalError(message, stage=answer.error.stage, log=log) from answer.error
+            message = f"{self._surprises} candidates in a row: {error.message}"
+            raise InternalError(message, stage=error.stage, log=error.log) from error
         gate = GateResult("internal", False, 0.0, answer.error.message)
         return Evaluation(patch, (gate,), False, -1.0, False)
 

@@ -97,7 +97,8 @@ def repair(settings: Settings, ui: Ui) -> Repair:
             ui.step(f"resuming: {budget.candidates} candidates and {budget.boots} boots are done")
         tree = _pristine(workspace, folder)
         start = partial(_on_bench, workspace, tree, verdicts, folder, settings.out / "cache")
-        workers = Workers(start, settings.workers or os.cpu_count() or 1, journal.forget)
+        count = settings.workers or os.cpu_count() or 1
+        workers = Workers(start, count, journal.forget, folder / "errors.log")
         stack.callback(workers.close)
         evaluator = PooledEvaluator(workers, budget, journal, CALL_SECONDS, _Progress(ui, budget))
         court = _Court(workers, evaluator, budget, journal, earlier, ui)

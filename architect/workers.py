@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from toolchain.errors import InternalError, PxError
@@ -52,10 +53,14 @@ class Workers:
         start: called in each worker; gives a context manager whose value has the methods to call.
         count: how many.
         forget: called in each worker first: closes what only the parent should hold.
+        log: gets the details of errors of ours, or None.
     """
 
-    def __init__(self, start: Start, count: int, forget: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, start: Start, count: int, forget: Callable[[], None] = lambda: None, log: Path | None = None
+    ) -> None:
         self._start = start
+        self._log = log
         self._forget = forget
         self._context = multiprocessing.get_context("fork")
         self._calls = 0
@@ -129,8 +134,17 @@ class Workers:
             for answer in self.answers(seconds):
                 if answer.call == number:
                     if answer.error is not None:
-                        raise answer.error
+                        raise self.logged(answer)
                     return answer.value
+
+    def logged(self, answer: Answer) -> PxError:
+        """The error of an answer; its details, if it has any, go to the log first."""
+        assert answer.error is not None
+        if self._log is not None and answer.details:
+            with self._log.open("a") as log:
+                log.write(answer.details + "\n")
+            answer.error.log = self._log
+        return answer.error
 
     def abandon(self) -> list[int]:
         """Give up the calls under way: their workers are replaced. Returns their numbers."""

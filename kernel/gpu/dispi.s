@@ -161,20 +161,34 @@ end_function dispi_set_mode
 # Out:      none
 # Clobbers: rax, rdx
 # Context:  long mode, any IF, after dispi_find
+#
+# A device without a VGA part that has its registers in BAR2 (bochs-display) lets these accesses pass.
 local_function dispi_show
-    mov eax, [rdi + PCI_ROW_CLASS]
-    and eax, PCI_CLASS_SUB_MASK
-    cmp eax, PCI_CLASS_DISPLAY_VGA
-    jne .Lshow_leave                            # no VGA part: nothing is blanked
     mov rdx, [rip + dispi_registers]
     test rdx, rdx
-    jz .Lshow_leave                             # at the ports: firmware has shown a picture already
+    jz .Lshow_ports
     add rdx, GPU_REGISTERS_VGA
     mov al, [rdx + VGA_MISC_READ]
     or al, VGA_MISC_COLOUR
     mov [rdx + VGA_MISC_WRITE], al
     mov al, [rdx + VGA_STATUS]
     mov byte ptr [rdx + VGA_ATTRIBUTE], VGA_ATTRIBUTE_SHOW
+    ret
+.Lshow_ports:
+    mov eax, [rdi + PCI_ROW_CLASS]
+    and eax, PCI_CLASS_SUB_MASK
+    cmp eax, PCI_CLASS_DISPLAY_VGA
+    jne .Lshow_leave                            # the ports are another device's
+    mov edx, VGA_PORTS + VGA_MISC_READ
+    in al, dx
+    or al, VGA_MISC_COLOUR
+    mov edx, VGA_PORTS + VGA_MISC_WRITE
+    out dx, al
+    mov edx, VGA_PORTS + VGA_STATUS
+    in al, dx
+    mov edx, VGA_PORTS + VGA_ATTRIBUTE
+    mov al, VGA_ATTRIBUTE_SHOW
+    out dx, al
 .Lshow_leave:
     ret
 end_function dispi_show

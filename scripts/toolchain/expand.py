@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from toolchain import conditional, macro
 from toolchain.knowledge import Knowledge
 from toolchain.macro import Macro, MacroFault
-from toolchain.source import ASSIGN, BROKEN, SourceFile, Statement
+from toolchain.source import ASSIGN, BROKEN, SourceFile, Statement, has_open_quote
 from toolchain.template import SPECIAL, Body
 from toolchain.types import Diagnostic, Expansion
 
@@ -312,7 +312,9 @@ class Expander(Knowledge):
         return at + 1
 
     def _broken(self, statement: Statement, statements: Sequence[Statement], at: int) -> int:
-        if '"' in statement.args or "'" in statement.args:
+        if statement.args.startswith("/*"):
+            self.fail(statement, "this comment has no end", "*/ before the end of the file")
+        elif has_open_quote(statement.args):
             self.fail(
                 statement, f"a quote is not closed in `{statement.args}'", "a closing quote on the same line"
             )

@@ -18,6 +18,7 @@ from toolchain.source import STAGE, SourceFile, Statement, decode, nearest, refu
 from toolchain.types import Diagnostic
 
 INCLUDE_DEPTH_MAX = 64
+TEXTS_KEPT = 256  # texts of overrides: a search tries thousands, and comes back to few
 
 
 class Unit(NamedTuple):
@@ -109,9 +110,10 @@ class Preprocessor:
         name = self.name_of(path)
         text = self._overrides.get(name)
         if text is not None:
-            known = self._texts.get((name, text))
-            if known is None:
-                known = self._texts[name, text] = SourceFile(name, text, path)
+            known = self._texts.pop((name, text), None) or SourceFile(name, text, path)
+            self._texts[name, text] = known  # the one used last is dropped last
+            if len(self._texts) > TEXTS_KEPT:
+                del self._texts[next(iter(self._texts))]
             return known
         kept = self._files.get(path)
         if kept is None:

@@ -8,7 +8,7 @@ x86: ``#`` anywhere, ``/`` at the start only). Never looks at what a statement m
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,12 +105,17 @@ class SourceFile:
         return self._statements
 
     def _cut(self) -> list[Statement]:
-        lines: Sequence[str] = self.lines
-        if "/*" in self.text:
-            lines = _blank_comments("\n".join(lines)).split("\n")
         found: list[Statement] = []
+        if "/*" in self.text:
+            text, rest = _blank_comments("\n".join(self.lines))
+            for number, line in enumerate(text.split("\n"), 1):
+                scan(line, number, 0, self, (), found)
+            if rest:
+                number, column = text.count("\n") + 1, len(text) - text.rfind("\n") - 1
+                found.append(Statement(BROKEN, rest, number, column, self))
+            return found
         append, make = found.append, tuple.__new__
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(self.lines, 1):
             if not line or line[0] == "#":
                 continue
             body = line.partition("#")[0]
@@ -152,16 +157,21 @@ _REMARK = r"[ \t]*(?:(?:[A-Za-z_.$][\w.$]*|\d+)[ \t]*:[ \t]*)*/(?!\*)"
 _ESCAPES = {"b": 8, "f": 12, "n": 10, "r": 13, "t": 9}
 
 
-def _blank_comments(text: str) -> str:
-    """``text`` with every ``/* */`` blanked out, lines and columns kept; an open one is left for ``scan``."""
+def _blank_comments(text: str) -> tuple[str, str]:
+    """``text`` with every ``/* */`` blanked out, lines and columns kept; and apart, the comment that has no end."""
+    rest = ""
 
     def blank(match: re.Match[str]) -> str:
+        nonlocal rest
         hidden = match[0]
-        if not hidden.startswith("/*") or not hidden.endswith("*/"):
+        if not hidden.startswith("/*"):
             return hidden
+        if len(hidden) < 4 or not hidden.endswith("*/"):
+            rest = hidden
+            return ""
         return "".join("\n" if c == "\n" else " " for c in hidden)
 
-    return re.sub(_HIDING, blank, text, flags=re.DOTALL)
+    return re.sub(_HIDING, blank, text, flags=re.DOTALL), rest
 
 
 def scan(
@@ -212,7 +222,7 @@ def _append(
         column += label.end()
         text = text[label.end() :]
     body = text.strip()
-    if not body or (body[0] == "/" and not body.startswith("/*")):
+    if not body or body[0] == "/":
         return
     column += len(text) - len(text.lstrip())
     word = NAME.match(body)
@@ -223,8 +233,7 @@ def _append(
         found.append(Statement(BROKEN, body, number, column, source, trail))
         return
     if "'" in args or ('"' in args and (args.count('"') != 2 or "\\" in args)):
-        rest = re.sub(_CHARACTER, "", args)
-        if "'" in rest or '"' in rest:
+        if has_open_quote(args):
             found.append(Statement(BROKEN, body, number, column, source, trail))
             return
         if "'" in args:
@@ -233,6 +242,12 @@ def _append(
         found.append(Statement(ASSIGN, f"{op},{args[1:].lstrip()}", number, column, source, trail))
     else:
         found.append(Statement(op.lower(), args, number, column, source, trail))
+
+
+def has_open_quote(text: str) -> bool:
+    """Whether a string or a character constant in ``text`` has no end."""
+    rest = re.sub(_CHARACTER, "", text)
+    return "'" in rest or '"' in rest
 
 
 def _character(match: re.Match[str]) -> str:

@@ -24,7 +24,6 @@ _NO_DEATH = frozenset({"ready", "tests-passed", "tests-failed", "healthy", "qemu
 _FRAME = 40
 _HANDLER_REACH = 64 << 10
 _LEAF_SCAN = 8  # quadwords above RSP in which a leaf's return address is looked for
-_MAX_CALL = 7  # bytes of the longest call instruction
 _MAX_SOURCE = 4 << 20  # bytes of a source file worth reading
 
 
@@ -216,18 +215,21 @@ def _frames(clues: Clues) -> Iterator[int]:
 
 
 def _leaf_return(clues: Clues) -> int | None:
-    """The return address of a routine that set up no frame: the first one on the stack that follows a call to it."""
+    """The return address of a routine that set up no frame: the first one on the stack that follows a call to it.
+
+    Where RIP is no routine at all (a call through a wrong pointer), the call that led there is looked for.
+    """
     code, home = clues.code, clues.code.routine_symbol(clues.rip)
-    if home is None:
-        return None
-    for step in code.routine(clues.rip):
-        if step.address >= clues.rip:
-            break
-        if step.text == "mov rbp, rsp":
+    if home is not None and _is_code(clues.symbols, clues.rip + 1):
+        before = (step.text for step in code.routine(clues.rip) if step.address < clues.rip)
+        if "mov rbp, rsp" in before:
             return None
+        wanted = (home.address, None)
+    else:
+        wanted = (clues.rip, None)
     for value in clues.stack[:_LEAF_SCAN]:
         call = code.before(value) if _is_code(clues.symbols, value) else None
-        if call and call.is_call and call.size <= _MAX_CALL and call.target in (home.address, None):
+        if call and call.is_call and call.target in wanted:
             return value
     return None
 

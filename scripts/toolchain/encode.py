@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolchain import encode_branch
+from toolchain import encode_branch, encode_prefix
 from toolchain.encode_guard import Guard
 from toolchain.encode_modrm import Refusal
-from toolchain.encode_plan import plan, prefixes_alone
+from toolchain.encode_plan import plan
 from toolchain.encode_shape import Shape, is_evex, key
 from toolchain.insn import Core, Insn
 from toolchain.operand_types import Target
@@ -119,7 +119,7 @@ class Encoder:
                 core.plan = refusal
             return core.plan
         if not core.mnemonic:
-            core.plan = prefixes_alone(mode, core.prefixes)
+            core.plan = encode_prefix.alone(mode, core.prefixes)
             return core.plan
         return self._shape(mode, core)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from toolchain.registers import word_set
+
 # Spellings of one instruction; each line begins with the one that Capstone uses.
 _SYNONYMS: Final = """
 setae setnb setnc
@@ -59,14 +61,14 @@ _CANONICAL: Final = {
 UNREADABLE: Final = "~"
 _SIZE: Final = re.compile(r"(?:(?:byte|word|dword|fword|qword|tbyte|xmmword|ymmword|zmmword) )?ptr ")
 # Instructions on which a named memory size has no bearing: the decoder may name another.
-SIZELESS: Final = frozenset(
-    """lea ljmp lcall lgdt lidt sgdt sidt clflush clflushopt clwb cldemote invlpg prefetch prefetchw prefetchnta prefetcht0
-    prefetcht1 prefetcht2 prefetchwt1 clrssbsy rstorssp comisd fxsave fxrstor""".split()
+SIZELESS: Final = word_set(
+    """lea ljmp lcall lgdt lidt sgdt sidt clflush clflushopt clwb cldemote invlpg prefetch prefetchw prefetchnta
+    prefetcht0 prefetcht1 prefetcht2 prefetchwt1 clrssbsy rstorssp comisd fxsave fxrstor"""
 )
 # Instructions whose general register reads the same with 32 and 64 bits.
-_NARROW: Final = frozenset(
+_NARROW: Final = word_set(
     """extractps movmskpd movmskps pextrb pextrw pmovmskb pinsrb pinsrw vextractps vmovmskpd vmovmskps vpextrb vpextrw
-    vpmovmskb vpinsrb vpinsrw""".split()
+    vpmovmskb vpinsrb vpinsrw"""
 )
 _IMPLIED: Final = ("1", "cl", "xmm0")
 _PREFIXES: Final = frozenset(["lock", "rep", "repe", "repne", "notrack", "bnd", "xacquire", "xrelease"])

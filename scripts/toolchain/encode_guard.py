@@ -12,14 +12,17 @@ import itertools
 import os
 import select
 import signal
-import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from toolchain.errors import ToolError
+
+if TYPE_CHECKING:
+    import subprocess
 
 # Wall seconds without a sign of life. The worker ends itself after one CPU second in a call; these are for a worker
 # that blocks without using the CPU, and for a machine under load.
@@ -62,6 +65,8 @@ class Guard:
                 _child(request_read, reply_write)
             self._pid = pid
         else:
+            import subprocess  # two milliseconds, and rarely needed
+
             command = [sys.executable, "-m", "toolchain.encode_worker", str(request_read), str(reply_write)]
             self._process = subprocess.Popen(
                 command,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from toolchain.expr import Expr
-from toolchain.insn import Mem
+from toolchain.operand_types import Mem
 from toolchain.registers import Reg
 from toolchain.types import Mode
 
@@ -31,15 +31,17 @@ class Refusal(ValueError):
 class Field:
     """A number in an instruction: its width in bytes, how it may be read, its value.
 
-    ``kind`` matters for a value that the linker writes; a number is checked before it comes here.
+    ``kind`` matters for a value that the linker writes; a number is checked before it comes here. ``source`` is
+    the place of the operand that the value comes from.
     """
 
-    __slots__ = ("kind", "size", "value")
+    __slots__ = ("kind", "size", "source", "value")
 
-    def __init__(self, size: int, kind: FieldKind, value: int | Expr) -> None:
+    def __init__(self, size: int, kind: FieldKind, value: int | Expr, source: int = 0) -> None:
         self.size = size
         self.kind: FieldKind = kind
         self.value = value
+        self.source = source
 
 
 # What stands in a field until the value is known: distinct, positive, and different for displacements, so that the
@@ -48,7 +50,16 @@ IMMEDIATE_MARK: Final = {1: 0x22, 2: 0x2233, 4: 0x22334455, 8: 0x223344556677889
 DISPLACEMENT_MARK: Final = {1: 0x11, 2: 0x1122, 4: 0x11223344, 8: 0x1122334455667788}
 SEGMENT_PREFIX: Final = {"es": 0x26, "cs": 0x2E, "ss": 0x36, "ds": 0x3E, "fs": 0x64, "gs": 0x65}
 # ModRM.rm of 16-bit addressing: (base, index) by number.
-_RM16: Final = {(3, 6): 0, (3, 7): 1, (5, 6): 2, (5, 7): 3, (6, None): 4, (7, None): 5, (5, None): 6, (3, None): 7}
+_RM16: Final = {
+    (3, 6): 0,
+    (3, 7): 1,
+    (5, 6): 2,
+    (5, 7): 3,
+    (6, None): 4,
+    (7, None): 5,
+    (5, None): 6,
+    (3, None): 7,
+}
 _ADDRESS_KIND: Final = {16: "r16", 32: "r32", 64: "r64"}
 
 
@@ -206,7 +217,9 @@ def assemble(
         if item.only64:
             rex |= 0x40
     if rex and any(item.name in ("ah", "bh", "ch", "dh") for item in byte_regs):
-        raise Refusal("ah, bh, ch and dh cannot stand in an instruction that needs a REX prefix", "another register")
+        raise Refusal(
+            "ah, bh, ch and dh cannot stand in an instruction that needs a REX prefix", "another register"
+        )
     if operand_prefix:
         prefixes.append(0x66)
     lead = bytes(prefixes) + mandatory + bytes(before)

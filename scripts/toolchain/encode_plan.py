@@ -7,6 +7,7 @@ of one shape share one encoding.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -25,9 +26,12 @@ from toolchain.encode_modrm import (
     override,
     signed,
 )
+from toolchain.encode_prefix import NONE as NO_PREFIXES
+from toolchain.encode_prefix import Prefixes
 from toolchain.encode_rows import encode, operand_size
 from toolchain.expr import Expr
-from toolchain.insn import Core, Far, Imm, Masked, Mem, Operand, Target
+from toolchain.insn import Core
+from toolchain.operand_types import Far, Imm, Masked, Mem, Operand, Target
 from toolchain.registers import REGISTERS, Reg
 from toolchain.types import Mode
 
@@ -64,15 +68,6 @@ _KIND_TOKEN: Final = {
 }  # fmt: skip
 _ARITHMETIC: Final = frozenset(["add", "or", "adc", "sbb", "and", "sub", "xor", "cmp", "imul"])
 SHIFTS: Final = frozenset(["rol", "ror", "rcl", "rcr", "shl", "sal", "shr", "sar"])
-_LOCKABLE: Final = frozenset(
-    """add adc and btc btr bts cmpxchg cmpxchg8b cmpxchg16b dec inc neg not or sbb sub xor xadd xchg""".split()
-)
-_STRING: Final = frozenset(
-    f"{name}{suffix}" for name in ("movs", "cmps", "stos", "lods", "scas", "ins", "outs") for suffix in "bwdq"
-)
-_FROM_MEMORY: Final = frozenset(f"{name}{suffix}" for name in ("movs", "cmps", "lods", "outs") for suffix in "bwdq")
-_REPEAT: Final = {"rep": 0xF3, "repe": 0xF3, "repz": 0xF3, "repne": 0xF2, "repnz": 0xF2}
-_SPELLED: Final = {"repz": "repe", "repnz": "repne"}
 
 
 def plan(mode: Mode, core: Core) -> Plan:
@@ -88,7 +83,7 @@ def plan(mode: Mode, core: Core) -> Plan:
         raise _unknown(mode, mnemonic, operands)
     if mnemonic in _ADDRESSED:
         _check_addressed(mode, mnemonic, operands)
-    prefixes = _Prefixes(mode, core)
+    prefixes = Prefixes(mode, core) if core.prefixes else NO_PREFIXES
     absolute = _far_accumulator(mnemonic, operands) if mode == 64 else None
     table = encode(
         mode,
@@ -101,7 +96,11 @@ def plan(mode: Mode, core: Core) -> Plan:
     )
     if table is not None:
         data, fields, reads = table
-        expect = f"{prefixes.spelled}{_reading(reads or mnemonic, operands, fields, mode)}" if reads != "~" else "~"
+        expect = (
+            f"{prefixes.spelled}{_reading(reads or mnemonic, operands, fields, mode)}"
+            if reads != "~"
+            else "~"
+        )
         return Plan(f"{mode} ={(prefixes.lead + data).hex()}", expect, fields)
     if mode == 16 or prefixes.data or prefixes.rex_w or mnemonic in encode_table.NEVER_KEYSTONE:
         raise Refusal(f"`{mnemonic}' is not supported in this form", "another form of it")
@@ -133,7 +132,12 @@ def _describe(operand: Operand) -> str:
         return operand.name
     if isinstance(operand, Mem):
         return f"{operand.keyword or 'unsized'} memory"
-    return {Imm: "a number", Target: "a target", Far: "a far pointer"}.get(type(operand), "a decorated operand")
+    return {Imm: "a number", Target: "a target", Far: "a far pointer"}.get(
+        type(operand), "a decorated operand"
+    )
+
+
+_MASK_REGISTER: Final = re.compile(r"\{k[1-7]\}")
 
 
 def _tokens(operand: Operand) -> tuple[str, ...]:
@@ -144,10 +148,19 @@ def _tokens(operand: Operand) -> tuple[str, ...]:
         return ("i", str(operand.value)) if operand.value in (1, 3) else ("i",)
     if isinstance(operand, Mem):
         index = operand.index
-        lead = f"v{_KIND_TOKEN[index.kind]}" if index is not None and index.kind in ("xmm", "ymm", "zmm") else "m"
+        lead = (
+            f"v{_KIND_TOKEN[index.kind]}"
+            if index is not None and index.kind in ("xmm", "ymm", "zmm")
+            else "m"
+        )
+        if operand.mask:
+            return (f"{lead}{operand.size or ''}{_MASK_REGISTER.sub('{k}', operand.mask)}",)
         if operand.size is None:
             return (lead,) if operand.base is not None or operand.index is not None else (lead, "a")
         return (f"{lead}{operand.size}",) if operand.size else (f"{lead}{operand.keyword[0]}",)
+    if isinstance(operand, Masked):
+        mask = _MASK_REGISTER.sub("{k}", operand.mask)
+        return (f"{_KIND_TOKEN[operand.reg.kind]}{mask}" if operand.reg is not None else mask,)
     return ("f",) if isinstance(operand, Far) else ("j",) if isinstance(operand, Target) else ("?",)
 
 
@@ -164,59 +177,16 @@ def _far_accumulator(mnemonic: str, operands: Sequence[Operand]) -> bool:
     return not -(1 << 31) <= memory.disp < 1 << 31
 
 
-class _Prefixes:
-    """The prefixes of a statement, checked: ``lead`` before everything, ``before`` just before REX and opcode."""
-
-    def __init__(self, mode: Mode, core: Core) -> None:
-        self.lead = b""
-        self.before: tuple[int, ...] = ()
-        self.data = False
-        self.rex_w = False
-        words = []
-        name = core.mnemonic
-        for word in core.prefixes:
-            if word in _REPEAT and (name in _STRING or name == "ret"):
-                self.before += (_REPEAT[word],)
-                words.append(_repeat_spelling(word, name))
-            elif word == "lock" and name in _LOCKABLE and any(isinstance(item, Mem) for item in core.operands[:2]):
-                if name != "xchg" and not isinstance(core.operands[0], Mem):
-                    raise Refusal("`lock' needs a memory destination", "memory as the first operand")
-                self.before += (0xF0,)
-                words.append("lock")
-            elif word in SEGMENT_PREFIX and name in _FROM_MEMORY:
-                self.lead += b"" if word == "ds" else bytes([SEGMENT_PREFIX[word]])
-            elif word == ("data32" if mode == 16 else "data16"):
-                self.data = True
-            elif word in ("rex.w", "rex64") and mode == 64:
-                self.rex_w = True
-            else:
-                raise Refusal(f"prefix `{word}' does not go with `{name}'", _PREFIX_USES.get(word, "no prefix"))
-        if len(self.before) > 1 or len(self.lead) > 1:
-            raise Refusal("more than one prefix of a kind", "one repeat or lock prefix")
-        self.spelled = "".join(f"{word} " for word in words)
-
-
-_PREFIX_USES: Final = {
-    "lock": "lock only before a read-modify-write instruction on memory",
-    "rep": "rep only before a string instruction",
-    "repe": "repe only before a string instruction",
-    "repz": "repz only before a string instruction",
-    "repne": "repne only before a string instruction",
-    "repnz": "repnz only before a string instruction",
-}
-
-
-def _repeat_spelling(word: str, name: str) -> str:
-    word = _SPELLED.get(word, word)
-    compares = name.startswith(("cmps", "scas"))
-    return "repe" if compares and word == "rep" else "rep" if word == "repe" and not compares else word
-
-
 # --- the canonical statement -------------------------------------------------------------------------------
 
 
 def _for_keystone(
-    mode: Mode, mnemonic: str, operands: Sequence[Operand], prefixes: _Prefixes, form: str, literal: bool = False
+    mode: Mode,
+    mnemonic: str,
+    operands: Sequence[Operand],
+    prefixes: Prefixes,
+    form: str,
+    literal: bool = False,
 ) -> Plan:
     """The request for Keystone; with ``literal`` displacements stand in it as they are, not as marks."""
     size = operand_size(operands)
@@ -225,15 +195,18 @@ def _for_keystone(
     expect: list[str] = []
     added = "".join(f"+{byte:02x}" for byte in (*prefixes.lead, *prefixes.before))
     again = False
-    for operand in operands:
+    for place, operand in enumerate(operands):
         if isinstance(operand, Reg):
             if operand.number > 15:
-                raise Refusal(f"`{operand.name}' is supported with 512-bit operands only", "a register up to 15")
+                raise Refusal(
+                    f"`{operand.name}' is supported with 512-bit operands only", "a register up to 15"
+                )
             asked.append(operand.name)
             expect.append(operand.name)
         elif isinstance(operand, Mem):
             field = displacement(operand, mode)
             if field is not None and not literal:
+                field.source = place
                 fields.insert(0, field)
                 again = mnemonic[0] == "v" and isinstance(field.value, int)
             shown = field.value if literal and field is not None else None
@@ -262,10 +235,15 @@ def _for_keystone(
             field = immediate(mnemonic, operand.value, size, mode, operands)
             text = "1"
             if field is not None:
+                field.source = place
                 fields.append(field)
                 text = hex(IMMEDIATE_MARK[field.size])
                 if mnemonic == "mov" and field.size == 8:
                     mnemonic = "movabs"
+            asked.append(text)
+            expect.append(text)
+        elif isinstance(operand, Masked):
+            text = (operand.reg.name if operand.reg is not None else "") + operand.mask
             asked.append(text)
             expect.append(text)
         else:

@@ -25,7 +25,7 @@ from toolchain.encode_modrm import (
     signed,
 )
 from toolchain.expr import Expr
-from toolchain.insn import Far, Imm, Mem, Operand, Target
+from toolchain.operand_types import Far, Imm, Mem, Operand
 from toolchain.registers import Reg
 from toolchain.types import Mode
 
@@ -148,18 +148,20 @@ def _encode_row(
 ) -> tuple[bytes, tuple[Field, ...]] | None:
     size = operand_size(operands)
     fields: list[Field] = []
-    numbers = [operand for operand in operands if isinstance(operand, Imm)]
-    for word, number in zip(row.immediates, numbers, strict=False):  # a number may be part of the form (int 3)
+    numbers = [(place, operand) for place, operand in enumerate(operands) if isinstance(operand, Imm)]
+    # A number may be part of the form (int 3): then it has no field.
+    for word, (place, number) in zip(row.immediates, numbers, strict=False):
         field = _immediate(word, number.value, size)
         if field is None:
             return None
+        field.source = place
         fields.append(field)
     asked = {"v": size * 8, "": 0}.get(row.size, 0) if not row.size.isdigit() else int(row.size)
     prefix66 = row.prefix66 or data_prefix or (asked == 16 and mode != 16) or (asked == 32 and mode == 16)
     wide = asked == 64 or rex_w
-    memory = next((operand for operand in operands if isinstance(operand, Mem)), None)
+    at = next((place for place, operand in enumerate(operands) if isinstance(operand, Mem)), 0)
     if row.moffs:
-        return _offset(row, mode, memory, size, prefix66) if memory is not None else None
+        return _offset(row, mode, operands[at], at, size, prefix66)
     registers = tuple(operand for operand in operands if isinstance(operand, Reg))
     rm: Reg | Mem | None = None
     reg: Reg | int = row.digit
@@ -184,15 +186,16 @@ def _encode_row(
         byte_regs=tuple(item for item in registers if item.kind == "r8"),
     )
     if displacement is not None:
+        displacement.source = at
         fields.insert(0, displacement)
     if operands and isinstance(operands[0], Far):
         far = operands[0]
         wide_offset = 2 if (mode == 16) != data_prefix else 4
-        fields = [_far_part(far.offset, wide_offset), _far_part(far.selector, 2)]
-    if operands and isinstance(operands[0], Target):
-        fields = [Field(2 if mode == 16 else 4, "pcrel", operands[0].value)]
+        fields = [_far_part(far.offset, wide_offset, -1), _far_part(far.selector, 2, -2)]
     marks = b"".join(
-        IMMEDIATE_MARK[field.size].to_bytes(field.size, "little") for field in fields if field is not displacement
+        IMMEDIATE_MARK[field.size].to_bytes(field.size, "little")
+        for field in fields
+        if field is not displacement
     )
     return data + marks, tuple(fields)
 
@@ -214,17 +217,17 @@ def _immediate(word: str, value: int | Expr, size: int) -> Field | None:
     return Field(width, kind, value)
 
 
-def _far_part(value: int | Expr, width: int) -> Field:
+def _far_part(value: int | Expr, width: int, source: int) -> Field:
     if isinstance(value, int):
         check_range(value, width, "either")
-    return Field(width, "unsigned" if width == 4 else "either", value)
+    return Field(width, "unsigned" if width == 4 else "either", value, source)
 
 
 def _offset(
-    row: Row, mode: Mode, memory: Mem, size: int, prefix66: bool
+    row: Row, mode: Mode, memory: Operand, source: int, size: int, prefix66: bool
 ) -> tuple[bytes, tuple[Field, ...]] | None:
     """The accumulator moves with a bare address (A0-A3); None when ``memory`` has registers."""
-    if memory.base is not None or memory.index is not None:
+    if not isinstance(memory, Mem) or memory.base is not None or memory.index is not None:
         return None
     width = mode // 8
     if isinstance(memory.disp, int):
@@ -241,4 +244,6 @@ def _offset(
         rex = b""
     mark = DISPLACEMENT_MARK[width].to_bytes(width, "little")
     kind: FieldKind = "unsigned" if width == 4 else "either"
-    return lead + (b"\x66" if prefix66 else b"") + rex + row.opcode + mark, (Field(width, kind, memory.disp),)
+    return lead + (b"\x66" if prefix66 else b"") + rex + row.opcode + mark, (
+        Field(width, kind, memory.disp, source),
+    )

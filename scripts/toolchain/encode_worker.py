@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any
+
+from toolchain.encode_libraries import NoEncoding, load
 
 # CPU seconds that one call of Keystone may take; a batch takes well under a millisecond.
 CALL_LIMIT = 1.0
@@ -62,30 +63,11 @@ def _write(sink: int, data: bytes) -> None:
 
 
 class _Engines:
-    """One Keystone and one Capstone per mode, made when first needed."""
+    """Answers requests with Keystone and Capstone."""
 
     def __init__(self) -> None:
-        import capstone
-        import keystone
-
-        self.ks_modes = {64: keystone.KS_MODE_64, 32: keystone.KS_MODE_32}
-        self.cs_modes = {64: capstone.CS_MODE_64, 32: capstone.CS_MODE_32, 16: capstone.CS_MODE_16}
-        self.keystone = keystone
-        self.capstone = capstone
-        self.assemblers: dict[int, Any] = {}
-        self.disassemblers: dict[int, Any] = {}
-        self.assembler(64)
-        self.disassembler(64)
-
-    def assembler(self, mode: int) -> Any:
-        if mode not in self.assemblers:
-            self.assemblers[mode] = self.keystone.Ks(self.keystone.KS_ARCH_X86, self.ks_modes[mode])
-        return self.assemblers[mode]
-
-    def disassembler(self, mode: int) -> Any:
-        if mode not in self.disassemblers:
-            self.disassemblers[mode] = self.capstone.Cs(self.capstone.CS_ARCH_X86, self.cs_modes[mode])
-        return self.disassemblers[mode]
+        self.libraries = load()
+        self.libraries.assemble(64, "nop")
 
     def answer(self, mode: int, requests: list[list[str]]) -> list[str]:
         """The reply to each request of one mode, in order."""
@@ -122,22 +104,20 @@ class _Engines:
         return [self._alone(mode, statement) for statement in statements]
 
     def _assemble(self, mode: int, text: str) -> tuple[bytes, int]:
-        engine = self.assembler(mode)
         signal.setitimer(signal.ITIMER_VIRTUAL, CALL_LIMIT)
         try:
-            data, count = engine.asm(text, as_bytes=True)
+            return self.libraries.assemble(mode, text)
         finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        return data or b"", count
 
     def _together(self, mode: int, statements: list[str]) -> list[str] | None:
         try:
             data, count = self._assemble(mode, ";".join(statements))
-        except self.keystone.KsError:
+        except NoEncoding:
             return None
         if count != len(statements):
             return None
-        decoded = list(self.disassembler(mode).disasm_lite(data, 0))
+        decoded = self.libraries.decode(mode, data)
         if len(decoded) != count or sum(item[1] for item in decoded) != len(data):
             return None
         return [
@@ -148,7 +128,7 @@ class _Engines:
     def _alone(self, mode: int, statement: str) -> str:
         try:
             data, count = self._assemble(mode, statement)
-        except self.keystone.KsError as error:
+        except NoEncoding as error:
             return f"!{error}"
         if count != 1 or not data:
             return "!Keystone yields no bytes"
@@ -156,7 +136,7 @@ class _Engines:
 
     def _decode(self, mode: int, data: bytes) -> str:
         """What Capstone reads in ``data``; "" unless it is one instruction, behind a ``wait`` at most."""
-        decoded = list(self.disassembler(mode).disasm_lite(data, 0))
+        decoded = self.libraries.decode(mode, data)
         if sum(item[1] for item in decoded) != len(data):
             return ""
         texts = [f"{mnemonic} {text}".rstrip() for _, _, mnemonic, text in decoded]

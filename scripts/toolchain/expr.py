@@ -8,29 +8,18 @@ or memory operands (``insn`` does) and never decides how wide a value may be.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from typing import NoReturn
 
+from toolchain import expr_tree
 from toolchain.errors import InputError
+from toolchain.expr_tree import EvaluationError, Lookup, Tree, signed64
 from toolchain.types import Diagnostic, Place
 
-Lookup = Callable[[str], "int | None"]
-# A tree is ("n", value) | ("s", name) | (operator, operand) | (operator, left, right).
-Tree = tuple[object, ...]
-
-_MASK = (1 << 64) - 1
-_SIGN = 1 << 63
-
-
-class EvaluationError(ValueError):
-    """An operation without a result: a division by zero, a number beyond 64 bits as an operand."""
-
-
-def signed64(value: int) -> int:
-    """``value`` wrapped to 64 bits, two's complement, as GNU as computes."""
-    value &= _MASK
-    return value - (1 << 64) if value & _SIGN else value
+__all__ = [
+    "EvaluationError", "Expr", "Lookup", "Parser", "SyntaxFault", "Tree", "fail", "number", "parse", "parse_cached",
+    "signed64", "symbol",
+]  # fmt: skip
 
 
 class Expr:
@@ -47,9 +36,9 @@ class Expr:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         found: dict[str, None] = {}
-        _collect(tree, found)
+        expr_tree.collect(tree, found)
         self._names = tuple(found)
-        self.constant: int | None = None if found else _evaluate(tree, _nothing)
+        self.constant: int | None = None if found else expr_tree.evaluate(tree, expr_tree.nothing)
 
     def names(self) -> tuple[str, ...]:
         """The symbols that occur, each once, in order (``.`` and ``1f`` included)."""
@@ -61,18 +50,18 @@ class Expr:
         Raises:
             EvaluationError: for a division by zero.
         """
-        return self.constant if self.constant is not None else _evaluate(self.tree, lookup)
+        return self.constant if self.constant is not None else expr_tree.evaluate(self.tree, lookup)
 
     def fold(self, lookup: Lookup) -> Expr:
         """This expression with every name that ``lookup`` knows replaced by its number."""
         if not self._names:
             return self
-        tree = _fold(self.tree, lookup)
+        tree = expr_tree.fold(self.tree, lookup)
         return self if tree is self.tree else Expr(tree)
 
     def symbol_offset(self) -> tuple[str, int] | None:
         """``(name, addend)`` when this is one symbol plus or minus a constant, else None."""
-        return _symbol_offset(self.tree)
+        return expr_tree.symbol_offset(self.tree)
 
     def difference(self) -> tuple[str, str] | None:
         """``(left, right)`` when this is ``left - right`` of two symbols, else None."""
@@ -88,10 +77,10 @@ class Expr:
         return hash(self.tree)
 
     def __str__(self) -> str:
-        return _show(self.tree)
+        return expr_tree.show(self.tree)
 
     def __repr__(self) -> str:
-        return f"Expr({_show(self.tree)})"
+        return f"Expr({expr_tree.show(self.tree)})"
 
 
 def number(value: int) -> Expr:
@@ -203,7 +192,9 @@ class Parser:
         if group == "tail":
             digits, tail = match["number"], match["tail"]
             if tail:
-                raise SyntaxFault(f"junk `{tail}' after number `{digits}'", "decimal, 0x, 0b or 0 (octal) digits")
+                raise SyntaxFault(
+                    f"junk `{tail}' after number `{digits}'", "decimal, 0x, 0b or 0 (octal) digits"
+                )
             self.kind, self.value = "number", _number(digits)
         elif group == "label":
             self.kind, self.value = "name", match["label"]
@@ -256,7 +247,9 @@ class Parser:
             if value == "+":
                 self.advance()
                 return self.operand()
-        raise SyntaxFault("missing operand" if kind == "end" else f"bad expression at `{value}'", "a number or a name")
+        raise SyntaxFault(
+            "missing operand" if kind == "end" else f"bad expression at `{value}'", "a number or a name"
+        )
 
     def name(self, name: str) -> Tree:
         """A name token at the place of an operand."""
@@ -280,130 +273,3 @@ def _number(digits: str) -> int:
             return int(digits, 8)
         raise SyntaxFault(f"`{digits}' is not octal", "digits 0 to 7 after a leading 0")
     return int(digits)
-
-
-# --- arithmetic --------------------------------------------------------------------------------------------
-
-
-def _nothing(name: str) -> int | None:
-    return None
-
-
-def _collect(tree: Tree, found: dict[str, None]) -> None:
-    if tree[0] == "s":
-        found[tree[1]] = None  # type: ignore[index]
-    elif tree[0] != "n":
-        for branch in tree[1:]:
-            _collect(branch, found)  # type: ignore[arg-type]
-
-
-def _evaluate(tree: Tree, lookup: Lookup) -> int | None:
-    operator = tree[0]
-    if operator == "n":
-        return tree[1]  # type: ignore[return-value]
-    if operator == "s":
-        return lookup(tree[1])  # type: ignore[arg-type]
-    a = _evaluate(tree[1], lookup)  # type: ignore[arg-type]
-    if a is None:
-        return None
-    if not -_SIGN <= a < _SIGN:
-        a = _narrow(a)
-    if len(tree) == 2:
-        if operator == "u-":
-            return signed64(-a)
-        return ~a if operator == "u~" else int(not a)
-    b = _evaluate(tree[2], lookup)  # type: ignore[arg-type]
-    if b is None:
-        return None
-    if not -_SIGN <= b < _SIGN:
-        b = _narrow(b)
-    return signed64(_apply(operator, a, b))  # type: ignore[arg-type]
-
-
-def _narrow(value: int) -> int:
-    if value > _MASK:
-        raise EvaluationError(f"{value:#x} is wider than 64 bits")
-    return signed64(value)
-
-
-def _apply(operator: str, a: int, b: int) -> int:
-    """One binary operation on signed 64-bit values; the caller wraps the result."""
-    if operator == "+":
-        return a + b
-    if operator == "-":
-        return a - b
-    if operator == "*":
-        return a * b
-    if operator in ("/", "%"):
-        if b == 0:
-            raise EvaluationError("division by zero")
-        quotient = abs(a) // abs(b)
-        if (a < 0) != (b < 0):
-            quotient = -quotient
-        return quotient if operator == "/" else a - b * quotient
-    if operator in ("<<", ">>"):
-        # A count of 64 or more (negative ones are huge when read unsigned) shifts everything out.
-        if not 0 <= b < 64:
-            return 0
-        return a << b if operator == "<<" else (a & _MASK) >> b
-    if operator == "&":
-        return a & b
-    if operator == "|":
-        return a | b
-    if operator in ("^", "!!"):
-        return a ^ b
-    if operator == "!":
-        return a | ~b
-    if operator == "&&":
-        return int(bool(a) and bool(b))
-    if operator == "||":
-        return int(bool(a) or bool(b))
-    # A comparison that holds is all ones.
-    return -int(_COMPARE[operator](a, b))
-
-
-_COMPARE: dict[str, Callable[[int, int], bool]] = {
-    "==": lambda a, b: a == b,
-    "!=": lambda a, b: a != b,
-    "<>": lambda a, b: a != b,
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-}
-
-
-def _fold(tree: Tree, lookup: Lookup) -> Tree:
-    if tree[0] == "n":
-        return tree
-    if tree[0] == "s":
-        value = lookup(tree[1])  # type: ignore[arg-type]
-        return tree if value is None else ("n", value)
-    branches = tuple(_fold(branch, lookup) for branch in tree[1:])  # type: ignore[arg-type]
-    return tree if all(a is b for a, b in zip(branches, tree[1:], strict=True)) else (tree[0], *branches)
-
-
-def _symbol_offset(tree: Tree) -> tuple[str, int] | None:
-    if tree[0] == "s":
-        return tree[1], 0  # type: ignore[return-value]
-    if len(tree) == 3 and tree[0] in ("+", "-"):
-        left, right = tree[1], tree[2]
-        value = _evaluate(right, _nothing)  # type: ignore[arg-type]
-        if value is not None:
-            inner = _symbol_offset(left)  # type: ignore[arg-type]
-            return None if inner is None else (inner[0], inner[1] + (value if tree[0] == "+" else -value))
-        value = _evaluate(left, _nothing) if tree[0] == "+" else None  # type: ignore[arg-type]
-        if value is not None:
-            inner = _symbol_offset(right)  # type: ignore[arg-type]
-            return None if inner is None else (inner[0], inner[1] + value)
-    return None
-
-
-def _show(tree: Tree) -> str:
-    if tree[0] == "n":
-        return str(tree[1]) if -10 < tree[1] < 10 else hex(tree[1])  # type: ignore[arg-type, operator]
-    if tree[0] == "s":
-        return str(tree[1])
-    if len(tree) == 2:
-        return f"{str(tree[0])[1:]}{_show(tree[1])}"  # type: ignore[arg-type]
-    return f"({_show(tree[1])} {tree[0]} {_show(tree[2])})"  # type: ignore[arg-type]

@@ -1,131 +1,41 @@
 """One instruction statement, parsed: prefixes, mnemonic, operands.
 
-Owns the statement grammar and the operand types. What a text means follows GNU as in ``.intel_syntax noprefix``:
-a name that stands for a number is an immediate, any other name is memory at that address, ``offset name`` is the
-address itself, the target of a jump or call is code. It knows no opcodes: whether the operands suit the mnemonic is
-``encode``'s business.
+Owns the statement grammar and the sharing of what was parsed. What a text means follows GNU as in
+``.intel_syntax noprefix``: a name that stands for a number is an immediate, any other name is memory at that
+address, ``offset name`` is the address itself, the target of a jump or call is code. It knows no opcodes: whether
+the operands suit the mnemonic is ``encode``'s business.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from toolchain.expr import EvaluationError, Expr, SyntaxFault, fail, signed64
-from toolchain.registers import BY_MODE, REGISTERS, Reg
+from toolchain.expr import EvaluationError, SyntaxFault, fail
+from toolchain.operand import BRANCHES, WORDS, Constants, Distance, OperandContext, parse_operand, wrap
+from toolchain.operand_types import Far, Imm, Masked, Mem, Operand, Target
+from toolchain.registers import BY_MODE, REGISTERS, Reg, word_set
 from toolchain.types import Mode, Place
 
-__all__ = ["Far", "Imm", "Insn", "Mem", "Operand", "Reg", "Target", "parse", "split_operands"]
-
-Constants = Callable[[str], "int | None"]
-Value = "int | Expr"
-
-
-class Imm:
-    """An immediate. ``value`` is signed 64-bit when it is a number, else an expression with names."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: int | Expr) -> None:
-        self.value = value
-
-    def __repr__(self) -> str:
-        return f"Imm({self.value})"
-
-
-class Mem:
-    """A memory operand.
-
-    Attributes:
-        size: bytes named by ``... ptr`` (0 for ``far ptr``), None when the source names none.
-        segment: ``"gs"`` and so on, None when none is named.
-        base: a register, ``rip``/``eip`` included, or None.
-        index: a register or None.
-        scale: 1, 2, 4 or 8.
-        disp: signed 64-bit displacement, or an expression with names.
-        keyword: the size word as written (``"qword"``, ``"xmmword"``, ``"near"``), "" when none.
-        mask: AVX-512 decorations as written (``{k1}{z}``), "" when none.
-    """
-
-    __slots__ = ("base", "disp", "index", "keyword", "mask", "scale", "segment", "size")
-
-    def __init__(
-        self,
-        size: int | None = None,
-        segment: str | None = None,
-        base: Reg | None = None,
-        index: Reg | None = None,
-        scale: int = 1,
-        disp: int | Expr = 0,
-        keyword: str = "",
-        mask: str = "",
-    ) -> None:
-        self.size = size
-        self.segment = segment
-        self.base = base
-        self.index = index
-        self.scale = scale
-        self.disp = disp
-        self.keyword = keyword
-        self.mask = mask
-
-    def __repr__(self) -> str:
-        return (
-            f"Mem({self.keyword} {self.segment}:[{self.base} + {self.index}*{self.scale} + {self.disp}]{self.mask})"
-        )
-
-
-class Target:
-    """The destination of a direct jump or call: an absolute address, or an expression with names."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: int | Expr) -> None:
-        self.value = value
-
-    def __repr__(self) -> str:
-        return f"Target({self.value})"
-
-
-class Far:
-    """``selector:offset`` of a far jump or call."""
-
-    __slots__ = ("offset", "selector")
-
-    def __init__(self, selector: int | Expr, offset: int | Expr) -> None:
-        self.selector = selector
-        self.offset = offset
-
-    def __repr__(self) -> str:
-        return f"Far({self.selector}:{self.offset})"
-
-
-class Masked:
-    """A vector register with AVX-512 decorations (``zmm0{k1}{z}``), or a rounding mode alone (``{rn-sae}``)."""
-
-    __slots__ = ("mask", "reg")
-
-    def __init__(self, reg: Reg | None, mask: str) -> None:
-        self.reg = reg
-        self.mask = mask
-
-    def __repr__(self) -> str:
-        return f"Masked({self.reg}{self.mask})"
-
-
-Operand = Reg | Imm | Mem | Target | Far | Masked
+__all__ = [
+    "Core", "Far", "Imm", "Insn", "Masked", "Mem", "Operand", "Reg", "Target", "parse", "register",
+    "split_operands", "wrap",
+]  # fmt: skip
 
 
 class Core:
-    """What a statement says, without its place: shared by all statements of the same text and constants.
+    """What a statement says, without its place: shared by all statements that say the same.
 
-    ``plan`` belongs to the encoder, which keeps there what it has worked out per mode.
+    ``plan`` belongs to the encoder, which keeps there what it has made of it.
     """
 
-    __slots__ = ("mnemonic", "operands", "plan", "prefixes")
+    __slots__ = ("mnemonic", "mode", "operands", "plan", "prefixes")
 
-    def __init__(self, prefixes: tuple[str, ...], mnemonic: str, operands: tuple[Operand, ...]) -> None:
+    def __init__(
+        self, mode: Mode, prefixes: tuple[str, ...], mnemonic: str, operands: tuple[Operand, ...]
+    ) -> None:
+        self.mode = mode
         self.prefixes = prefixes
         self.mnemonic = mnemonic
         self.operands = operands
@@ -165,20 +75,28 @@ class Insn:
         return f"Insn({' '.join((*self.prefixes, self.mnemonic))} {', '.join(map(repr, self.operands))})"
 
 
-PREFIXES: Final = frozenset(
+PREFIXES: Final = word_set(
     """rep repe repz repne repnz lock es cs ss ds fs gs data16 data32 addr16 addr32 rex rex64 rex.w
-    xacquire xrelease notrack bnd""".split()
+    xacquire xrelease notrack bnd"""
 )
-_STATEMENT = re.compile(r"\s*([A-Za-z][A-Za-z0-9._]*)(?:\s+(\S.*?))?\s*$", re.ASCII | re.DOTALL)
 _NAME = re.compile(r"'(?:\\.|[^\\])'?|(?<![\w.$])(?:\d+[bf](?![\w.$])|[A-Za-z_.$][\w.$]*)", re.ASCII)
-# Words of the operand grammar that are never symbols.
-WORDS: Final = frozenset(
-    """byte word dword fword qword tbyte oword xmmword ymmword zmmword mmword near far ptr short offset st
-    and or xor not shl shr mod eq ne lt le gt ge flat $""".split()
-)
-_memo: dict[tuple[object, ...], Core] = {}
-_names: dict[str, tuple[str, ...]] = {}
-_MEMO_LIMIT = 1 << 17
+
+
+class _Known:
+    """What was parsed before, for one mode and for branches apart: an operand's text may mean other things there."""
+
+    __slots__ = ("branch", "names", "operands", "valued")
+
+    def __init__(self, branch: bool) -> None:
+        self.branch = branch
+        self.operands: dict[str, Operand] = {}
+        self.names: dict[str, tuple[str, ...]] = {}
+        self.valued: dict[tuple[object, ...], Operand] = {}
+
+
+_LIMIT = 1 << 16
+_known: dict[tuple[Mode, bool], _Known] = {}
+_cores: dict[tuple[object, ...], Core] = {}
 
 
 def parse(
@@ -186,7 +104,7 @@ def parse(
     place: Place,
     mode: Mode,
     constants: Constants,
-    distance: Callable[[str, str], int | None] | None = None,
+    distance: Distance | None = None,
 ) -> Insn:
     """Parse one instruction.
 
@@ -201,73 +119,91 @@ def parse(
     Raises:
         InputError: with one diagnostic, when the text is no instruction statement.
     """
-    names = _names.get(text)
-    if names is None:
-        if len(_names) > _MEMO_LIMIT:
-            _names.clear()
-        names = _names[text] = _find_names(text)
-    if not names:
-        key: tuple[object, ...] = (mode, text)
-    else:
-        values = tuple([constants(name) for name in names])
-        key = (mode, text, values)
-        if distance is not None and "-" in text and None in values:
-            pairs = [(a, b) for a in names for b in names if a != b]
-            distances = {pair: distance(*pair) for pair in pairs}
-            key = (*key, *distances.values())
-            distance = lambda left, right: distances.get((left, right))  # noqa: E731
-    core = _memo.get(key)
-    if core is None:
-        try:
-            core = _parse(text, mode, constants, distance)
-        except SyntaxFault as fault:
-            fail(place, fault.message, fault.expected)
-        except (EvaluationError, RecursionError) as error:
-            fail(place, str(error) if isinstance(error, EvaluationError) else "expression nested too deeply")
-        if len(_memo) > _MEMO_LIMIT:
-            _memo.clear()
-        _memo[key] = core
-    return Insn(place, core)
+    try:
+        return Insn(place, _parse(text, mode, constants, distance))
+    except SyntaxFault as fault:
+        fail(place, fault.message, fault.expected)
+    except (EvaluationError, RecursionError) as error:
+        fail(place, str(error) if isinstance(error, EvaluationError) else "expression nested too deeply")
 
 
-def _find_names(text: str) -> tuple[str, ...]:
-    """The names in ``text`` whose values may matter: no mnemonic, register or word of the grammar."""
-    match = _STATEMENT.match(text)
-    if match is None or match[2] is None:
-        return ()
-    found = dict.fromkeys(_NAME.findall(match[2]))
-    return tuple(
-        name
-        for name in found
-        if name[0] != "'" and name != "." and name.lower() not in REGISTERS and name.lower() not in WORDS
-    )
-
-
-def _parse(
-    text: str, mode: Mode, constants: Constants, distance: Callable[[str, str], int | None] | None
-) -> Core:
-    from toolchain.operand import OperandContext, parse_operand  # it imports the operand types from here
-
-    prefixes: list[str] = []
-    rest: str | None = text
-    while True:
-        match = _STATEMENT.match(rest or "")
-        if match is None:
-            raise SyntaxFault(f"`{text.strip()}' is not an instruction", "a mnemonic and its operands")
-        word, rest = match[1].lower(), match[2]
-        if word not in PREFIXES:
+def _parse(text: str, mode: Mode, constants: Constants, distance: Distance | None) -> Core:
+    parts = text.split(None, 1)
+    word = parts[0].lower() if parts else ""
+    prefixes: tuple[str, ...] = ()
+    while word in PREFIXES:
+        prefixes += (word,)
+        if len(parts) == 1:
+            word = ""
             break
-        prefixes.append(word)
-        if rest is None:
-            return Core(tuple(prefixes), "", ())
-    if rest is None:
-        return Core(tuple(prefixes), word, ())
-    context = OperandContext(mode, word, constants, distance)
-    operands = [parse_operand(piece, context) for piece in split_operands(rest)]
-    if context.branch and len(operands) == 2 and all(isinstance(item, Target) for item in operands):
+        parts = parts[1].split(None, 1)
+        word = parts[0].lower()
+    operands: list[Operand] = []
+    if len(parts) > 1:
+        branch = word in BRANCHES
+        known = _known.get((mode, branch))
+        if known is None:
+            known = _known[mode, branch] = _Known(branch)
+        rest = parts[1]
+        plain = "'" not in rest and "(" not in rest and "{" not in rest
+        for piece in rest.split(",") if plain else split_operands(rest):
+            piece = piece.strip()
+            operand = known.operands.get(piece)
+            operands.append(operand or _operand(piece, mode, known, constants, distance))
+    key = (mode, prefixes, word, *operands)
+    core = _cores.get(key)
+    if core is None:
+        if len(_cores) > _LIMIT:
+            _cores.clear()
+            _known.clear()
+        core = _cores[key] = _new(text, mode, prefixes, word, operands)
+    return core
+
+
+def _new(text: str, mode: Mode, prefixes: tuple[str, ...], word: str, operands: list[Operand]) -> Core:
+    if not (word.replace(".", "").replace("_", "").isalnum() and word.isascii() and word[0].isalpha()) and (
+        word or not prefixes
+    ):
+        raise SyntaxFault(f"`{text.strip()}' is not an instruction", "a mnemonic and its operands")
+    if len(operands) == 2 and isinstance(operands[0], Target) and isinstance(operands[1], Target):
         # `ljmp selector, offset` and `jmp selector, offset` are one far pointer.
-        operands = [Far(operands[0].value, operands[1].value)]  # type: ignore[union-attr]
-    return Core(tuple(prefixes), word, tuple(operands))
+        operands = [Far(operands[0].value, operands[1].value)]
+    return Core(mode, prefixes, word, tuple(operands))
+
+
+def _operand(
+    piece: str, mode: Mode, known: _Known, constants: Constants, distance: Distance | None
+) -> Operand:
+    """An operand that is not known by its text alone: it is new, or names in it have values."""
+    names = known.names.get(piece)
+    if names is None:
+        if not piece:
+            raise SyntaxFault("an operand is missing", "an operand on each side of a comma")
+        names = tuple(
+            name
+            for name in dict.fromkeys(_NAME.findall(piece))
+            if name[0] != "'" and name != "." and name.lower() not in REGISTERS and name.lower() not in WORDS
+        )
+        known.names[piece] = names
+        if len(known.names) > _LIMIT:
+            _known.clear()
+    if not names:
+        operand = parse_operand(piece, OperandContext(mode, known.branch, constants, distance))
+        known.operands[piece] = operand
+        return operand
+    values = tuple([constants(name) for name in names])
+    key: tuple[object, ...] = (piece, values)
+    if distance is not None and len(names) > 1 and None in values and "-" in piece:
+        distances = {(a, b): distance(a, b) for a in names for b in names if a != b}
+        key = (piece, values, *distances.values())
+    operand = known.valued.get(key)  # type: ignore[assignment]
+    if operand is None:
+        if len(known.valued) > _LIMIT:
+            known.valued.clear()
+        folded = dict(zip(names, values, strict=True))
+        operand = parse_operand(piece, OperandContext(mode, known.branch, folded.get, distance))
+        known.valued[key] = operand
+    return operand
 
 
 def split_operands(text: str) -> Sequence[str]:
@@ -292,23 +228,11 @@ def split_operands(text: str) -> Sequence[str]:
             at += 1
         pieces.append(text[begin:])
     pieces = [piece.strip() for piece in pieces]
-    for piece in pieces:
-        if not piece:
-            raise SyntaxFault("an operand is missing", "an operand on each side of a comma")
+    if not all(pieces):
+        raise SyntaxFault("an operand is missing", "an operand on each side of a comma")
     return pieces
 
 
 def register(name: str, mode: Mode) -> Reg | None:
     """The register that ``name`` (any case, ``%`` allowed) is in ``mode``, or None."""
     return BY_MODE[mode].get(name.lower().lstrip("%"))
-
-
-def wrap(value: int) -> int:
-    """A literal as GNU as holds it: signed 64-bit.
-
-    Raises:
-        SyntaxFault: when it has more than 64 bits.
-    """
-    if not -(1 << 63) <= value < 1 << 64:
-        raise SyntaxFault(f"{value:#x} is wider than 64 bits", "a value of at most 64 bits")
-    return signed64(value)

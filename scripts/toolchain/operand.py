@@ -11,53 +11,62 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from toolchain.expr import _RANK, Expr, Parser, SyntaxFault, Tree, parse_cached
-from toolchain.insn import WORDS, Constants, Far, Imm, Masked, Mem, Operand, Reg, Target, wrap
-from toolchain.registers import BY_MODE, REGISTERS
+from toolchain.expr import _RANK, Expr, Parser, SyntaxFault, Tree, parse_cached, signed64, symbol
+from toolchain.operand_types import Far, Imm, Masked, Mem, Operand, Target
+from toolchain.registers import BY_MODE, REGISTERS, Reg, word_set
 from toolchain.types import Mode
 
+Constants = Callable[[str], "int | None"]
+Distance = Callable[[str, str], "int | None"]
+
+# Words of the operand grammar that are never symbols.
+WORDS: Final = word_set(
+    """byte word dword fword qword tbyte oword xmmword ymmword zmmword mmword near far ptr short offset st
+    and or xor not shl shr mod eq ne lt le gt ge flat $"""
+)
 SIZES: Final = {
     "byte": 1, "word": 2, "dword": 4, "fword": 6, "qword": 8, "mmword": 8, "tbyte": 10, "oword": 16,
     "xmmword": 16, "ymmword": 32, "zmmword": 64, "near": 0, "far": 0,
 }  # fmt: skip
 # `near` and `far` as numbers: gas gives them MASM's type codes per mode; nobody means them.
 _SIZE_VALUES: Final = {name: size for name, size in SIZES.items() if size}
-BRANCHES: Final = frozenset(
+BRANCHES: Final = word_set(
     """jmp call ljmp lcall jo jno jb jc jnae jae jnb jnc je jz jne jnz jbe jna ja jnbe js jns jp jpe jnp jpo jl jnge
-    jge jnl jle jng jg jnle jcxz jecxz jrcxz loop loope loopz loopne loopnz xbegin""".split()
+    jge jnl jle jng jg jnle jcxz jecxz jrcxz loop loope loopz loopne loopnz xbegin"""
 )
 
 
 class OperandContext:
-    """What an operand's meaning depends on."""
+    """What an operand's meaning depends on: the mode, whether it belongs to a jump or call, what names stand for."""
 
-    __slots__ = ("branch", "constants", "distance", "mnemonic", "mode", "registers")
+    __slots__ = ("branch", "constants", "distance", "mode", "registers")
 
     def __init__(
-        self,
-        mode: Mode,
-        mnemonic: str,
-        constants: Constants,
-        distance: Callable[[str, str], int | None] | None = None,
+        self, mode: Mode, branch: bool, constants: Constants, distance: Distance | None = None
     ) -> None:
         self.mode = mode
-        self.mnemonic = mnemonic
+        self.branch = branch
         self.constants = constants
         self.distance = distance
-        self.branch = mnemonic in BRANCHES
         self.registers = BY_MODE[mode]
 
 
+def wrap(value: int) -> int:
+    """A literal as GNU as holds it: signed 64-bit.
+
+    Raises:
+        SyntaxFault: when it has more than 64 bits.
+    """
+    if not -(1 << 63) <= value < 1 << 64:
+        raise SyntaxFault(f"{value:#x} is wider than 64 bits", "a value of at most 64 bits")
+    return signed64(value)
+
+
+_SYMBOL = re.compile(r"\d+[bf]|[A-Za-z_.][\w.$]*", re.ASCII)
+_WORD = re.compile(r"[A-Za-z_.$%][\w.$]*", re.ASCII)
 _ALLOWED = re.compile(r"(?:[\w%$\-+(,)*./~<>|&^!:\[\]{} \t]|'(?:\\.|[^\\])'?)*", re.ASCII)
 _MASK = re.compile(r"(.*?)\s*((?:\{[^{}]*\}\s*)+)", re.ASCII)
-_SIMPLE = r"(?:0[xX][0-9a-fA-F]+|0|[1-9]\d*|[A-Za-z_.][\w.$]*)"
-_MEMORY = re.compile(
-    rf"""(?:([A-Za-z]+)[ ]+ptr[ ]*)?(?:([a-z]s):)?\[[ ]*
-    ([a-z]\w+)[ ]*                                  # base
-    (?:\+[ ]*([a-z]\w+)[ ]*(?:\*[ ]*([1248])[ ]*)?)?  # index and scale
-    (?:([+-])[ ]*({_SIMPLE})[ ]*)?\]""",
-    re.VERBOSE | re.ASCII,
-)
+_MEMORY = re.compile(r"(?:([A-Za-z]+)[ ]+ptr[ ]*)?(?:([a-z]s):)?\[([^\[\]()'{}:]+)\]", re.ASCII)
 
 
 def parse_operand(text: str, context: OperandContext) -> Operand:
@@ -66,32 +75,41 @@ def parse_operand(text: str, context: OperandContext) -> Operand:
     Raises:
         SyntaxFault: when the text is not an operand.
     """
-    registers = context.registers
-    reg = registers.get(text)
+    reg = context.registers.get(text)
     if reg is not None:
         return reg
-    if text.isdigit() and text.isascii() and not context.branch and text[0] != "0":
-        return Imm(wrap(int(text)))
-    match = _MEMORY.fullmatch(text)
-    if match is not None:
-        memory = _common_memory(match, context)
-        if memory is not None:
-            return memory
+    if text[-1] == "]":
+        match = _MEMORY.fullmatch(text)
+        if match is not None:
+            memory = _common_memory(match, context)
+            if memory is not None:
+                return memory
+    elif _is_plain(text):
+        # A number, a name, or an expression of them: no register, bracket or word of the grammar.
+        if _SYMBOL.fullmatch(text) and context.constants(text) is None:
+            address = symbol(text)
+            return Target(address) if context.branch else Mem(disp=address)
+        value = parse_cached(text).evaluate(context.constants)
+        if value is not None:
+            return Target(wrap(value)) if context.branch else Imm(wrap(value))
     return _general(text, context)
 
 
+def _is_plain(text: str) -> bool:
+    if "[" in text or ":" in text or "'" in text or "{" in text or "=" in text:
+        return False
+    return not any(
+        word in WORDS or word in REGISTERS or word[0] == "%" for word in map(str.lower, _WORD.findall(text))
+    )
+
+
 def _common_memory(match: re.Match[str], context: OperandContext) -> Mem | None:
-    """``size ptr seg:[base + index*scale + disp]`` with a base register; None when it is something else."""
-    keyword, segment, base_name, index_name, scale, sign, disp_text = match.groups()
+    """``size ptr seg:[sum]`` where the terms are registers, a scaled register, numbers and names.
+
+    Returns None when it is something else, be it wrong or only less common.
+    """
+    keyword, segment, inner = match.groups()
     registers = context.registers
-    base = registers.get(base_name)
-    if base is None or base.kind not in ("r64", "r32", "ip"):
-        return None
-    index = None
-    if index_name is not None:
-        index = registers.get(index_name)
-        if index is None or index.kind != base.kind or index.number == 4:
-            return None
     size = None
     if keyword is not None:
         keyword = keyword.lower()
@@ -100,20 +118,61 @@ def _common_memory(match: re.Match[str], context: OperandContext) -> Mem | None:
             return None
     if segment is not None and segment not in registers:
         return None
-    disp: int | Expr = 0
-    if disp_text is not None:
-        lower = disp_text.lower()
-        if lower in REGISTERS or lower in WORDS:
-            return None
-        expression = parse_cached(disp_text).fold(context.constants)
-        value = expression.constant
+    base = index = None
+    scale, offset, name = 1, 0, None
+    for term in inner.replace("-", "+-").split("+"):
+        term = term.strip()
+        reg = registers.get(term)
+        if reg is not None:
+            if base is None:
+                base = reg
+            elif index is None and reg.number != 4:
+                index = reg
+            else:
+                return None
+            continue
+        minus = term[:1] == "-"
+        if minus:
+            term = term[1:].lstrip()
+        value = _simple(term, context)
         if value is not None:
-            disp = wrap(-wrap(value) if sign == "-" else value)
-        elif sign == "+":
-            disp = expression
+            offset += -value if minus else value
+        elif minus:
+            return None
+        elif index is None and term[-1:] in ("1", "2", "4", "8") and term[:-1].rstrip()[-1:] == "*":
+            index, scale = registers.get(term[:-1].rstrip()[:-1].rstrip()), int(term[-1])
+            if index is None or index.number == 4:
+                return None
+        elif name is None and _SYMBOL.fullmatch(term) and not _reserved(term):
+            name = term
         else:
             return None
-    return Mem(size, segment, base, index, int(scale or 1), disp, keyword or "")
+    kinds = {reg.kind for reg in (base, index) if reg is not None}
+    if len(kinds) > 1 or not kinds <= _BASES or (index is not None and index.kind == "ip"):
+        return None
+    disp: int | Expr = signed64(offset)
+    if name is not None:
+        disp = symbol(name, signed64(offset))
+    return Mem(size, segment, base, index, scale, disp, keyword or "")
+
+
+_BASES: Final = frozenset(["r32", "r64", "ip"])
+
+
+def _simple(term: str, context: OperandContext) -> int | None:
+    """The value of a decimal or hexadecimal number or of a name that stands for one."""
+    if term.isdigit():
+        return int(term) if term[0] != "0" or term == "0" else None
+    if term[:2] == "0x":
+        return parse_cached(term).constant if term[2:].isalnum() else None
+    if not _SYMBOL.fullmatch(term) or _reserved(term):
+        return None
+    return context.constants(term)
+
+
+def _reserved(name: str) -> bool:
+    lower = name.lower()
+    return lower in REGISTERS or lower in WORDS
 
 
 # --- the whole grammar -------------------------------------------------------------------------------------
@@ -379,14 +438,16 @@ def _general(text: str, context: OperandContext) -> Operand:
     in_brackets = text.endswith("]") and not state.offset
     symbols = _count(rest) if isinstance(value, Expr) else 0
     indirect = bool(state.base or state.index or state.bracketed_symbol or in_brackets)
+    if mask and not (state.base or state.index or state.bracketed_symbol):
+        raise SyntaxFault(
+            f"decoration `{mask}' behind a number", "a vector register, or memory with a register"
+        )
     if context.branch:
         return _branch_operand(state, value, indirect, context, mask)
     if indirect or state.segment or (symbols == 1 and not state.offset):
         return _memory(state, value, context, mask)
     if state.keyword:
         raise SyntaxFault(f"`{state.keyword} ptr' before a number", "brackets around an address")
-    if mask:
-        raise SyntaxFault(f"decoration `{mask}' behind a number", "a vector register or memory")
     return Imm(value)
 
 

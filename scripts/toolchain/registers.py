@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-Kind = Literal["r8", "r16", "r32", "r64", "seg", "cr", "dr", "tr", "st", "mm", "xmm", "ymm", "zmm", "k", "bnd", "ip"]
+Kind = Literal[
+    "r8", "r16", "r32", "r64", "seg", "cr", "dr", "tr", "st", "mm", "xmm", "ymm", "zmm", "k", "bnd", "ip"
+]
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of ``text``."""
+    return frozenset(text.split())
 
 
 class Reg:

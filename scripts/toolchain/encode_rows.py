@@ -36,8 +36,8 @@ class Row:
     """One encoding: which operands it takes and how it is laid out."""
 
     __slots__ = (
-        "chosen", "digit", "immediates", "mandatory", "moffs", "opcode", "opcode_reg", "patterns", "prefix66", "reads", "rm",
-        "size",
+        "chosen", "digit", "immediates", "mandatory", "moffs", "opcode", "opcode_reg", "patterns", "prefix66",
+        "reads", "rm", "size",
     )  # fmt: skip
 
     def __init__(self, operands: str, encoding: str, reads: str) -> None:

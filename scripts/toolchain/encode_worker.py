@@ -4,9 +4,9 @@ Owns the only calls of Keystone. A statement can hang Keystone or end its proces
 ``encode_guard`` starts this process, feeds it and starts another one when it dies. A timer on its own CPU time ends
 it when a call does not return, so that it never outlives a hang, with or without its parent.
 
-Lines in: ``MODE - STATEMENT``, ``MODE +f0 STATEMENT`` for a statement to which the prefix F0 is to be added (``*``: whose scale is to become 1), or
-``MODE =HEX`` for bytes that are only to be decoded; ``!`` before a line makes it run alone. Lines out, in the same
-order: ``HEX<tab>DECODED`` or ``!REASON``; before the first, ``ready``.
+Lines in: ``MODE - STATEMENT``; ``MODE +f0 STATEMENT`` for one to which the prefix F0 is to be added, ``*`` for one
+whose index is to have scale 1; ``MODE =HEX`` for bytes that are only to be decoded. ``!`` before a line makes it run
+alone. Lines out, in the same order: ``HEX<tab>DECODED`` or ``!REASON``; before the first, ``ready``.
 """
 
 from __future__ import annotations

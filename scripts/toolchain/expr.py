@@ -17,8 +17,8 @@ from toolchain.expr_tree import EvaluationError, Lookup, Tree, signed64
 from toolchain.types import Diagnostic, Place
 
 __all__ = [
-    "EvaluationError", "Expr", "Lookup", "Parser", "SyntaxFault", "Tree", "fail", "number", "parse", "parse_cached",
-    "signed64", "symbol",
+    "RANK", "EvaluationError", "Expr", "Lookup", "Parser", "SyntaxFault", "Tree", "fail", "number", "parse",
+    "parse_cached", "signed64", "symbol",
 ]  # fmt: skip
 
 
@@ -155,7 +155,7 @@ _TOKEN = re.compile(
 _ESCAPES = {"b": 8, "f": 12, "n": 10, "r": 13, "t": 9}
 
 # Rank of each binary operator: gas/doc "Infix Operators"; higher binds tighter, all are left-associative.
-_RANK = {
+RANK = {
     "||": 2, "&&": 3, "==": 4, "!=": 4, "<>": 4, "<": 4, "<=": 4, ">=": 4, ">": 4, "+": 5, "-": 5,
     "|": 7, "!": 7, "^": 7, "!!": 7, "&": 7, "*": 8, "/": 8, "%": 8, "<<": 8, ">>": 8,
 }  # fmt: skip
@@ -212,15 +212,15 @@ class Parser:
         left = self.operand()
         while True:
             operator = self.binary()
-            if operator is None or _RANK[operator] <= rank:
+            if operator is None or RANK[operator] <= rank:
                 return left
             self.advance()
-            left = (operator, left, self.expression(_RANK[operator]))
+            left = (operator, left, self.expression(RANK[operator]))
 
     def binary(self) -> str | None:
         """The binary operator that the current token spells, or None."""
         if self.kind == "op":
-            return self.value if self.value in _RANK else None  # type: ignore[return-value]
+            return self.value if self.value in RANK else None
         if self.kind == "name":
             return _WORDS.get(str(self.value).lower())
         return None

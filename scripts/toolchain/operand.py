@@ -1,54 +1,34 @@
-"""The operand grammar of Intel syntax, as GNU as reads it (gas ``tc-i386-intel``).
+"""Operands of Intel syntax, from their text to ``Reg``, ``Imm``, ``Mem``, ``Target``, ``Far`` or ``Masked``.
 
-Owns the step from an operand's text to ``Reg``, ``Imm``, ``Mem``, ``Target``, ``Far`` or ``Masked``. Common shapes
-go through regular expressions; everything else through an expression parser that knows ``[ ]``, ``:``, ``offset``
-and ``... ptr``, then through a reduction that takes the registers out of the expression.
+Owns what an operand means, as GNU as reads it. Common shapes are read here term by term; everything else goes
+through ``operand_grammar``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Final
 
-from toolchain.expr import _RANK, Expr, Parser, SyntaxFault, Tree, parse_cached, signed64, symbol
+from toolchain.expr import Expr, SyntaxFault, Tree, parse_cached, signed64, symbol
+from toolchain.operand_grammar import (
+    BRANCHES,
+    SIZE_VALUES,
+    SIZES,
+    WORDS,
+    ZERO,
+    Constants,
+    Distance,
+    OperandContext,
+    OperandParser,
+    Reduction,
+    fold_differences,
+    stack_pointer,
+)
 from toolchain.operand_types import Far, Imm, Masked, Mem, Operand, Target
-from toolchain.registers import BY_MODE, REGISTERS, Reg, word_set
+from toolchain.registers import REGISTERS, Reg
 from toolchain.types import Mode
 
-Constants = Callable[[str], "int | None"]
-Distance = Callable[[str, str], "int | None"]
-
-# Words of the operand grammar that are never symbols.
-WORDS: Final = word_set(
-    """byte word dword fword qword tbyte oword xmmword ymmword zmmword mmword near far ptr short offset st
-    and or xor not shl shr mod eq ne lt le gt ge flat $"""
-)
-SIZES: Final = {
-    "byte": 1, "word": 2, "dword": 4, "fword": 6, "qword": 8, "mmword": 8, "tbyte": 10, "oword": 16,
-    "xmmword": 16, "ymmword": 32, "zmmword": 64, "near": 0, "far": 0,
-}  # fmt: skip
-# `near` and `far` as numbers: gas gives them MASM's type codes per mode; nobody means them.
-_SIZE_VALUES: Final = {name: size for name, size in SIZES.items() if size}
-BRANCHES: Final = word_set(
-    """jmp call ljmp lcall jo jno jb jc jnae jae jnb jnc je jz jne jnz jbe jna ja jnbe js jns jp jpe jnp jpo jl jnge
-    jge jnl jle jng jg jnle jcxz jecxz jrcxz loop loope loopz loopne loopnz xbegin"""
-)
-
-
-class OperandContext:
-    """What an operand's meaning depends on: the mode, whether it belongs to a jump or call, what names stand for."""
-
-    __slots__ = ("branch", "constants", "distance", "mode", "registers")
-
-    def __init__(
-        self, mode: Mode, branch: bool, constants: Constants, distance: Distance | None = None
-    ) -> None:
-        self.mode = mode
-        self.branch = branch
-        self.constants = constants
-        self.distance = distance
-        self.registers = BY_MODE[mode]
+__all__ = ["BRANCHES", "WORDS", "Constants", "Distance", "OperandContext", "parse_operand", "wrap"]
 
 
 def wrap(value: int) -> int:
@@ -113,7 +93,7 @@ def _common_memory(match: re.Match[str], context: OperandContext) -> Mem | None:
     size = None
     if keyword is not None:
         keyword = keyword.lower()
-        size = _SIZE_VALUES.get(keyword)
+        size = SIZE_VALUES.get(keyword)
         if size is None:
             return None
     if segment is not None and segment not in registers:
@@ -175,242 +155,6 @@ def _reserved(name: str) -> bool:
     return lower in REGISTERS or lower in WORDS
 
 
-# --- the whole grammar -------------------------------------------------------------------------------------
-
-
-class _OperandParser(Parser):
-    """Adds registers, brackets, segment overrides, ``offset``, ``short`` and ``... ptr`` to the expressions."""
-
-    def __init__(self, text: str, context: OperandContext) -> None:
-        self.context = context
-        super().__init__(text)
-
-    def binary(self) -> str | None:
-        if self.kind == "op" and self.value in ("[", ":"):
-            return str(self.value)
-        return super().binary()
-
-    def expression(self, rank: int) -> Tree:
-        left = self.operand()
-        while True:
-            operator = self.binary()
-            if operator is None:
-                return left
-            own = _OPERAND_RANK[operator]
-            if own <= rank:
-                return left
-            self.advance()
-            right = self.expression(own)
-            if operator == "[":
-                self.close("]")
-            left = (operator, left, right)
-
-    def close(self, bracket: str) -> None:
-        """Take the closing bracket."""
-        if self.kind != "op" or self.value != bracket:
-            raise SyntaxFault(f"missing `{bracket}'", f"a closing `{bracket}'")
-        self.advance()
-
-    def operand(self) -> Tree:
-        if self.kind == "op":
-            if self.value == "[":
-                self.advance()
-                inner = self.expression(0)
-                self.close("]")
-                return ("[", None, inner)
-            if self.value == "%":
-                self.advance()
-                if self.kind != "name" or str(self.value).lower() not in self.context.registers:
-                    raise SyntaxFault(f"bad register name `%{self.value}'", "a register of this mode")
-        return super().operand()
-
-    def name(self, name: str) -> Tree:
-        lower = name.lower()
-        if lower == "st":
-            return self.float_register()
-        if lower in REGISTERS:
-            if lower not in self.context.registers:
-                raise SyntaxFault(
-                    f"no register `{name}' in {self.context.mode}-bit mode", "a register of this mode"
-                )
-            self.advance()
-            return ("r", self.context.registers[lower])
-        if lower in ("offset", "short"):
-            self.advance()
-            return (lower, self.expression(9))
-        if lower in SIZES:
-            self.advance()
-            if self.kind == "name" and str(self.value).lower() == "ptr":
-                self.advance()
-                return ("ptr", lower, self.expression(9))
-            if lower not in _SIZE_VALUES:
-                raise SyntaxFault(f"`{name}' without `ptr'", f"`{name} ptr'")
-            return ("n", _SIZE_VALUES[lower])
-        return super().name(name)
-
-    def float_register(self) -> Tree:
-        self.advance()
-        number = 0
-        if self.kind == "op" and self.value == "(":
-            self.advance()
-            if self.kind != "number" or not 0 <= int(self.value) <= 7:
-                raise SyntaxFault("bad x87 register", "st(0) to st(7)")
-            number = int(self.value)
-            self.advance()
-            self.close(")")
-        return ("r", REGISTERS[f"st({number})"])
-
-
-_OPERAND_RANK: Final = {**_RANK, "[": 1, ":": 10}
-
-
-class _Reduction:
-    """Takes registers, brackets and modifiers out of an operand's tree; what stays is the displacement."""
-
-    def __init__(self, context: OperandContext) -> None:
-        self.context = context
-        self.reg: Reg | None = None
-        self.base: Reg | None = None
-        self.index: Reg | None = None
-        self.scale = 1
-        self.segment: str | None = None
-        self.selector: Tree | None = None
-        self.keyword = ""
-        self.offset = False
-        self.in_bracket = 0
-        self.in_offset = 0
-        self.in_scale = 0
-        self.bracketed_symbol = False
-
-    def reduce(self, tree: Tree) -> Tree:
-        """``tree`` without registers; they are in ``base`` and ``index`` afterwards, or in ``reg``."""
-        operator = tree[0]
-        if operator == "n":
-            return tree
-        if operator == "s":
-            return self.symbol(str(tree[1]))
-        if operator == "r":
-            self.register(tree[1])  # type: ignore[arg-type]
-            return _ZERO
-        if operator == "[":
-            left = _ZERO if tree[1] is None else self.reduce(tree[1])  # type: ignore[arg-type]
-            self.in_bracket += not self.in_offset
-            right = self.reduce(tree[2])  # type: ignore[arg-type]
-            self.in_bracket -= not self.in_offset
-            return _add(left, right)
-        if operator == "offset":
-            self.offset = True
-            self.in_offset += 1
-            inner = self.without_registers(tree[1])  # type: ignore[arg-type]
-            self.in_offset -= 1
-            # `offset (a - b)` is folded, in `offset a - b` the operator takes `a` alone and keeps it symbolic.
-            return inner if self.context.distance is None else _fold_differences(inner, self.context.distance)
-        if operator in ("ptr", "short"):
-            inner = tree[-1]  # type: ignore[assignment]
-            if inner[0] == "r":
-                raise SyntaxFault("invalid use of register", "a memory operand")
-            if operator == "ptr" and not self.keyword:
-                self.keyword = str(tree[1])
-            return self.reduce(inner)
-        if operator == ":":
-            return self.override(tree[1], tree[2])  # type: ignore[arg-type]
-        if len(tree) == 2:
-            return (operator, self.without_registers(tree[1]))  # type: ignore[arg-type]
-        if operator == "*" and self.in_bracket:
-            return self.scaled(tree[1], tree[2])  # type: ignore[arg-type]
-        if operator in ("+", "-"):
-            left = self.reduce(tree[1])  # type: ignore[arg-type]
-            right = self.reduce(tree[2]) if operator == "+" else self.without_registers(tree[2])  # type: ignore[arg-type]
-            return _add(left, right) if operator == "+" else (operator, left, right)
-        return (operator, self.without_registers(tree[1]), self.without_registers(tree[2]))  # type: ignore[arg-type]
-
-    def without_registers(self, tree: Tree) -> Tree:
-        before = self.reg, self.base, self.index
-        result = self.reduce(tree)
-        if before != (self.reg, self.base, self.index):
-            raise SyntaxFault(
-                "invalid use of register", "registers only as base, index, or the whole operand"
-            )
-        return result
-
-    def symbol(self, name: str) -> Tree:
-        value = self.context.constants(name)
-        if value is not None:
-            return ("n", value)
-        if self.in_bracket and not self.in_offset:
-            self.bracketed_symbol = True
-        return ("s", name)
-
-    def register(self, reg: Reg) -> None:
-        if self.in_offset:
-            raise SyntaxFault("invalid use of register", "a symbol after `offset'")
-        if not self.in_bracket:
-            if self.reg is not None:
-                raise SyntaxFault("invalid use of register", "one register, or memory in brackets")
-            self.reg = reg
-        elif self.index is None and reg.kind in ("xmm", "ymm", "zmm"):
-            self.index = reg
-        elif self.base is None and not self.in_scale:
-            self.base = reg
-        elif self.index is None:
-            if self.in_scale or (reg.kind in ("r16", "r32", "r64") and not _stack_pointer(reg)):
-                self.index = reg
-            else:
-                self.index, self.base = self.base, reg
-        else:
-            raise SyntaxFault("too many registers in a memory operand", "base and index at most")
-
-    def scaled(self, a: Tree, b: Tree) -> Tree:
-        had_index = self.index is not None
-        if not self.in_scale:
-            self.scale_factor: int = 1
-        self.in_scale += 1
-        left = self.reduce(a)
-        other = right = None
-        if not had_index and self.index is not None:
-            other = b
-        right = self.reduce(b)
-        if other is None and not had_index and self.index is not None:
-            other = a
-        if other is not None:
-            factor = Expr(right if other is b else left).constant
-            self.scale_factor *= factor or 0
-        self.in_scale -= 1
-        if not self.in_scale and self.index is not None and not had_index:
-            if self.scale_factor not in (1, 2, 4, 8):
-                raise SyntaxFault("bad scale factor", "1, 2, 4 or 8")
-            self.scale = self.scale_factor
-        return _ZERO if _ZERO in (left, right) else ("*", left, right)
-
-    def override(self, left: Tree, right: Tree) -> Tree:
-        if right[0] == "r":
-            raise SyntaxFault("invalid use of register", "a memory operand behind `:'")
-        if left[0] == "r":
-            if self.segment is not None:
-                raise SyntaxFault("redundant segment override", "one segment register")
-            if left[1].kind != "seg":  # type: ignore[attr-defined]
-                raise SyntaxFault("segment register name expected", "cs, ds, es, fs, gs or ss before `:'")
-            self.segment = left[1].name  # type: ignore[attr-defined]
-        elif self.context.branch and self.selector is None:
-            self.selector = self.without_registers(left)
-        else:
-            raise SyntaxFault("segment register name expected", "cs, ds, es, fs, gs or ss before `:'")
-        return self.reduce(right)
-
-
-_ZERO: Tree = ("n", 0)
-
-
-def _stack_pointer(reg: Reg) -> bool:
-    return reg.number == 4
-
-
-def _add(left: Tree, right: Tree) -> Tree:
-    if left == _ZERO:
-        return right
-    return left if right == _ZERO else ("+", left, right)
-
-
 def _general(text: str, context: OperandContext) -> Operand:
     if _ALLOWED.fullmatch(text) is None:
         raise SyntaxFault(
@@ -424,14 +168,14 @@ def _general(text: str, context: OperandContext) -> Operand:
             return Masked(None, mask)
     elif "{" in text or "}" in text:
         raise SyntaxFault(f"bad decoration in `{text}'", "decorations such as {k1}{z} at the end")
-    parser = _OperandParser(text, context)
+    parser = OperandParser(text, context)
     tree = parser.expression(0)
     if parser.kind != "end":
         raise SyntaxFault(f"junk `{text[parser.start :].strip()}' after expression", "an operator or the end")
-    state = _Reduction(context)
+    state = Reduction(context)
     rest = state.reduce(tree)
     if state.reg is not None:
-        if state.base or state.index or state.segment or rest != _ZERO or state.keyword:
+        if state.base or state.index or state.segment or rest != ZERO or state.keyword:
             raise SyntaxFault(f"invalid use of register in `{text}'", "one register, or memory in brackets")
         return Masked(state.reg, mask) if mask else state.reg
     value = _value(rest, context, state.offset and not text.endswith("]"))
@@ -452,7 +196,7 @@ def _general(text: str, context: OperandContext) -> Operand:
 
 
 def _branch_operand(
-    state: _Reduction, value: int | Expr, indirect: bool, context: OperandContext, mask: str
+    state: Reduction, value: int | Expr, indirect: bool, context: OperandContext, mask: str
 ) -> Operand:
     if state.selector is not None:
         return Far(_value(state.selector, context), value)
@@ -467,7 +211,7 @@ def _branch_operand(
     return Target(value)
 
 
-def _memory(state: _Reduction, disp: int | Expr, context: OperandContext, mask: str) -> Mem:
+def _memory(state: Reduction, disp: int | Expr, context: OperandContext, mask: str) -> Mem:
     base, index = state.base, state.index
     if (
         index is not None
@@ -503,7 +247,7 @@ def _check_address(base: Reg | None, index: Reg | None, scale: int, mode: Mode) 
                 and scale == 1
             )
         else:
-            fine = index.kind in kinds and index.kind != "ip" and not _stack_pointer(index)
+            fine = index.kind in kinds and index.kind != "ip" and not stack_pointer(index)
             fine &= base is None or base.kind == index.kind
     if not fine:
         names = "+".join(reg.name for reg in (base, index) if reg is not None)
@@ -513,18 +257,8 @@ def _check_address(base: Reg | None, index: Reg | None, scale: int, mode: Mode) 
 def _value(tree: Tree, context: OperandContext, keep_differences: bool = False) -> int | Expr:
     expression = Expr(tree)
     if expression.constant is None and context.distance is not None and not keep_differences:
-        expression = Expr(_fold_differences(tree, context.distance))
+        expression = Expr(fold_differences(tree, context.distance))
     return expression if expression.constant is None else wrap(expression.constant)
-
-
-def _fold_differences(tree: Tree, distance: Callable[[str, str], int | None]) -> Tree:
-    if tree[0] in ("n", "s"):
-        return tree
-    if tree[0] == "-" and len(tree) == 3 and tree[1][0] == "s" and tree[2][0] == "s":  # type: ignore[index]
-        value = 0 if tree[1] == tree[2] else distance(tree[1][1], tree[2][1])  # type: ignore[index]
-        if value is not None:
-            return ("n", value)
-    return (tree[0], *(_fold_differences(branch, distance) for branch in tree[1:]))  # type: ignore[arg-type]
 
 
 def _count(tree: Tree) -> int:

@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from toolchain.frames import debug_frame
+from toolchain.leb128 import sleb, uleb
 from toolchain.types import Image, Line, Section, Symbol
 
 COMPILE_FOLDER = "kernel"  # DW_AT_comp_dir
@@ -95,26 +96,6 @@ def symbol_rank(symbol: Symbol) -> tuple[int, bool, bool, str]:
         not symbol.is_global,
         symbol.name,
     )
-
-
-def uleb(value: int) -> bytes:
-    """``value`` >= 0 as ULEB128 (DWARF 4, 7.6)."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def sleb(value: int) -> bytes:
-    """``value`` as SLEB128 (DWARF 4, 7.6)."""
-    out = bytearray()
-    while not -0x40 <= value < 0x40:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value & 0x7F)
-    return bytes(out)
 
 
 def _u16(value: int) -> bytes:

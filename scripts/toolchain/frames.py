@@ -9,10 +9,12 @@ Never guesses beyond that: an instruction it does not know leaves the rules as t
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from types import MappingProxyType
 from typing import NamedTuple
 
+from toolchain.leb128 import uleb
 from toolchain.types import Image, Line
 
 # DWARF 4, 7.23: call frame instructions
@@ -25,8 +27,6 @@ _DWARF_NUMBER = (0, 2, 1, 3, 7, 6, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15)
 _RBP, _RSP, _RETURN_ADDRESS = 6, 7, 16
 _SLOT = 8  # bytes of a stack slot; the data alignment factor is its negative
 _FRAME = 2 * _SLOT  # return address and the caller's rbp: what lies above an rbp frame's base
-
-Instruction = tuple[int, bytes]
 
 
 class _Rules(NamedTuple):
@@ -67,9 +67,14 @@ def debug_frame(image: Image, lines: Sequence[Line], extents: Sequence[tuple[int
     header = b"\xff\xff\xff\xff\x04\0\x08\0\x01\x78" + bytes([_RETURN_ADDRESS])
     header += bytes([_DW_CFA_DEF_CFA, _RSP, _SLOT, _DW_CFA_OFFSET | _RETURN_ADDRESS, 1])
     out = bytearray(_entry(header))
-    for (start, end), instructions in zip(extents, _bodies(image, lines, extents), strict=True):
+    code = sorted((s for s in image.sections if "x" in s.flags and not s.nobits), key=attrgetter("address"))
+    bases = [section.address for section in code]
+    starts = [line.address for line in lines]
+    for start, end in extents:
+        section = code[bisect_right(bases, start) - 1]
+        rows = lines[bisect_left(starts, start) : bisect_left(starts, end)]
         place = start.to_bytes(8, "little") + (end - start).to_bytes(8, "little")
-        out += _entry(bytes(4) + place + _program(start, instructions))
+        out += _entry(bytes(4) + place + _program(start, rows, section.data, section.address))
     return bytes(out)
 
 
@@ -78,133 +83,171 @@ def _entry(body: bytes) -> bytes:
     return len(padded).to_bytes(4, "little") + padded
 
 
-def _bodies(
-    image: Image, lines: Sequence[Line], extents: Sequence[tuple[int, int]]
-) -> Iterator[list[Instruction]]:
-    code = sorted((s for s in image.sections if "x" in s.flags and not s.nobits), key=lambda s: s.address)
-    bases = [s.address for s in code]
-    starts = [line.address for line in lines]
-    for start, end in extents:
-        section = code[bisect_right(bases, start) - 1]
-        found = []
-        for line in lines[bisect_left(starts, start) : bisect_left(starts, end)]:
-            at = line.address - section.address
-            found.append((line.address, section.data[at : at + line.length]))
-        yield found
-
-
-def _program(start: int, instructions: Sequence[Instruction]) -> bytes:
+def _program(start: int, rows: Sequence[Line], code: bytes, base: int) -> bytes:
+    """The call frame instructions of one routine; ``rows`` are its instructions, ``code`` lies at ``base``."""
     out = bytearray()
     written, written_at = _ENTRY, start
-    rules: _Rules | None = _ENTRY  # None behind an instruction that does not fall through
-    body = _ENTRY  # the rules when the prologue ended
-    prologue = True
+    rules = body = _ENTRY  # ``body``: the rules when the prologue ended
+    prologue, falls_through = True, True
     arriving: dict[int, _Rules] = {}  # branch target -> the rules there
-    for address, data in instructions:
-        if rules is None:
-            rules = arriving.get(address, body)
-        if rules != written:
-            out += _advance(address - written_at) + _change(written, rules)
-            written, written_at = rules, address
-        after = _step(rules, data, prologue)
-        if prologue and after == rules and data != _ENDBR64:
+    for row in rows:
+        address = row.address
+        at = address - base
+        if not falls_through:
+            rules, falls_through = arriving.get(address, body), True
+        if rules is not written:
+            if rules != written:
+                out += _advance(address - written_at) + _change(written, rules)
+                written_at = address
+            written = rules
+        step = _STEPS[code[at]]
+        if step is None:  # hardly any instruction moves the stack or branches
             prologue = False
-        if prologue:
-            body = after
-        target = _branch_target(address, data)
-        if target is not None:
-            arriving.setdefault(target, after)
-        rules = None if _ends_flow(data) else after
+            continue
+        data = code[at : at + row.length]
+        before = rules
+        if step is _branch or data in _REX_W_RETURNS:
+            displacement = _displacement(data)
+            if displacement is not None:
+                arriving.setdefault(address + row.length + displacement, rules)
+            falls_through = not _ends_flow(data)
+        else:
+            rules = step(rules, data, prologue)
+        grows = rules is not before and (rules.depth or 0) >= (before.depth or 0)
+        if prologue and (grows or data == _ENDBR64):
+            body = rules
+        else:
+            prologue = False
     return bytes(out)
 
 
+# --- what single instructions do (Intel SDM vol. 2) ----------------------------------------------------------
+
 _ENDBR64 = b"\xf3\x0f\x1e\xfa"
-_PUSHFQ, _POPFQ, _LEAVE = b"\x9c", b"\x9d", b"\xc9"
 _MOV_RBP_RSP = (b"\x48\x89\xe5", b"\x48\x8b\xec")
 _MOV_RSP_RBP = (b"\x48\x89\xec", b"\x48\x8b\xe5")
 _SUB_RSP = (b"\x48\x83\xec", b"\x48\x81\xec")
 _ADD_RSP = (b"\x48\x83\xc4", b"\x48\x81\xc4")
 _AND_RSP = (b"\x48\x83\xe4", b"\x48\x81\xe4")
 _LEA_RSP_RBP = (b"\x48\x8d\x65", b"\x48\x8d\xa5")  # lea rsp, [rbp + disp8/disp32]
-_RETURNS = (b"\xc3", b"\xcb", b"\x48\xcb", b"\x48\xcf", b"\xcf")  # ret, lret, lretq, iretq, iretd
+_REX_W_RETURNS = (b"\x48\xcb", b"\x48\xcf")  # lretq, iretq
 _UD2 = b"\x0f\x0b"
+
+
+def _branch(rules: _Rules, data: bytes, prologue: bool) -> _Rules:
+    """Marks an instruction that may go elsewhere: jumps, returns, ud2."""
+    return rules
+
+
+def _displacement(data: bytes) -> int | None:
+    """How far behind itself a direct ``jmp``, ``jcc`` or ``loop`` goes, else None."""
+    first = data[0]
+    if len(data) == 2 and (0x70 <= first <= 0x7F or 0xE0 <= first <= 0xE3 or first == 0xEB):
+        return int.from_bytes(data[1:], "little", signed=True)
+    if first == 0xE9:
+        return int.from_bytes(data[1:], "little", signed=True)
+    if first == 0x0F and 0x80 <= data[1] <= 0x8F:
+        return int.from_bytes(data[2:], "little", signed=True)
+    return None
 
 
 def _ends_flow(data: bytes) -> bool:
     """Whether control never goes on to the next instruction."""
-    first = data[:1]
-    indirect_jump = first == b"\xff" and len(data) > 1 and (data[1] >> 3 & 7) in (4, 5)
-    return data in _RETURNS or data == _UD2 or first in (b"\xe9", b"\xeb", b"\xc2") or indirect_jump
+    first = data[0]
+    if first == 0xFF:
+        return len(data) > 1 and (data[1] >> 3 & 7) in (4, 5)  # jmp through memory or a register
+    return first in (0xC2, 0xC3, 0xCB, 0xCF, 0xE9, 0xEB) or data == _UD2 or data in _REX_W_RETURNS
 
 
-def _branch_target(address: int, data: bytes) -> int | None:
-    """Where a direct ``jmp``, ``jcc`` or ``loop`` goes, else None."""
-    if len(data) == 2 and (0x70 <= data[0] <= 0x7F or 0xE0 <= data[0] <= 0xE3 or data[0] == 0xEB):
-        return address + 2 + int.from_bytes(data[1:], "little", signed=True)
-    if len(data) == 5 and data[0] == 0xE9:
-        return address + 5 + int.from_bytes(data[1:], "little", signed=True)
-    if len(data) == 6 and data[0] == 0x0F and 0x80 <= data[1] <= 0x8F:
-        return address + 6 + int.from_bytes(data[2:], "little", signed=True)
-    return None
+def _push(rules: _Rules, data: bytes, prologue: bool) -> _Rules:
+    if len(data) > 2 or rules.depth is None:
+        return rules
+    return _pushed(rules, _DWARF_NUMBER[data[-1] - 0x50 + 8 * (len(data) - 1)], prologue)
 
 
-def _stack_register(data: bytes, opcode: int) -> int | None:
-    """The DWARF register of a ``push`` (opcode 0x50) or ``pop`` (0x58), else None."""
-    if len(data) == 1 and opcode <= data[0] < opcode + 8:
-        return _DWARF_NUMBER[data[0] - opcode]
-    if len(data) == 2 and data[0] == 0x41 and opcode <= data[1] < opcode + 8:
-        return _DWARF_NUMBER[data[1] - opcode + 8]
-    return None
+def _pushed(rules: _Rules, register: int, prologue: bool) -> _Rules:
+    depth, saved = (rules.depth or 0) + _SLOT, rules.saved
+    if register not in saved and (prologue or register == _RBP):
+        saved = {**saved, register: depth}
+    return _Rules(rules.base, depth, saved)
 
 
-def _growth(data: bytes) -> int:
-    """Bytes by which an instruction that moves no register's value grows the stack."""
+def _pop(rules: _Rules, data: bytes, prologue: bool) -> _Rules:
+    register = _DWARF_NUMBER[data[-1] - 0x58 + 8 * (len(data) - 1)]
+    depth, saved = rules.depth, rules.saved
+    if register == _RBP and rules.base == _RBP:
+        return _ENTRY
+    if depth is None or depth <= _SLOT:
+        return rules
+    if saved.get(register) == depth:
+        saved = {number: where for number, where in saved.items() if number != register}
+    return _Rules(rules.base, depth - _SLOT, saved)
+
+
+def _rex_b(rules: _Rules, data: bytes, prologue: bool) -> _Rules:
+    """``push`` and ``pop`` of r8 to r15."""
+    if len(data) == 2 and 0x50 <= data[1] <= 0x57:
+        return _push(rules, data, prologue)
+    if len(data) == 2 and 0x58 <= data[1] <= 0x5F:
+        return _pop(rules, data, prologue)
+    return rules
+
+
+def _rex_w(rules: _Rules, data: bytes, prologue: bool) -> _Rules:
+    """The 64-bit instructions that move rsp or rbp."""
     head = data[:3]
     if head in _SUB_RSP:
-        return int.from_bytes(data[3:], "little", signed=True)
+        return _grown(rules, int.from_bytes(data[3:], "little", signed=True))
     if head in _ADD_RSP:
-        return -int.from_bytes(data[3:], "little", signed=True)
-    if data == _PUSHFQ or data[:1] in (b"\x68", b"\x6a"):  # push imm32, push imm8
-        return _SLOT
-    if data == _POPFQ:
-        return -_SLOT
-    return 0
-
-
-def _step(rules: _Rules, data: bytes, prologue: bool) -> _Rules:
-    """The rules after one instruction."""
-    depth, saved = rules.depth, rules.saved
-    register = _stack_register(data, 0x50)
-    if register is not None:
-        if depth is None:
-            return rules
-        if register not in saved and (prologue or register == _RBP):
-            saved = {**saved, register: depth + _SLOT}
-        return _Rules(rules.base, depth + _SLOT, saved)
-    register = _stack_register(data, 0x58)
-    if register is not None:
-        if register == _RBP and rules.base == _RBP:
-            return _ENTRY
-        if depth is None or depth <= _SLOT:
-            return rules
-        if saved.get(register) == depth:
-            saved = {number: where for number, where in saved.items() if number != register}
-        return _Rules(rules.base, depth - _SLOT, saved)
+        return _grown(rules, -int.from_bytes(data[3:], "little", signed=True))
     if data in _MOV_RBP_RSP:
-        return rules._replace(base=_RBP) if saved.get(_RBP) == _FRAME == depth else rules
+        return rules._replace(base=_RBP) if rules.saved.get(_RBP) == _FRAME == rules.depth else rules
     if rules.base == _RBP:
-        if data == _LEAVE:
-            return _ENTRY
         if data in _MOV_RSP_RBP:
             return rules._replace(depth=_FRAME)
-        if data[:3] in _LEA_RSP_RBP:
+        if head in _LEA_RSP_RBP:
             return rules._replace(depth=_FRAME - int.from_bytes(data[3:], "little", signed=True))
-        if data[:3] in _AND_RSP:
+        if head in _AND_RSP:
             return rules._replace(depth=None)
-    growth = _growth(data)
-    if growth and depth is not None and depth + growth >= _SLOT:
-        return rules._replace(depth=depth + growth)
     return rules
+
+
+def _grown(rules: _Rules, growth: int) -> _Rules:
+    if rules.depth is None or rules.depth + growth < _SLOT:
+        return rules
+    return rules._replace(depth=rules.depth + growth)
+
+
+def _push_other(rules: _Rules, data: bytes, prologue: bool) -> _Rules:
+    """``pushfq`` and ``push imm``."""
+    return _grown(rules, _SLOT)
+
+
+def _popfq(rules: _Rules, data: bytes, prologue: bool) -> _Rules:
+    return _grown(rules, -_SLOT)
+
+
+def _leave(rules: _Rules, data: bytes, prologue: bool) -> _Rules:
+    return _ENTRY if rules.base == _RBP else rules
+
+
+def _nothing(rules: _Rules, data: bytes, prologue: bool) -> _Rules:
+    """``endbr64`` begins with F3, as many others do."""
+    return rules
+
+
+_Step = Callable[[_Rules, bytes, bool], _Rules]
+_STEPS: list[_Step | None] = [None] * 256  # by the first byte
+_STEPS[0x50:0x58] = [_push] * 8
+_STEPS[0x58:0x60] = [_pop] * 8
+_STEPS[0x70:0x80] = [_branch] * 16
+for _opcode in (0x0F, 0xC2, 0xC3, 0xCB, 0xCF, 0xE0, 0xE1, 0xE2, 0xE3, 0xE9, 0xEB, 0xFF):
+    _STEPS[_opcode] = _branch
+_STEPS[0x41], _STEPS[0x48], _STEPS[0x9C], _STEPS[0x9D] = _rex_b, _rex_w, _push_other, _popfq
+_STEPS[0x68], _STEPS[0x6A], _STEPS[0xC9], _STEPS[0xF3] = _push_other, _push_other, _leave, _nothing
+
+
+# --- call frame instructions --------------------------------------------------------------------------------
 
 
 def _advance(delta: int) -> bytes:
@@ -218,17 +261,16 @@ def _advance(delta: int) -> bytes:
 
 
 def _change(before: _Rules, after: _Rules) -> bytes:
-    from toolchain.dwarf import uleb
-
-    out = b""
+    out = bytearray()
     if before.base != after.base and before.offset != after.offset:
         out += bytes([_DW_CFA_DEF_CFA, after.base]) + uleb(after.offset)
     elif before.base != after.base:
         out += bytes([_DW_CFA_DEF_CFA_REGISTER, after.base])
     elif before.offset != after.offset:
         out += bytes([_DW_CFA_DEF_CFA_OFFSET]) + uleb(after.offset)
-    for number, offset in after.saved.items():
-        if before.saved.get(number) != offset:
-            out += bytes([_DW_CFA_OFFSET | number]) + uleb(offset // _SLOT)
-    out += bytes(_DW_CFA_RESTORE | number for number in before.saved if number not in after.saved)
-    return out
+    if before.saved is not after.saved:
+        for number, offset in after.saved.items():
+            if before.saved.get(number) != offset:
+                out += bytes([_DW_CFA_OFFSET | number]) + uleb(offset // _SLOT)
+        out += bytes(_DW_CFA_RESTORE | number for number in before.saved if number not in after.saved)
+    return bytes(out)

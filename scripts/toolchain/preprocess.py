@@ -113,7 +113,7 @@ class Preprocessor:
             known = self._texts.pop((name, text), None) or SourceFile(name, text, path)
             self._texts[name, text] = known  # the one used last is dropped last
             if len(self._texts) > TEXTS_KEPT:
-                del self._texts[next(iter(self._texts))]
+                self._memory.forget(self._texts.pop(next(iter(self._texts))))
             return known
         kept = self._files.get(path)
         if kept is None:

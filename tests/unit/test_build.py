@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jsonschema
 import pytest
@@ -354,6 +356,17 @@ def interrupted(process: subprocess.Popen[str], whole_group: bool) -> str:
     return err
 
 
+def opened_by_reader(pipe: Path, process: subprocess.Popen[str]) -> IO[bytes]:
+    """The writing end of ``pipe``, once ``process`` has opened it for reading."""
+    while process.poll() is None:
+        try:
+            return os.fdopen(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK), "wb")
+        except OSError as error:
+            assert error.errno == errno.ENXIO  # nobody reads yet
+            time.sleep(0.005)
+    raise AssertionError(process.communicate()[1])
+
+
 @pytest.mark.parametrize("whole_group", [True, False])
 def test_interrupt_while_sources_are_read(tmp_path: Path, tree: Path, whole_group: bool) -> None:
     """boot.toml is a pipe that the build reads when its worker runs already."""
@@ -363,7 +376,7 @@ def test_interrupt_while_sources_are_read(tmp_path: Path, tree: Path, whole_grou
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    with (tree / "boot.toml").open("w"):  # returns when the build has opened it too
+    with opened_by_reader(tree / "boot.toml", process):
         assert interrupted(process, whole_group) == "pxos: interrupted\n"
     assert not (tmp_path / "out").exists()
     gone(process.pid)
@@ -382,7 +395,10 @@ def test_interrupt_while_the_iso_is_made(tmp_path: Path, tree: Path, whole_group
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"},
     )  # fmt: skip
-    pipe.read_text()
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    while process.poll() is None and not select.select([reader], [], [], 0.1)[0]:
+        pass
+    os.close(reader)
     assert interrupted(process, whole_group) == "pxos: interrupted\n"
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["gen", "pxos.elf", "pxos.lst", "pxos.map"]
     gone(process.pid)

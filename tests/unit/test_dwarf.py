@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from tests.unit.images import MAIN_S, SUB_S, TEXT, program
-from toolchain import dwarf, elf
+from tests.unit.images import MAIN_S, SUB_S, TEXT, program, symbol
+from toolchain import elf, leb128
+from toolchain.types import Line, Section
 
 
 def info() -> Any:
@@ -51,8 +53,12 @@ def test_unit_and_subprograms() -> None:
 
 
 def frame_rows(start: int) -> list[tuple[int, int, int, dict[int, int]]]:
+    return rows_of(info(), start)
+
+
+def rows_of(found: Any, start: int) -> list[tuple[int, int, int, dict[int, int]]]:
     """(address - start, CFA register, CFA offset, saved registers) of the routine at ``start``."""
-    for entry in info().CFI_entries():
+    for entry in found.CFI_entries():
         if entry.header.get("initial_location") == start:
             out = []
             for row in entry.get_decoded().table:
@@ -91,9 +97,9 @@ def test_leb128_reads_back(value: int) -> None:
         out = sum((byte & 0x7F) << (7 * i) for i, byte in enumerate(data))
         return out - (1 << 7 * len(data)) if signed and data[-1] & 0x40 else out
 
-    assert decode(dwarf.uleb(value), False) == value
-    assert decode(dwarf.sleb(value), True) == value
-    assert decode(dwarf.sleb(-value), True) == -value
+    assert decode(leb128.uleb(value), False) == value
+    assert decode(leb128.sleb(value), True) == value
+    assert decode(leb128.sleb(-value), True) == -value
 
 
 def test_gdb_breaks_lists_and_walks_the_stack(tmp_path: Path) -> None:
@@ -116,3 +122,41 @@ def test_gdb_breaks_lists_and_walks_the_stack(tmp_path: Path) -> None:
     assert "16\t    jne .Lother" in out
     assert "(void (*)()) 0x401027 <middle+15>" in out
     assert "exited normally" in out
+
+
+def frame_of(*code: str) -> list[tuple[int, int, int, dict[int, int]]]:
+    """The rows of a routine at TEXT made of these instructions."""
+    lines, data = [], b""
+    for i, text in enumerate(code):
+        raw = bytes.fromhex(text)
+        lines.append(Line(TEXT + len(data), len(raw), "a.s", i + 1))
+        data += raw
+    image = replace(
+        program(),
+        sections=(Section(".text", TEXT, TEXT, len(data), data, "ax", 16),),
+        symbols=(symbol("routine", TEXT),),
+        lines=tuple(lines),
+        files=("a.s",),
+    )
+    found = ELFFile(io.BytesIO(elf.write(image))).get_dwarf_info()
+    return rows_of(found, TEXT)
+
+
+@pytest.mark.parametrize("way_out", ["c3", "48cf", "48cb", "0f0b", "ebf0", "ff25 00000000"])
+def test_code_behind_a_way_out_has_the_rules_of_the_body(way_out: str) -> None:
+    rows = frame_of("55", "4889e5", "53", "5b", "c9", way_out, "90", "5b", "5d", "c3")
+    at = sum(len(bytes.fromhex(x)) for x in ("55", "4889e5", "53", "5b", "c9", way_out))
+    assert (at, RBP, 16, {RA: -8, RBP: -16, RBX: -24}) in rows
+
+
+def test_stack_moved_by_numbers_flags_and_alignment() -> None:
+    assert [r[:3] for r in frame_of("9c", "6a05", "4883ec20", "4881ec00010000", "90", "4883c420", "9d", "c3")] == [
+        (0, RSP, 8), (1, RSP, 16), (3, RSP, 24), (7, RSP, 56), (14, RSP, 312), (19, RSP, 280), (20, RSP, 272),
+    ]  # fmt: skip
+    rows = frame_of("55", "4889e5", "4883e4f0", "53", "488d65f8", "415c", "5d", "c3")
+    assert rows[-1][:3] == (16, RSP, 8)
+    assert all(row[1:3] == (RBP, 16) for row in rows if 4 <= row[0] < 16)
+
+
+def test_a_frame_is_not_taken_for_one_when_rbp_was_not_saved() -> None:
+    assert all(row[1] == RSP for row in frame_of("4889e5", "90", "c3"))

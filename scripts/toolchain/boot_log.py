@@ -10,13 +10,14 @@ import base64
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 from toolchain import files
 from toolchain.errors import InputError
-from toolchain.types import BootResult, MemoryChunk, PciBar, Screen, Snapshot, Unit
+from toolchain.types import BootResult, MemoryChunk, OutcomeName, PciBar, Screen, Snapshot, Unit
 
 SERIAL_NAME = "serial.log"
 RESULT_NAME = "boot.json"
@@ -25,6 +26,9 @@ STAGE = "boot"
 _LISTS = ("stack", "trace")
 _WORDS = ("scope", "name", "unit", "thread")
 _MASK = (1 << 64) - 1
+_NUMBER = re.compile(r"0[xX]([0-9a-fA-F]{1,16})|([0-9]{1,20})")
+
+T = TypeVar("T")
 
 
 def tail(path: Path, size: int) -> bytes:
@@ -41,12 +45,11 @@ def tail(path: Path, size: int) -> bytes:
 
 def number(text: str) -> int | None:
     """A number as the kernel prints it (``0x``-prefixed hex, or decimal), or None for anything else."""
-    text = text.strip()
-    try:
-        value = int(text, 16) if text[:2].lower() == "0x" else int(text)
-    except ValueError:
+    found = _NUMBER.fullmatch(text.strip())
+    if found is None:
         return None
-    return value if 0 <= value <= _MASK else None
+    value = int(found[1], 16) if found[1] else int(found[2])
+    return value if value <= _MASK else None
 
 
 def numbers(values: Mapping[str, str]) -> dict[str, int]:
@@ -81,27 +84,75 @@ def to_json(result: BootResult) -> dict[str, Any]:
     return data
 
 
-def from_json(data: Mapping[str, Any]) -> BootResult:
-    """The reverse of ``to_json``.
+def from_json(data: Any) -> BootResult:
+    """The reverse of ``to_json``. Nothing is taken on trust: the file may be anybody's.
 
     Raises:
         KeyError, TypeError, ValueError: it is not what ``to_json`` wrote.
     """
-    fields = dict(data)
-    fields["units"] = tuple(Unit(**unit) for unit in fields["units"])
-    fields["command"] = tuple(fields["command"])
-    fields["panic"] = tuple(fields["panic"]) if fields["panic"] else None
-    fields["log_dir"] = Path(fields["log_dir"]) if fields["log_dir"] else None
-    if fields["snapshot"]:
-        taken = dict(fields["snapshot"])
-        taken["memory"] = tuple(
-            MemoryChunk(chunk["physical"], base64.b64decode(chunk["data"])) for chunk in taken["memory"]
-        )
-        taken["bars"] = tuple(PciBar(**bar) for bar in taken["bars"])
-        if screen := taken["screen"]:
-            taken["screen"] = Screen(screen["width"], screen["height"], base64.b64decode(screen["pixels"]))
-        fields["snapshot"] = Snapshot(**taken)
+    fields = dict(_a(dict, data))
+    if fields["outcome"] not in get_args(OutcomeName):
+        raise ValueError(f"no outcome {fields['outcome']!r}")
+    for name in ("serial", "qemu_log", "stderr_tail"):
+        _a(str, fields[name])
+    fields["seconds"] = float(fields["seconds"])
+    fields["qemu_status"] = None if fields["qemu_status"] is None else _a(int, fields["qemu_status"])
+    fields["tests"] = {_a(str, name): _a(bool, passed) for name, passed in _a(dict, fields["tests"]).items()}
+    fields["units"] = tuple(map(_unit, _a(list, fields["units"])))
+    fields["command"] = tuple(_a(str, word) for word in _a(list, fields["command"]))
+    fields["log_dir"] = Path(_a(str, fields["log_dir"])) if fields["log_dir"] else None
+    if fields["kernel_fault"] is not None:
+        fields["kernel_fault"] = _words(fields["kernel_fault"])
+    if fields["panic"] is not None:
+        code, words = _a(list, fields["panic"])
+        fields["panic"] = (_a(str, code), _a(str, words))
+    if fields["snapshot"] is not None:
+        fields["snapshot"] = _snapshot(_a(dict, fields["snapshot"]))
     return BootResult(**fields)
+
+
+def _a(kind: type[T], value: Any) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.40} is no {kind.__name__}")
+    return value
+
+
+def _words(value: Any) -> dict[str, str]:
+    return {_a(str, key): _a(str, text) for key, text in _a(dict, value).items()}
+
+
+def _unit(value: Any) -> Unit:
+    fields = _a(dict, value)
+    if fields["state"] not in ("start", "ok", "skip", "fail"):
+        raise ValueError(f"no state {fields['state']!r}")
+    ticks = _a(int, fields["tsc"]), _a(int, fields["tsc_start"])
+    return Unit(_a(str, fields["name"]), fields["state"], *ticks, _words(fields["values"]))
+
+
+def _snapshot(fields: dict[str, Any]) -> Snapshot:
+    registers = {_a(str, name): _a(int, value) for name, value in _a(dict, fields["registers"]).items()}
+    memory = tuple(
+        MemoryChunk(_a(int, chunk["physical"]), base64.b64decode(_a(str, chunk["data"])))
+        for chunk in (_a(dict, item) for item in _a(list, fields["memory"]))
+    )
+    bars = tuple(map(_bar, _a(list, fields["bars"])))
+    screen = None
+    if fields["screen"] is not None:
+        shown = _a(dict, fields["screen"])
+        pixels = base64.b64decode(_a(str, shown["pixels"]))
+        screen = Screen(_a(int, shown["width"]), _a(int, shown["height"]), pixels)
+    return Snapshot(registers, memory, bars, screen)
+
+
+def _bar(value: Any) -> PciBar:
+    fields = _a(dict, value)
+    if fields["kind"] not in ("memory", "io"):
+        raise ValueError(f"no kind of BAR {fields['kind']!r}")
+    address = None if fields["address"] is None else _a(int, fields["address"])
+    vendor, device, class_code, bar, size = (
+        _a(int, fields[name]) for name in ("vendor", "device", "class_code", "bar", "size")
+    )
+    return PciBar(_a(str, fields["slot"]), vendor, device, class_code, bar, address, size, fields["kind"])
 
 
 def save(result: BootResult, folder: Path) -> None:
@@ -123,5 +174,5 @@ def load(path: Path) -> BootResult:
         return from_json(json.loads(path.read_text()))
     except OSError as error:
         raise InputError(f"{path}: cannot read: {error.strerror}", stage="fault") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not a result that pxos boot saved ({error})", stage="fault") from error

@@ -35,7 +35,7 @@ _DISPLAYS = {
     "virtio": ("-vga", "virtio"),
     "none": ("-vga", "none"),
 }
-_MEMORY = re.compile(r"(\d{1,9})([KMGT]?)", re.IGNORECASE)
+_MEMORY = re.compile(r"([0-9]{1,9})([KMGTkmgt]?)")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "": 1 << 20}
 _MEMORY_MIN, _MEMORY_MAX = 16 << 20, 4 << 40  # below 16 MB neither firmware nor GRUB starts
 _CPU = re.compile(r"[A-Za-z0-9_.+-]+(,[A-Za-z0-9_.+=-]+)*")

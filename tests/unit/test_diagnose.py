@@ -31,7 +31,7 @@ def rules(death: Death) -> set[str]:
 
 
 def bar_death() -> Death:
-    """unit -> (select, map_registers, set_up); set_up stores to BAR0, which nothing mapped."""
+    """Unit -> (select, map_registers, set_up); set_up stores to BAR0, which nothing mapped."""
     death = Death(unit=FRAME, select="c3", map_registers="4889f8c3", set_up=FRAME + STORE)
     death.call("unit", "select", 4)
     death.call("unit", "map_registers", 9)
@@ -406,5 +406,5 @@ def test_nothing_at_all_is_known() -> None:
     death = Death(body="90")
     bare = death.result()
     for outcome in ("fault", "panic", "reset", "shutdown", "timeout", "silent"):
-        report = fault.analyse(type(bare)(outcome, 0.0, None, "", (), {}, None, None, "", None, (), None))  # type: ignore[arg-type]
+        report = fault.analyse(type(bare)(outcome, 0.0, None, "", (), {}, None, None, "", None, (), None))
         assert report is not None and report.cause

@@ -25,7 +25,10 @@ from toolchain.types import Image
 
 __all__ = ["Contract", "Violation", "contract", "registry", "routines", "run", "violations"]
 
-MODULES = tuple(f"architect.contracts.{name}" for name in ("frames", "paging", "ranges", "text"))
+MODULES = tuple(
+    f"architect.contracts.{name}"
+    for name in ("frames", "mapping", "memory", "paging", "ranges", "space", "text")
+)
 
 Check = Callable[[Harness], None]
 

@@ -16,7 +16,7 @@ from architect.contracts.tables import FLAGS, LARGE_SIZE, NX, SMALL_SIZE, USER, 
 from toolchain.harness import Harness
 from toolchain.watch import Event, watch
 
-_STEPS = 50
+_STEPS = 32
 _WATCHED = ("page_unmap", "page_protect", "page_split", "page_drop_empty", "page_map", "page_map_large")
 
 

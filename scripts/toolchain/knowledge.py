@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from toolchain import expr
+from toolchain.expr_tree import EvaluationError
 from toolchain.macro import MacroFault
 from toolchain.source import ASSIGN, CONSTANTS, LABEL, NAME, Constants, Statement
 from toolchain.types import Diagnostic
@@ -80,7 +81,7 @@ class Knowledge:
             value = parsed.evaluate(self.lookup)
         except expr.SyntaxFault as fault:
             raise MacroFault(fault.message, fault.expected) from None
-        except expr.EvaluationError as error:
+        except EvaluationError as error:
             raise MacroFault(str(error)) from None
         if value is None:
             unknown = next(name for name in parsed.names() if self.constants.get(name) is None)
@@ -115,7 +116,7 @@ class Knowledge:
             except expr.SyntaxFault as fault:
                 self.fail(statement, fault.message, fault.expected)
                 return
-            except expr.EvaluationError as error:
+            except EvaluationError as error:
                 self.fail(statement, str(error))
                 return
         if value is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from toolchain.expr import EvaluationError
+from toolchain.expr_tree import EvaluationError
 from toolchain.fragment import Align, Branch, Fragment, Org, SectionBuilder, Space
 from toolchain.resolve import Linear, ResolveFault, Resolver
 from toolchain.source import Statement

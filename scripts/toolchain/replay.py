@@ -35,6 +35,10 @@ class Memory:
     def __init__(self) -> None:
         self._effects: dict[SourceFile, list[_Effect]] = {}
 
+    def forget(self, source: SourceFile) -> None:
+        """Drop what ``source`` did; it will not be included again."""
+        self._effects.pop(source, None)
+
     def replay(self, expander: Expander, source: SourceFile) -> bool:
         """Do what ``source`` did before; False when this unit knows something else of what it asked for."""
         constants, macros = expander.constants, expander.macros

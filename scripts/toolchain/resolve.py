@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from toolchain.expr import EvaluationError, Expr, Tree, _apply, signed64
+from toolchain.expr import Expr
+from toolchain.expr_tree import EvaluationError, Tree, evaluate, nothing, signed64
 from toolchain.fragment import Fragment, Label, Patch, SectionBuilder
 from toolchain.objectfile import Relocation
 from toolchain.source import Statement
@@ -122,7 +123,9 @@ class Resolver:
             operator in ("==", "!=", "<>", "<", "<=", ">", ">=") and terms == others
         ):
             raise ResolveFault(f"`{operator}' of an address")
-        return signed64(_apply(operator, signed64(a), signed64(b))), {}  # type: ignore[arg-type]
+        value = evaluate((operator, ("n", a), ("n", b)), nothing)
+        assert value is not None
+        return value, {}
 
     def number(self, operand: Expr, section: SectionBuilder, here: int) -> int | None:
         """The value of an expression in which all addresses cancel out; else None."""

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
-from toolchain.expr import EvaluationError, Expr, SyntaxFault, number, parse_cached, symbol
+from toolchain.expr import Expr, SyntaxFault, number, parse_cached, symbol
+from toolchain.expr_tree import EvaluationError
 from toolchain.fragment import Align, Code, Datum, Label, Org, SectionBuilder, Space
 from toolchain.preprocess import Unit
 from toolchain.resolve import Linear, Resolver

@@ -6,6 +6,7 @@ here believes the guest: a candidate that skips the work and says it was done fa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 
 from toolchain import boot_log, snapshot, walk
@@ -20,6 +21,8 @@ DEVICES: Mapping[str, str] = {
     "mailbox": "a display controller",
     "framebuffer": "a display controller",
 }
+# What such a unit says of its work there: a repair that falls back to less is none. q35's ACPI tables name the ECAM.
+NOTES: Mapping[str, Mapping[str, str]] = {"pci": {"access": "ecam"}}
 # The boot picture (kernel/include/picture.inc): bars over two thirds of the height, then a ramp of greys.
 BARS = (0xFFFFFF, 0xFFFF00, 0x00FFFF, 0x00FF00, 0xFF00FF, 0xFF0000, 0x0000FF, 0x000000)
 GREYS = tuple(0x010101 * level for level in range(256))
@@ -32,6 +35,8 @@ MAILBOX: Mapping[str, tuple[int, int]] = {
     "DOORBELL": (0xC, 0),
 }
 DWORD = 4
+_PCI = re.compile(r"^pci ([0-9a-f]{2}:[0-9a-f]{2}\.[0-7]) ([0-9a-f]{4}:[0-9a-f]{4}) (.*)$", re.MULTILINE)
+_BAR = re.compile(r"\bbar([0-5])=0x([0-9a-f]{1,16})\+0x([0-9a-f]{1,16})\b")
 
 
 def problem(result: BootResult, units: Collection[str]) -> str | None:
@@ -48,6 +53,9 @@ def problem(result: BootResult, units: Collection[str]) -> str | None:
     for name in units:
         if name in DEVICES and (name not in said or said[name].state != "ok"):
             return f"the machine has {DEVICES[name]}, yet the boot unit {name} did not come to ok"
+    found = _notes(said) or _functions(result.serial, said, seen.bars)
+    if found is not None:
+        return found
     bar = snapshot.display_bar(seen.bars)
     if bar is None or "gpu" not in units:
         return None
@@ -75,6 +83,33 @@ def picture(width: int, height: int) -> bytes:
 
 def _row(steps: tuple[int, ...], width: int) -> bytes:
     return b"".join(steps[x * len(steps) // width].to_bytes(3, "big") for x in range(width))
+
+
+def _notes(said: Mapping[str, Unit]) -> str | None:
+    for name, notes in NOTES.items():
+        for key, wanted in notes.items():
+            told = said[name].values.get(key, wanted) if name in said else wanted
+            if told != wanted:
+                return f"the boot unit {name} says {key}={told}; this machine has {wanted}"
+    return None
+
+
+def _functions(serial: str, said: Mapping[str, Unit], bars: Collection[PciBar]) -> str | None:
+    """The PCI functions that the kernel tells of, against those that have BARs."""
+    slots = {bar.slot: f"{bar.vendor:04x}:{bar.device:04x}" for bar in bars}
+    count = boot_log.number(said["pci"].values.get("functions", "")) if "pci" in said else None
+    if count is not None and count < len(slots):
+        return f"the kernel found {count} PCI functions; {len(slots)} have BARs: {', '.join(sorted(slots))}"
+    for slot, identity, rest in _PCI.findall(serial):
+        if slots.get(slot, identity) != identity:
+            return f"the kernel says that PCI function {slot} is {identity}; it is {slots[slot]}"
+        told = {int(n): (int(base, 16), int(size, 16)) for n, base, size in _BAR.findall(rest)}
+        for bar in (b for b in bars if b.slot == slot and b.bar in told):
+            base, size = told[bar.bar]
+            if size != bar.size or bar.address not in (None, base):
+                where = f"{bar.address:#x}" if bar.address is not None else "no address"
+                return f"the kernel says BAR{bar.bar} of {slot} is {base:#x}+{size:#x}; it is {where}+{bar.size:#x}"
+    return None
 
 
 def _claimed(said: Mapping[str, Unit], bar: PciBar) -> str | None:

@@ -176,7 +176,7 @@ REGISTERS = {
     "efer": walk.EFER_LMA | walk.EFER_NXE,
 }
 BAR = PciBar("00:02.0", 0x1234, 0x1111, 0x0300, 0, BAR0, 16 << 20, "memory")
-UNITS_ALL = ("frames", "gpu", "mailbox", "framebuffer")
+UNITS_ALL = ("frames", "pci", "gpu", "mailbox", "framebuffer")
 PICTURE = Screen(16, 9, claims.picture(16, 9))
 
 
@@ -184,10 +184,12 @@ def mailbox(status: int = 1) -> MemoryChunk:
     return MemoryChunk(BAR0, bytes(4) + status.to_bytes(4, "little") + bytes(4088))
 
 
-def ready(snapshot: Snapshot | None, bar0: str = hex(BAR0), skip: str = "") -> BootResult:
-    values = {"gpu": {"bar0": bar0}}
+def ready(
+    snapshot: Snapshot | None, bar0: str = hex(BAR0), skip: str = "", serial: str = "", **pci: str
+) -> BootResult:
+    values = {"gpu": {"bar0": bar0}, "pci": pci}
     units = tuple(Unit(n, "skip" if n == skip else "ok", 2, 1, values.get(n, {})) for n in UNITS_ALL)
-    return BootResult("ready", 0.1, None, "", units, {}, None, None, "", snapshot, (), None)
+    return BootResult("ready", 0.1, None, serial, units, {}, None, None, "", snapshot, (), None)
 
 
 SEEN = Snapshot(REGISTERS, (*tables(), mailbox()), (BAR,), PICTURE)
@@ -205,6 +207,32 @@ def test_a_tree_claims_nothing_of_what_it_has_no_unit_for() -> None:
 def test_a_unit_without_a_reason_to_skip(skipped: str) -> None:
     told = claims.problem(ready(SEEN, skip=skipped), UNITS_ALL)
     assert told == f"the machine has a display controller, yet the boot unit {skipped} did not come to ok"
+
+
+LISTED = "pci 00:02.0 1234:1111 class 030000 bar0=0xfd000000+0x1000000\r\n"
+
+
+def test_what_is_told_of_the_bus_holds() -> None:
+    assert claims.problem(ready(SEEN, serial=LISTED, access="ecam", functions="5"), UNITS_ALL) is None
+
+
+@pytest.mark.parametrize(
+    ("serial", "pci", "problem"),
+    [
+        (LISTED, {"access": "ports"}, "says access=ports; this machine has ecam"),
+        (LISTED, {"functions": "0"}, "found 0 PCI functions; 1 have BARs: 00:02.0"),
+        (LISTED.replace("1111", "1110"), {}, "00:02.0 is 1234:1110; it is 1234:1111"),
+        (
+            LISTED.replace("+0x1000000", "+0x1000"),
+            {},
+            "BAR0 of 00:02.0 is 0xfd000000+0x1000; it is 0xfd000000+0x1000000",
+        ),
+        (LISTED.replace("0xfd000000", "0xfe000000"), {}, "is 0xfe000000+0x1000000; it is 0xfd000000"),
+    ],
+)
+def test_what_is_told_of_the_bus_and_is_not_so(serial: str, pci: dict[str, str], problem: str) -> None:
+    told = claims.problem(ready(SEEN, serial=serial, **pci), UNITS_ALL)
+    assert told is not None and problem in told
 
 
 def test_the_picture_is_the_one_of_the_kernel() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +78,7 @@ def assemble(
     unit = preprocessor.run(source)
     errors: dict[_Key, Diagnostic] = {}
     _add(errors, unit.errors)
-    kept = replace(unit, errors=())
+    kept = unit._replace(errors=())
     pool = Pool(encoder)
     while True:
         assembler = Assembler(kept, pool, mode, intel=True)
@@ -95,7 +95,7 @@ def assemble(
         statements = [s for s in kept.statements if _key(s.problem("")) not in errors]
         if len(statements) == len(kept.statements) or len(errors) == before:
             return _results(unit, errors, None, None)  # an error that no statement is the cause of
-        kept = replace(kept, statements=statements)
+        kept = kept._replace(statements=statements)
 
 
 def _key(diagnostic: Diagnostic) -> _Key:

@@ -25,6 +25,7 @@ A file holds one bug:
 
 from __future__ import annotations
 
+import difflib
 import shutil
 import tomllib
 from collections.abc import Mapping
@@ -137,6 +138,17 @@ def changed(bug: Bug, sources: Mapping[str, str]) -> dict[str, str]:
             )
         texts[plant.file] = text.replace(plant.find, plant.replace)
     return texts
+
+
+def diff(bug: Bug, sources: Mapping[str, str]) -> str:
+    """What planting a bug changes, as a unified diff."""
+    return "".join(
+        line
+        for name, text in sorted(changed(bug, sources).items())
+        for line in difflib.unified_diff(
+            sources[name].splitlines(keepends=True), text.splitlines(keepends=True), f"a/{name}", f"b/{name}"
+        )
+    )
 
 
 def sources(tree: Path) -> dict[str, str]:

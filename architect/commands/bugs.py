@@ -58,7 +58,6 @@ def _list(bugs: list[Any]) -> Outcome:
 
 
 def _show(bugs: list[Any], tree: Path) -> Outcome:
-    import difflib
     import sys
 
     from architect import corpus
@@ -67,16 +66,7 @@ def _show(bugs: list[Any], tree: Path) -> Outcome:
     sources = corpus.sources(tree)
     rows, texts = [], []
     for bug in bugs:
-        diff = "".join(
-            line
-            for name, text in sorted(corpus.changed(bug, sources).items())
-            for line in difflib.unified_diff(
-                sources[name].splitlines(keepends=True),
-                text.splitlines(keepends=True),
-                f"a/{name}",
-                f"b/{name}",
-            )
-        )
+        diff = corpus.diff(bug, sources)
         rows.append({**_row(bug), "diff": diff, "invariants": [dict(row) for row in bug.invariants]})
         texts.append(f"{bug.id} ({bug.cls}): {bug.report}\n{coloured(diff, wants_colour(sys.stdout))}")
     return Outcome(STATUS_OK, {"bugs": rows}, "\n".join(texts))

@@ -281,7 +281,7 @@ class _Watch:
         self.outcome = outcome
         if outcome == "ready" and self.config.inspect_ready and self.status is None:
             self.machine.stop()
-            self.snapshot = snapshot.at_ready(self.machine, self._ram())
+            self.snapshot = snapshot.at_ready(self.machine, self._ram(), self.config.inspect_addresses)
 
     def _died(self, outcome: OutcomeName) -> None:
         """The end of a kernel: read the machine as it stands. The kernel's own report goes before ``outcome``."""

@@ -37,6 +37,7 @@ class BootConfig:
     timeout: float = 20.0
     log_dir: Path | None = None
     inspect_ready: bool = False
+    inspect_addresses: tuple[int, ...] = ()
     extra_args: tuple[str, ...] = ()
 
 

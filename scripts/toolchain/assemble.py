@@ -56,10 +56,15 @@ class Assembler(Directives):
                 continue
             args = statement[1]
             text = f"{op} {args}" if args else op
-            request = by_text[self.mode].get(text)
-            if request is not None and self.intel:
-                self.items.append(Code(request, statement))
-                continue
+            known = by_text[self.mode].get(text)
+            if known is not None and self.intel and not self.equations:
+                constants = self.constants
+                for name, value in known[1]:
+                    if constants.get(name) != value:
+                        break
+                else:
+                    self.items.append(Code(known[0], statement))
+                    continue
             if not self.intel or op[0] == ".":
                 self.refuse_instruction(statement)
                 continue

@@ -57,6 +57,7 @@ class Expander(Knowledge):
         self.warnings: list[Diagnostic] = []
         self.sources: dict[SourceFile, None] = {}
         self.expansions = 0
+        self._direct: set[Macro] = set()
         self._depth = 0
         self._produced = 0
         self._conditions: list[_Condition] = []
@@ -198,6 +199,7 @@ class Expander(Knowledge):
             self.fail(statement, f"`{made.name}' is a directive", "a macro name that is none")
         else:
             self.macros[made.name] = made
+            self.macros_changed()
         return after
 
     def _call(self, called: Macro, statement: Statement) -> None:
@@ -212,26 +214,40 @@ class Expander(Knowledge):
             self.fail(statement, fault.message, fault.expected)
             return
         self.expansions += 1
-        ops = called.body.ops
-        if ops is not None and not any(op in self._handlers or op in self.macros for op in ops):
-            self._count(statement, len(body))
+        if called in self._direct or self._is_direct(called):
+            self._produced += len(body)
+            if self._produced > STATEMENTS_MAX:
+                self._runaway(statement)
             self.out += body
         else:
             self._descend(statement, body)
 
+    def _is_direct(self, called: Macro) -> bool:
+        """Whether what ``called`` expands to needs no further reading: neither directives of ours nor macros."""
+        ops = called.body.ops
+        if ops is None or any(op in self._handlers or op in self.macros for op in ops):
+            return False
+        self._direct.add(called)
+        return True
+
+    def macros_changed(self) -> None:
+        """To be called when a macro was defined or purged: an instruction may be one now."""
+        self._direct.clear()
+
     def _descend(self, statement: Statement, body: Sequence[Statement]) -> bool:
-        self._count(statement, len(body))
+        self._produced += len(body)
+        if self._produced > STATEMENTS_MAX:
+            self._runaway(statement)
         self._depth += 1
         ended = self.run(body)
         self._depth -= 1
         return ended
 
-    def _count(self, statement: Statement, produced: int) -> None:
-        self._produced += produced
-        if self._produced > STATEMENTS_MAX:
-            self._runaway(statement, f"runaway expansion: more than {STATEMENTS_MAX:,} statements")
-
-    def _runaway(self, statement: Statement, message: str) -> None:
+    def _runaway(
+        self,
+        statement: Statement,
+        message: str = f"runaway expansion: more than {STATEMENTS_MAX:,} statements",
+    ) -> None:
         short = statement._replace(trail=(*statement.trail[:1], *statement.trail[1:][-1:]))
         self.fail(short, message, "a condition that ends it")
         raise StopUnit
@@ -276,6 +292,7 @@ class Expander(Knowledge):
         return -1
 
     def _purge(self, statement: Statement, statements: Sequence[Statement], at: int) -> int:
+        self.macros_changed()
         if self.macros.pop(statement.args.strip().lower(), None) is None:
             self.fail(
                 statement,

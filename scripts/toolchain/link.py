@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 from toolchain.layout import CODE_FILL, PAGE, Layout, OutputSection
@@ -241,6 +242,7 @@ def _lines(outputs: Sequence[_Output]) -> tuple[tuple[Line, ...], tuple[str, ...
     """The line table in the order of addresses, and the files in it in the order of their first line."""
     lines: list[Line] = []
     files: dict[str, None] = {}
+    make, append = tuple.__new__, lines.append
     for output in outputs:
         for placed in output.placed:
             base = placed.address
@@ -252,8 +254,8 @@ def _lines(outputs: Sequence[_Output]) -> tuple[tuple[Line, ...], tuple[str, ...
                     else:
                         name, line = statement[4].name, statement[2]
                     files[name] = None
-                    lines.append(Line(base + offset, length, name, line))
-    lines.sort(key=lambda row: row.address)
+                    append(make(Line, (base + offset, length, name, line)))
+    lines.sort(key=attrgetter("address"))
     return tuple(lines), tuple(files)
 
 
@@ -288,7 +290,7 @@ def _symbols(objects: Sequence[ObjectFile], outputs: Sequence[_Output], layout: 
                 found += _section_symbols(symbols, *by_unit[unit, index])
     for name, (value, section) in _layout_symbols(outputs, layout).items():
         found.append(Symbol(name, value, 0, "notype", section, "", 0, True))
-    found.sort(key=lambda symbol: (symbol.address, symbol.name))
+    found.sort(key=attrgetter("address", "name"))
     return found
 
 

@@ -126,10 +126,12 @@ class Macro:
             pieces = [piece.strip() for piece in args.split(",")]
             if len(pieces) == len(self.parameters) and all(pieces):
                 return self.body.substitute([*pieces, count], trail, True)
-            tame = self._tame
-        else:
-            tame = False
-        return self.body.substitute([*self.bind(args), count], trail, tame)
+            return self.body.substitute([*self.bind(args), count], trail, self._tame)
+        if self._simple:
+            pieces = _pieces(args)
+            if len(pieces) == len(self.parameters) and all(pieces):
+                return self.body.substitute([*pieces, count], trail, False)
+        return self.body.substitute([*self.bind(args), count], trail, False)
 
 
 def define(args: str, body: Sequence[Statement], statement: Statement) -> Macro:
@@ -176,6 +178,19 @@ def define(args: str, body: Sequence[Statement], statement: Statement) -> Macro:
     return Macro(name[0].lower(), tuple(parameters), templates, statement)
 
 
+def _pieces(args: str) -> list[str]:
+    """The arguments of a call whose commas stand between plain words and plain strings; empty for any other call."""
+    found = []
+    at = 0
+    while at < len(args):
+        piece = _PIECE.match(args, at)
+        if piece is None:
+            return []
+        found.append(piece[1] or piece[2] or "")
+        at = piece.end()
+    return found
+
+
 def values(args: str) -> tuple[str, list[str]]:
     """The name and the values of an ``.irp``."""
     text = squeeze(args)
@@ -211,6 +226,7 @@ _FORMAL = re.compile(r"([A-Za-z_.$][\w.$]*) ?(?:: ?(\w*))? ?", re.ASCII)
 _KEYWORD = re.compile(r"([^ \t,\";()=]*)=")
 # What makes arguments more than words with commas between them.
 _TRICKY = re.compile(r"[\"';#/:=(\[<]|[^\s,][ \t]+[^\s,]")
+_PIECE = re.compile(r"[ \t]*(?:\"([^\"\\]*)\"|([^\s,\"'=(\[<]*))[ \t]*(?:,|\Z)")
 _SPACES = re.compile(r"\"(?:[^\"\\]|\\.)*\"|[ \t]+")
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.$\"'*%-([{}")
 

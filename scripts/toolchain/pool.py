@@ -14,6 +14,7 @@ from toolchain.insn import Insn
 from toolchain.types import Diagnostic, Encoding, Mode, Place
 
 _NOWHERE = Place("", 0)
+Meaning = tuple[tuple[str, "int | None"], ...]
 PRIME_MIN = 300  # instructions
 
 
@@ -36,7 +37,8 @@ class Pool:
         encoder: turns instructions into bytes.
 
     Attributes:
-        encodings: by number; shorter than ``requests`` until ``flush``.
+        encodings: by number; shorter than the numbers given until ``flush``.
+        by_text: what a text has meant: its number if each name in it stands for the value here.
     """
 
     def __init__(self, encoder: Encodes) -> None:
@@ -45,7 +47,7 @@ class Pool:
         self._requests: list[tuple[Mode, Insn]] = []
         self._primed = 0
         self._by_core: dict[object, int] = {}
-        self.by_text: dict[Mode, dict[str, int]] = {16: {}, 32: {}, 64: {}}
+        self.by_text: dict[Mode, dict[str, tuple[int, Meaning]]] = {16: {}, 32: {}, 64: {}}
 
     def number(
         self,
@@ -59,12 +61,11 @@ class Pool:
         Raises:
             InputError: the text is no instruction.
         """
-        named = False
+        names: dict[str, int | None] = {}
 
         def value(name: str) -> int | None:
-            nonlocal named
-            named = True
-            return constant(name)
+            names[name] = found = constant(name)
+            return found
 
         parsed = insn.parse(text, _NOWHERE, mode, value, distance)
         core = parsed.core
@@ -72,8 +73,10 @@ class Pool:
         if index is None:
             index = self._by_core[core] = len(self._requests)
             self._requests.append((mode, parsed))
-        if not named:
-            self.by_text[mode][text] = index
+        unknown = [name for name, found in names.items() if found is None]
+        # A difference of labels may be folded where it stands, and a numeric label is another one elsewhere.
+        if not (len(unknown) > 1 and "-" in text) and not any(name[0].isdigit() for name in unknown):
+            self.by_text[mode][text] = (index, tuple(names.items()))
         return index
 
     def prime(self) -> None:

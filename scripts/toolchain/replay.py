@@ -55,7 +55,9 @@ class Memory:
             for name in effect.equated:
                 constants.pop(name, None)
             expander.equated |= effect.equated
-            macros.update(effect.macros)
+            if effect.macros:
+                macros.update(effect.macros)
+                expander.macros_changed()
             expander.sources.update(dict.fromkeys(effect.sources))
             expander.extend(effect.statements)
             return True

@@ -150,7 +150,19 @@ class Resolver:
         base = fragment.address
         position = base + patch.offset
         size, kind = patch.size, patch.kind
-        pair = patch.operand.symbol_offset()
+        tree = patch.operand.tree
+        pair = (str(tree[1]), 0) if tree[0] == "s" else patch.operand.symbol_offset()
+        if pair is not None and kind == "pcrel":
+            # The common case, a branch or a RIP-relative operand, without the general way.
+            label = self.labels.get(pair[0])
+            if label is not None and pair[0] not in self.weak and label.fragment is not None:
+                value = label.fragment.address + label.offset + pair[1]
+                if label.section is section:
+                    return _fill(data, position, size, kind, value - base - patch.end, patch)
+                index = label.section.index
+                return Relocation(
+                    position, size, kind, index, value - patch.end + patch.offset, patch.statement
+                )
         try:
             if pair is not None:
                 value, terms = self.term(pair[0], section, base + patch.start)

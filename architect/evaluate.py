@@ -7,6 +7,7 @@ of every evaluation. Never looks at a kernel: the gates, and that no image is bo
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -20,6 +21,34 @@ from toolchain.errors import InternalError
 BOOTS_PER_CANDIDATE = 2  # the tests, and a look at the machine at PXREADY
 POLL_SECONDS = 0.5
 SURPRISES_MAX = 20  # internal errors of ours in a row after which going on would be a lie
+
+
+class Proposals(Iterator[Patch]):
+    """What an engine proposes, made ahead while the workers are busy.
+
+    Attributes:
+        closed: gives no more until it is opened again; nothing is lost.
+    """
+
+    def __init__(self, source: Iterator[Patch]) -> None:
+        self.closed = False
+        self._source = source
+        self._ready: deque[Patch] = deque()
+
+    def __next__(self) -> Patch:
+        """The next proposal; ``StopIteration`` when there is none, or while closed."""
+        if self.closed:
+            raise StopIteration
+        return self._ready.popleft() if self._ready else next(self._source)
+
+    def fetch(self, most: int) -> bool:
+        """Ask the engine for one more, unless ``most`` are ready; whether there was one."""
+        if self.closed or len(self._ready) >= most:
+            return False
+        patch = next(self._source, None)
+        if patch is not None:
+            self._ready.append(patch)
+        return patch is not None
 
 
 class PooledEvaluator:
@@ -58,7 +87,8 @@ class PooledEvaluator:
     def evaluate(self, patches: Iterable[Patch]) -> Iterator[Evaluation]:
         """One evaluation per patch, as they finish; stops early when the budget is spent.
 
-        A patch is taken from ``patches`` only when a worker is free to run it.
+        A patch is taken from ``patches`` only when a worker is free to run it; ``Proposals`` are made ahead, while
+        all workers are busy.
 
         Raises:
             ToolError: a tool is missing or failed; every further candidate would fail alike.
@@ -75,7 +105,8 @@ class PooledEvaluator:
                     yield replace(known, patch=patch, duplicate=True, booted=False, boots=0)
                 else:
                     self._give(patch)
-            yield from self._finished()
+            ahead = isinstance(patches, Proposals) and patches.fetch(self.workers.count)
+            yield from self._finished(0.0 if ahead else min(POLL_SECONDS, self.budget.seconds_left()))
             if self.budget.seconds_left() <= 0:
                 self._abandon()
                 more = False
@@ -85,16 +116,15 @@ class PooledEvaluator:
         call = self.workers.submit("verify", patch, granted, *self.terms, seconds=self.call_seconds)
         self._running[call] = (patch, granted)
 
-    def _finished(self) -> Iterator[Evaluation]:
-        for answer in self.workers.answers(min(POLL_SECONDS, self.budget.seconds_left())):
+    def _finished(self, wait: float) -> Iterator[Evaluation]:
+        for answer in self.workers.answers(wait):
             patch, granted = self._running.pop(answer.call)
             evaluation = self._judged(answer, patch)
             self.budget.settle(granted, evaluation.boots)
             self.budget.candidates += 1
             if any(gate.message == NO_BOOTS for gate in evaluation.gates):
-                self.journal.spent(
-                    evaluation.boots, self.budget.total_seconds()
-                )  # no verdict: tried again later
+                # no verdict: tried again when there are boots
+                self.journal.spent(evaluation.boots, self.budget.total_seconds())
             else:
                 self.journal.record(evaluation, self.budget.total_seconds())
             self.progress(evaluation)

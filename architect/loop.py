@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from architect.bench import Diagnosis
 from architect.budget import Budget
+from architect.evaluate import Proposals
 from architect.generalise import generalise
 from architect.journal import Journal
 from architect.minimise import minimise
@@ -69,13 +70,15 @@ class FixLoop:
 
     def _passing(self, engine: Engine, case: Case) -> Iterator[Evaluation]:
         """The proposals of one engine that pass; of those that were tried side by side, the cheapest first."""
-        proposals = engine.propose(case)
+        proposals = Proposals(engine.propose(case))
         while not self.budget.spent():
             passed: list[Evaluation] = []
-            for evaluation in self.evaluator.evaluate(_until(proposals, passed)):
+            proposals.closed = False
+            for evaluation in self.evaluator.evaluate(proposals):
                 self._note(evaluation)
                 if evaluation.passed:
                     passed.append(evaluation)
+                    proposals.closed = True  # what is under way still finishes
             if not passed:
                 return
             yield from sorted(passed, key=lambda evaluation: evaluation.patch.cost)
@@ -152,15 +155,6 @@ class FixLoop:
         return Verdict(
             outcome, reason, case, patch, gates, self.best, dict(self.tried), *spent, tokens, lesson
         )
-
-
-def _until(proposals: Iterator[Patch], passed: Sequence[Evaluation]) -> Iterator[Patch]:
-    """Proposals until one has passed; what is under way by then still finishes."""
-    while not passed:
-        patch = next(proposals, None)
-        if patch is None:
-            return
-        yield patch
 
 
 def _cause(case: Case, patch: Patch) -> str:

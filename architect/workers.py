@@ -75,6 +75,11 @@ class Workers:
         return _Worker(process, ours)
 
     @property
+    def count(self) -> int:
+        """How many workers there are."""
+        return len(self._workers)
+
+    @property
     def idle(self) -> int:
         """How many workers wait for a call."""
         return sum(worker.call is None for worker in self._workers)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from architect.budget import Budget
-from architect.evaluate import SURPRISES_MAX, PooledEvaluator
+from architect.evaluate import SURPRISES_MAX, PooledEvaluator, Proposals
 from architect.journal import Journal
 from architect.protocols import NO_BOOTS, Edit, Evaluation, GateResult, Patch
 from architect.workers import Workers
@@ -85,6 +85,19 @@ def test_patches_are_taken_only_when_a_worker_is_free(rig: Rig) -> None:
 
     for done, _ in enumerate(rig.evaluator.evaluate(lazily()), start=1):
         assert taken <= done + 2
+
+
+def test_proposals_are_made_ahead_and_none_is_lost(rig: Rig) -> None:
+    proposals = Proposals(numbered(n) for n in range(30))
+    seen: list[int] = []
+    while len(seen) < 30:
+        proposals.closed = False
+        for done in rig.evaluator.evaluate(proposals):
+            seen.append(int(done.patch.operator))
+            proposals.closed = len(seen) % 3 == 0
+        assert rig.workers.busy == 0
+    assert sorted(seen) == list(range(30))
+    assert not proposals.fetch(2)
 
 
 @pytest.mark.parametrize("operator", ["die", "stumble"])

@@ -106,7 +106,7 @@ def main(argv: list[str] | None = None) -> int:
         args, module = _parse(name, rest)
         outcome = module.run(args, Ui(quiet=args.quiet))  # type: ignore[attr-defined]
         if args.json:
-            _print_json(outcome.data)
+            _print_json(dict(outcome.data))
         elif outcome.text:
             print(outcome.text)
         sys.stdout.flush()

@@ -11,8 +11,8 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, TextIO
+from types import MappingProxyType
+from typing import Any, NamedTuple, TextIO
 
 STATUS_OK = 0
 STATUS_NO = 1
@@ -22,8 +22,7 @@ STATUS_INTERNAL = 4
 STATUS_INTERRUPTED = 130
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What a command has to say.
 
     Attributes:
@@ -33,7 +32,7 @@ class Outcome:
     """
 
     status: int
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = MappingProxyType({})
     text: str = ""
 
 

@@ -1,7 +1,7 @@
 """The values that pass between the stages of the toolchain. Frozen, typed, without behaviour worth a name.
 
-Those of a boot are defined in ``types_boot`` and found here as well; they are loaded when first named, so that a
-build, which needs none of them, starts sooner.
+Named tuples: a build makes thousands of them, and dataclasses cost its start ten milliseconds. Those of a boot are
+defined in ``types_boot`` and found here as well; they are loaded when first named.
 
 Producers and consumers: ``preprocess`` makes ``Place`` and statements; ``insn`` parses operands; ``encode`` makes
 ``Encoding``; ``assemble``/``link`` make ``Image``; ``build`` makes ``BuildResult``; ``qemu`` makes ``BootResult``;
@@ -10,9 +10,8 @@ Producers and consumers: ``preprocess`` makes ``Place`` and statements; ``insn``
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from toolchain.types_boot import (
@@ -66,8 +65,7 @@ Mode = Literal[16, 32, 64]
 # --- source ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Expansion:
+class Expansion(NamedTuple):
     """One step of a macro's trail: ``name`` was expanded at ``file:line``."""
 
     name: str
@@ -75,8 +73,7 @@ class Expansion:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a statement stands: the line that a person edits, and the macros that it came through.
 
     ``file`` is relative to the kernel tree (``cpu/idt.s``); ``text`` is the source line as written;
@@ -90,8 +87,7 @@ class Place:
     trail: tuple[Expansion, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(NamedTuple):
     """One error of a source, for a person: place, what is wrong, what was expected."""
 
     place: Place
@@ -114,8 +110,7 @@ class Diagnostic:
 # --- encoding ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Fixup:
+class Fixup(NamedTuple):
     """A field of an instruction whose value the linker writes.
 
     Attributes:
@@ -132,8 +127,7 @@ class Fixup:
     operand: object
 
 
-@dataclass(frozen=True, slots=True)
-class Encoding:
+class Encoding(NamedTuple):
     """The bytes of one instruction, with the fields still to be filled (zero in ``data``).
 
     ``short`` is the two-byte form of a relaxable branch (``jmp``/``jcc`` to an expression), else None.
@@ -147,8 +141,7 @@ class Encoding:
 # --- the linked image --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(NamedTuple):
     """An output section. ``data`` is empty for ``.bss`` (``nobits``), whose length is ``size``."""
 
     name: str
@@ -161,8 +154,7 @@ class Section:
     nobits: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(NamedTuple):
     """A symbol of the image. ``kind`` is ``func``, ``object`` or ``notype``; ``size`` 0 when unknown."""
 
     name: str
@@ -175,8 +167,7 @@ class Symbol:
     is_global: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One row of the line table: the instruction at ``address`` (``length`` bytes) came from ``file:line``.
 
     An instruction from a macro has the line of the outermost expansion here (what gdb should stop at).
@@ -188,8 +179,7 @@ class Line:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """A linked kernel in memory, before any file format."""
 
     entry: int
@@ -199,8 +189,7 @@ class Image:
     files: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class BuildResult:
+class BuildResult(NamedTuple):
     """What ``pxos build`` made. Paths are None for what was not asked for."""
 
     elf: Path

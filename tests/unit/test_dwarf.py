@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +130,7 @@ def frame_of(*code: str) -> list[tuple[int, int, int, dict[int, int]]]:
         raw = bytes.fromhex(text)
         lines.append(Line(TEXT + len(data), len(raw), "a.s", i + 1))
         data += raw
-    image = replace(
-        program(),
+    image = program()._replace(
         sections=(Section(".text", TEXT, TEXT, len(data), data, "ax", 16),),
         symbols=(symbol("routine", TEXT),),
         lines=tuple(lines),

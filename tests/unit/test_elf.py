@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
@@ -78,12 +77,12 @@ def test_same_image_same_bytes_and_debug_is_apart() -> None:
 def test_many_sections_leave_room_for_their_headers() -> None:
     image = program()
     more = tuple(
-        replace(
-            image.sections[2], name=f".data{i}", address=0x500000 + i * 0x1000, physical=0x900000 + i * 0x1000
+        image.sections[2]._replace(
+            name=f".data{i}", address=0x500000 + i * 0x1000, physical=0x900000 + i * 0x1000
         )
         for i in range(100)
     )
-    data = elf.write(replace(image, sections=image.sections + more))
+    data = elf.write(image._replace(sections=image.sections + more))
     loads = [s for s in read(data).iter_segments() if s["p_type"] == "PT_LOAD"]
     assert len(loads) == 104
     assert loads[0]["p_offset"] == 2 * elf.PAGE

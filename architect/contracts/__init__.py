@@ -25,10 +25,8 @@ from toolchain.types import Image
 
 __all__ = ["Contract", "Violation", "contract", "registry", "routines", "run", "violations"]
 
-MODULES = tuple(
-    f"architect.contracts.{name}"
-    for name in ("frames", "mapping", "memory", "paging", "ranges", "space", "text")
-)
+AREAS = ("config", "frames", "mapping", "memory", "paging", "pci", "ranges", "space", "text")
+MODULES = tuple(f"architect.contracts.{name}" for name in AREAS)
 
 Check = Callable[[Harness], None]
 

@@ -78,7 +78,7 @@ def run(ui: Ui, kernel: Path | None = None) -> dict[str, Any]:
         trees = [("", tree, _lines(tree)), (f" ({lines} generated lines)", generated, lines)]
         for suffix, folder, count in trees:
             ui.step(f"{folder.name}: {count} lines")
-            gnu = _Gnu(folder, scratch / f"gnu-{folder.name}")
+            gnu = Gnu(folder, scratch / f"gnu-{folder.name}")
             rows += _cold(ui, suffix, folder, gnu, scratch / "out", count)
             rows += _rebuild(ui, suffix, folder, gnu, scratch, count)
         rows += _reencode(ui, scratch)
@@ -89,8 +89,8 @@ def _lines(tree: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in tree.rglob("*.s"))
 
 
-class _Gnu:
-    """The same tree by GNU as and ld."""
+class Gnu:
+    """The same tree by GNU as and ld, in a folder of its own."""
 
     def __init__(self, tree: Path, folder: Path) -> None:
         from toolchain import generate, layout
@@ -107,24 +107,28 @@ class _Gnu:
         self.assembler, self.linker = GnuAs(STAGE), GnuLd(STAGE)
 
     def assemble(self, name: str) -> None:
-        self.assembler.assemble(self.tree / name, self._object(name), self.include)
+        """Assemble one unit."""
+        self.assembler.assemble(self.tree / name, self.object(name), self.include)
 
     def link(self) -> None:
-        self.linker.link([self._object(name) for name in self.names], self.script, self.folder / "k.elf")
+        """Link all units."""
+        self.linker.link([self.object(name) for name in self.names], self.script, self.folder / "k.elf")
 
     def build(self) -> None:
+        """Assemble every unit, one after the other as make does, and link."""
         for name in self.names:
             self.assemble(name)
         self.link()
 
-    def _object(self, name: str) -> Path:
+    def object(self, name: str) -> Path:
+        """Where a unit's object file lies."""
         return self.folder / (name.replace("/", "_") + ".o")
 
 
 # --- cold build --------------------------------------------------------------------------------------------
 
 
-def _cold(ui: Ui, suffix: str, tree: Path, gnu: _Gnu, out: Path, lines: int) -> list[dict[str, Any]]:
+def _cold(ui: Ui, suffix: str, tree: Path, gnu: Gnu, out: Path, lines: int) -> list[dict[str, Any]]:
     numbers = itertools.count()
     program = Path(sys.executable).with_name("pxos")
     start = [str(program)] if program.is_file() else [sys.executable, "-m", "cli"]
@@ -220,7 +224,7 @@ def _resident(pid: int) -> int:
 # --- one-line rebuild --------------------------------------------------------------------------------------
 
 
-def _rebuild(ui: Ui, suffix: str, tree: Path, gnu: _Gnu, scratch: Path, lines: int) -> list[dict[str, Any]]:
+def _rebuild(ui: Ui, suffix: str, tree: Path, gnu: Gnu, scratch: Path, lines: int) -> list[dict[str, Any]]:
     from toolchain import elf
 
     name = _edited(tree, gnu.names)
@@ -246,7 +250,7 @@ def _rebuild(ui: Ui, suffix: str, tree: Path, gnu: _Gnu, scratch: Path, lines: i
             began = time.perf_counter()
             gnu.assembler.assemble(copy, gnu.folder / "edited.o", gnu.include)
             gnu.linker.link(
-                [gnu.folder / "edited.o" if n == name else gnu._object(n) for n in gnu.names],
+                [gnu.folder / "edited.o" if n == name else gnu.object(n) for n in gnu.names],
                 gnu.script,
                 gnu.folder / "k.elf",
             )

@@ -62,6 +62,20 @@ class Diagnosis:
     boots: int = 0
     incomplete: bool = False
 
+    def joined(self, other: Diagnosis) -> Diagnosis:
+        """This and what ``other`` gates say of the same tree; the boot of whichever booted."""
+        failures = (*self.case.failures, *other.case.failures)
+        main = other if other.case.boot is not None else self
+        if main.case.diagnostics:
+            failures = main.case.failures
+        return replace(
+            main,
+            case=replace(main.case, failures=failures),
+            timeout=max(self.timeout, other.timeout),
+            boots=self.boots + other.boots,
+            incomplete=self.incomplete or other.incomplete,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Demands:
@@ -117,11 +131,8 @@ class Bench:
         """End it."""
         self.session.__exit__(*exception)
 
-    def diagnose(self, boots: int) -> Diagnosis:
-        """Run the unpatched tree through the quick gates, none left out because another failed.
-
-        When nothing is wrong so far, ISO and other machines follow: before a kernel is called healthy.
-        """
+    def diagnose(self, gates: tuple[str, ...], boots: int) -> Diagnosis:
+        """Run the unpatched tree through some gates, none left out because another failed."""
         sources, tree = self.workspace.sources(), self.workspace.tree
         began = time.perf_counter()
         try:
@@ -129,17 +140,15 @@ class Bench:
         except InputError as error:
             gate = _unassembled(error, time.perf_counter() - began)
             case = Case(tree, sources, None, None, None, tuple(error.diagnostics), (gate,))  # type: ignore[arg-type]
-            return Diagnosis(case, timeout=CANDIDATE_FACTOR * empty_boot_seconds(self.folder))
+            return Diagnosis(case, timeout=CANDIDATE_FACTOR * empty_boot_seconds(self.folder / gates[0]))
         data, sha = _linked(image)
-        folder = self.folder / "original"
+        folder = self.folder / f"original-{gates[0]}"
         shutil.rmtree(folder, ignore_errors=True)
-        unit = empty_boot_seconds(self.folder)
-        timeout = max(DEADLINE_MIN, DEADLINE_FACTOR * unit)
-        terms = Terms(QUICK, timeout, boots)
-        trial = self._trial(image, data, folder, terms)
-        if trial.run(stop=False):
-            trial.terms = Terms(THOROUGH[len(QUICK) :], timeout, boots)
-            trial.run(stop=False)
+        unit = empty_boot_seconds(folder) if boots else 0.0
+        trial = self._trial(
+            image, data, folder, Terms(gates, max(DEADLINE_MIN, DEADLINE_FACTOR * unit), boots)
+        )
+        trial.run(stop=False)
         failures = tuple(gate for gate in trial.gates if not gate.passed and gate.message != NO_BOOTS)
         if failures:  # a patch that changes nothing is known to fail
             nothing = Patch((), "none", "none", "the unpatched kernel")

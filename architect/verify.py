@@ -20,21 +20,18 @@ from toolchain.errors import InputError
 from toolchain.headers import Routine
 from toolchain.types import BootConfig, BootResult, CodePlace, Exception_, FaultReport, Image
 
-QUICK = ("checks", "contract", "boot", "tests", "claims")
-BOOT_FIRST = (
-    "boot",
-    "tests",
-    "claims",
-    "checks",
-    "contract",
-)  # cheaper when every routine would be looked at
+STATIC = ("checks", "contract")
+BOOTS = ("boot", "tests", "claims")
+QUICK = (*STATIC, *BOOTS)
+BOOT_FIRST = (*BOOTS, *STATIC)  # cheaper when every routine would be looked at
 # Machines on which a repaired kernel must boot besides the usual one: a repair that suits only that one is none.
 MACHINES: Mapping[str, Mapping[str, Any]] = {
     "machine-pc": {"machine": "pc"},
     "machine-bochs": {"display": "bochs"},
     "machine-headless": {"display": "none", "memory": "64M"},
 }
-THOROUGH = (*QUICK, "iso", *MACHINES)
+REST = ("iso", *MACHINES)
+THOROUGH = (*QUICK, *REST)
 FINAL_BOOTS = 3 + len(MACHINES)  # with tests, a look at PXREADY, the ISO, the other machines
 _NEED_READY = frozenset(("tests", "claims"))
 BOOTING = frozenset(THOROUGH) - {"checks", "contract", "tests"}

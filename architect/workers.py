@@ -13,7 +13,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -134,13 +134,25 @@ class Workers:
         Raises:
             PxError: of the call, or ``InternalError`` when its worker died.
         """
-        number = self.submit(method, *arguments, seconds=seconds)
-        while True:
-            for answer in self.answers(seconds):
-                if answer.call == number:
-                    if answer.error is not None:
-                        raise self.logged(answer)
-                    return answer.value
+        return self.gather([(method, *arguments)], seconds=seconds)[0]
+
+    def gather(self, calls: Sequence[tuple[Any, ...]], *, seconds: float) -> list[Any]:
+        """Several calls side by side, ``(method, *arguments)`` each; their values in the same order.
+
+        Raises:
+            PxError: of the first call that raised, after all have ended.
+        """
+        waiting, order = list(calls), list[int]()
+        done: dict[int, Answer] = {}
+        while waiting or len(done) < len(calls):
+            while waiting and self.idle:
+                method, *arguments = waiting.pop(0)
+                order.append(self.submit(method, *arguments, seconds=seconds))
+            done |= {answer.call: answer for answer in self.answers(seconds)}
+        failed = next((done[number] for number in order if done[number].error is not None), None)
+        if failed is not None:
+            raise self.logged(failed)
+        return [done[number].value for number in order]
 
     def logged(self, answer: Answer) -> PxError:
         """The error of an answer; its details, if it has any, go to the log first."""

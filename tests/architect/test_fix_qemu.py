@@ -20,6 +20,7 @@ import cli
 from architect import judge
 from architect.bench import Bench, Demands
 from architect.protocols import Edit, Evaluation, GateResult, Patch
+from architect.verify import QUICK
 from architect.workspace import TreeCopy
 
 ROOT = Path(cli.__file__).parent.parent
@@ -197,7 +198,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 @pytest.fixture(scope="module")
 def demands(bench: Bench) -> Demands:
-    return Demands.of(bench.diagnose(boots=9))
+    return Demands.of(bench.diagnose(QUICK, 9))
 
 
 def cheat(bench: Bench, demands: Demands, *edits: tuple[str, str, str]) -> Evaluation:

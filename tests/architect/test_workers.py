@@ -68,6 +68,14 @@ def test_calls_run_in_parallel_and_answer_by_number(workers: Workers) -> None:
     assert len({pid for _, pid in found.values()} - {os.getpid()}) == 2
 
 
+def test_calls_gathered_come_back_in_their_order(workers: Workers) -> None:
+    values = workers.gather([("echo", n) for n in range(5)], seconds=10)
+    assert [value for value, _ in values] == list(range(5))
+    with pytest.raises(InputError, match="two errors"):
+        workers.gather([("echo", 1), ("refuse",), ("echo", 2)], seconds=10)
+    assert workers.idle == 2
+
+
 def test_the_service_stays_warm() -> None:
     alone = Workers(start, 1)
     alone.call("echo", 1, seconds=10)

@@ -209,12 +209,12 @@ class Expander(Knowledge):
             )
         trail = (Expansion(called.name, statement.source.name, statement.line), *statement.trail)
         try:
-            body = called.expand(statement.args, self.expansions, trail)
+            body, same = called.expand(statement.args, self.expansions, trail)
         except MacroFault as fault:
             self.fail(statement, fault.message, fault.expected)
             return
         self.expansions += 1
-        if called in self._direct or self._is_direct(called):
+        if same and (called in self._direct or self._is_direct(called)):
             self._produced += len(body)
             if self._produced > STATEMENTS_MAX:
                 self._runaway(statement)
@@ -280,7 +280,7 @@ class Expander(Knowledge):
             return after
         for actual in actuals:
             values = (actual, str(self.expansions))
-            lines = templates.substitute(values, statement.trail, SPECIAL.search(actual) is None)
+            lines, _ = templates.substitute(values, statement.trail, SPECIAL.search(actual) is None)
             if self._descend(statement, lines):
                 break
         return after

@@ -106,6 +106,8 @@ def _pack(unit: UnitState, section: SectionBuilder, resolver: Resolver) -> Objec
             parts.append(_filling(unit, section, fragment))
     relocations: list[Relocation] = []
     size = section.size()
+    if section.nobits and (code := next((row for row in rows if row[3]), None)):
+        unit.fail(code[2], f"code in section {section.name}, which holds zeros", "a section of code")
     data = bytearray() if section.nobits else bytearray(b"".join(parts))
     for fragment in section.fragments:
         for patch in fragment.patches:
@@ -141,7 +143,7 @@ def _filling(unit: UnitState, section: SectionBuilder, fragment: Fragment) -> by
                 f"this gap is {variable.mode}-bit code, but the file ends in {unit.mode}-bit mode",
                 f"a file that ends with .code{variable.mode}, as gas fills gaps for the last mode; or a fill value",
             )
-        return nops.fill(count, unit.mode)
+        return nops.fill(count, variable.mode)
     whole, rest = divmod(count, len(variable.fill))
     if rest:
         unit.fail(variable.statement, f"a gap of {count} bytes", f"a multiple of {len(variable.fill)} bytes")

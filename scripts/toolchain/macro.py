@@ -108,13 +108,16 @@ class Macro:
             at = skip_comma(text, at)
         return actuals
 
-    def expand(self, args: str, number: int, trail: tuple[Expansion, ...]) -> list[Statement]:
+    def expand(self, args: str, number: int, trail: tuple[Expansion, ...]) -> tuple[list[Statement], bool]:
         r"""The statements of one expansion.
 
         Args:
             args: the operands of the call.
             number: what ``\@`` stands for.
             trail: the expansions that the result came through, this one first.
+
+        Returns:
+            The statements, and whether they have the mnemonics and directives of the body and no others.
 
         Raises:
             MacroFault: the arguments do not fit the parameters.

@@ -78,7 +78,7 @@ class Body:
 
     Attributes:
         templates: one per statement.
-        ops: mnemonics and directives that the body surely consists of, or None when text may bring others.
+        ops: mnemonics and directives that the body consists of, or None when text put in may bring others.
         counts: tells that the number of the expansion occurs.
     """
 
@@ -86,19 +86,25 @@ class Body:
 
     def __init__(self, lines: Sequence[Statement], names: Sequence[str]) -> None:
         self.templates = [Template(line, names) for line in lines]
-        fixed = all(template.kind != TEXT for template in self.templates)
-        self.ops = frozenset([line[0] for line in lines if line[0] != BROKEN]) if fixed else None
+        fixed = all(t.kind != TEXT and (t.kind == NAMED or t.line.op != BROKEN) for t in self.templates)
+        self.ops = frozenset([line[0] for line in lines]) - {BROKEN} if fixed else None
         self.counts = any("\\@" in line.args for line in lines)
 
-    def substitute(self, values: Sequence[str], trail: tuple[Expansion, ...], tame: bool) -> list[Statement]:
+    def substitute(
+        self, values: Sequence[str], trail: tuple[Expansion, ...], tame: bool
+    ) -> tuple[list[Statement], bool]:
         """The statements with ``values`` (and the number of the expansion behind them) in place of their names.
 
         Args:
             values: one per name, then the number of the expansion.
             trail: the expansions that the result came through.
             tame: no value holds any of ``SPECIAL``.
+
+        Returns:
+            The statements, and whether they have the mnemonics and directives of the body and no others.
         """
         found: list[Statement] = []
+        same = True
         append, make = found.append, tuple.__new__
         values = [*values, ""]
         for template in self.templates:
@@ -119,4 +125,5 @@ class Body:
                     continue
                 text += ":"
             scan(text, row, template.column, source, trail, found)
-        return found
+            same = False
+        return found, same

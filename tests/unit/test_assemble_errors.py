@@ -154,6 +154,7 @@ def test_words(text: str, expected: list[str], encoder: Encoder) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (".bss\n.skip 4\nnop\nnop\n", "code in section .bss, which holds zeros"),
         (".quad 1 2\n", "junk `2' after expression"),
         (".octa x\n", "`x' is an address in .octa"),
         (".ascii abc\n", "`abc' is not a string"),

@@ -84,6 +84,16 @@ def test_substituted_statement_keeps_its_place() -> None:
     ]
 
 
+def test_text_put_in_may_bring_directives() -> None:
+    macros = ".macro m a\n.byte \\a\n.endm\n.macro n a\n\\a: nop\n.endm\n"
+    assert texts(run(macros + 'm "1; .set K, 5; .byte K"\n.if K\nm 2\n.endif\n')) == [
+        ".byte 1",
+        ".byte K",
+        ".byte 2",
+    ]
+    assert texts(run(macros + 'n "x: .if 0; hlt; .endif; y"\n')) == ["x:", "y:", "nop"]
+
+
 def test_constants_in_runs_with_their_places() -> None:
     unit = run(".set A, 1\nB = A + 1\nnop\n.equ C, B * 2\n")
     first, _, second = unit.statements

@@ -14,8 +14,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from io import RawIOBase
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from toolchain import accel, boot_log, contract, files, qemu_args, qemulog, snapshot
 from toolchain.machine import Machine, process_handle
@@ -320,10 +321,10 @@ class _Watch:
 
     # --- the serial line -----------------------------------------------------------------------------------
 
-    def _open_serial_log(self) -> BinaryIO:
+    def _open_serial_log(self) -> RawIOBase:
         path = self.machine.folder / boot_log.SERIAL_NAME
         try:
-            return path.open("wb")
+            return path.open("wb", buffering=0)  # to be read while it grows, and after a kill -9
         except OSError as error:
             raise files.unwritable(path, error, stage=qemu_args.STAGE) from error
 

@@ -19,6 +19,9 @@ from architect.statements import Reader, label_arguments
 
 CONTEXT = 3  # statements kept on either side of an edit
 NEARBY = 8  # statements around a place whose registers and labels are tried for unbound holes
+# The distance of a place from the lesson's: what of its context is missing, how far down the list of suspects its
+# routine is, and whether it is the very routine.
+MISSING, RANK, FAR, HOME = 2.0, 0.5, 9, 4.0
 VARIANTS_MAX = 6  # ways of filling unbound holes at one place
 
 
@@ -191,8 +194,9 @@ class Adapter:
         wanted = {hole: seen for text in step["insert"] for hole, seen in shape.holes(text).items()}
         free = [hole for hole in wanted if hole not in place.bound]
         choices = [self._choices(hole, wanted[hole], step, listing, place) for hole in free]
-        base = len(step["before"]) + len(step["after"]) - place.agreed + min(self.rank.get(at.routine, 9), 9)
-        base -= 2 * (at.routine == step["routine"])
+        missing = len(step["before"]) + len(step["after"]) - place.agreed
+        base = MISSING * missing + RANK * min(self.rank.get(at.routine, FAR), FAR)
+        base -= HOME * (at.routine == step["routine"])
         distinct = (values for values in product(*choices) if len(set(values)) == len(values))
         for turn, values in enumerate(islice(distinct, VARIANTS_MAX)):
             bound = {**place.bound, **dict(zip(free, values, strict=True))}

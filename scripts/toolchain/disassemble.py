@@ -52,7 +52,7 @@ def decode(data: bytes, address: int, mode: Mode) -> Iterator[Instruction]:
             at += 1
 
 
-def image(table: SymbolTable, mode: Mode) -> Iterator[Instruction]:
+def image(table: SymbolTable, mode: Mode | None = None) -> Iterator[Instruction]:
     """Every instruction in the sections of code, by address.
 
     Decoding begins anew at each symbol, and where the line rows say that code begins or ends.
@@ -62,11 +62,41 @@ def image(table: SymbolTable, mode: Mode) -> Iterator[Instruction]:
             yield from stretch(table, section.address, section.address + section.size, mode)
 
 
-def stretch(table: SymbolTable, start: int, end: int, mode: Mode) -> Iterator[Instruction]:
-    """The instructions in ``[start, end)``, which lies in one section; see ``image``."""
+def stretch(table: SymbolTable, start: int, end: int, mode: Mode | None = None) -> Iterator[Instruction]:
+    """The instructions in ``[start, end)``, which lies in one section; see ``image``.
+
+    Without a ``mode`` each piece is read in the first of 64, 32 and 16 that agrees with the line rows on where
+    instructions begin. Where the file has line rows, a piece that has none is data, unless a function or fill.
+    """
     cuts = table.boundaries(start, end)
     for low, high in zip([start, *cuts], [*cuts, end], strict=True):
-        yield from decode(table.read(low, high - low), low, mode)
+        data, rows = table.read(low, high - low), table.rows_between(low, high)
+        found = list(decode(data, low, mode)) if mode else _in_its_mode(data, low, rows)
+        symbol = table.symbol_at(low)
+        is_code = rows or not table.files or (symbol is not None and symbol.kind == "func")
+        yield from found if is_code or all(i.text.startswith(_FILL) for i in found) else _bytes(data, low)
+
+
+_FILL = ("nop", "int3", "xchg ax, ax", "data16", "cs nop")  # between routines
+_BYTES_A_LINE = 8
+
+
+def _bytes(data: bytes, address: int) -> Iterator[Instruction]:
+    for at in range(0, len(data), _BYTES_A_LINE):
+        part = data[at : at + _BYTES_A_LINE]
+        text = ", ".join(f"{byte:#04x}" for byte in part)
+        letters = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in part)
+        yield Instruction(address + at, part, f".byte {text}  # {letters}")
+
+
+def _in_its_mode(data: bytes, address: int, rows: list[int]) -> list[Instruction]:
+    modes: tuple[Mode, ...] = (64, 32, 16)
+    for mode in modes:
+        found = list(decode(data, address, mode))
+        starts = {instruction.address for instruction in found}
+        if not rows or (starts.issuperset(rows) and not any(i.text.startswith(".byte") for i in found)):
+            return found
+    return list(decode(data, address, 64))
 
 
 def named(place: CodePlace) -> str:

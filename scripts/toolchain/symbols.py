@@ -6,7 +6,7 @@ Never decodes an instruction and never reads a source file.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from pathlib import Path
 
 from toolchain import elf_read, line_table
@@ -125,6 +125,11 @@ class SymbolTable:
         if previous is not None:
             points.add(previous)
         return sorted(point for point in points if start < point < end)
+
+    def rows_between(self, start: int, end: int) -> list[int]:
+        """Where the line rows that begin in ``[start, end)`` begin."""
+        low, high = bisect_left(self._row_starts, start), bisect_left(self._row_starts, end)
+        return self._row_starts[low:high]
 
     def read(self, address: int, length: int) -> bytes:
         """Up to ``length`` bytes at ``address`` as they are in the file; fewer at a section's end, none outside."""

@@ -12,8 +12,9 @@ import jsonschema
 import pytest
 
 import cli
-from tests.unit.images import MAIN_S, SUB_S, TEXT, program
+from tests.unit.images import MAIN_S, SUB_S, TEXT, program, symbol
 from toolchain import elf
+from toolchain.types import Image, Line, Section
 
 SCHEMA = json.loads((Path(elf.__file__).parent / "schemas/disasm.json").read_text())
 
@@ -116,3 +117,28 @@ def test_bad_input_is_one_line_and_status_2(
     assert captured.out == ""
     assert words in captured.err
     assert captured.err.count("\n") == 1
+
+
+def test_code_of_an_elf_is_read_in_the_mode_that_fits_its_lines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = bytes.fromhex("a1 00100000 c3 90 48 89e5 c3 b83412 c3") + b"text" + b"\x90"
+    rows = [(0, 5), (5, 1), (6, 1), (7, 3), (10, 1), (11, 3), (14, 1)]
+    image = Image(
+        TEXT,
+        (Section(".text", TEXT, TEXT, len(data), data, "ax", 1),),
+        (
+            symbol("protected", TEXT),
+            symbol("long", TEXT + 6),
+            symbol("real", TEXT + 11),
+            symbol("words", TEXT + 15),
+            symbol("fill", TEXT + 19),
+        ),
+        tuple(Line(TEXT + at, size, "a.s", at + 1) for at, size in rows),
+        ("a.s",),
+    )
+    (tmp_path / "m.elf").write_bytes(elf.write(image))
+    assert [row["text"] for row in as_json(capsys, str(tmp_path / "m.elf"))] == [
+        "mov eax, dword ptr [0x1000]", "ret", "nop", "mov rbp, rsp", "ret", "mov ax, 0x1234", "ret",
+        ".byte 0x74, 0x65, 0x78, 0x74  # text", "nop",
+    ]  # fmt: skip

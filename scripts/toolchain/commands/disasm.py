@@ -28,7 +28,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", metavar="FILE", help="raw bytes or an ELF64 executable; - for raw bytes on stdin"
     )
-    parser.add_argument("--mode", type=int, choices=(16, 32, 64), default=64, help="CPU mode (default 64)")
+    parser.add_argument(
+        "--mode",
+        type=int,
+        choices=(16, 32, 64),
+        help="CPU mode (default: 64; of an ELF what fits its line table)",
+    )
     parser.add_argument(
         "--org", type=address, default=None, metavar="ADDR", help="address of the first raw byte"
     )
@@ -68,9 +73,9 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
             f"{args.file}: raw bytes have no symbols; leave --symbol away or give an ELF", stage=STAGE
         )
     origin = args.org or 0
-    instructions = list(disassemble.decode(data, origin, args.mode))
+    instructions = list(disassemble.decode(data, origin, args.mode or 64))
     rows = [_row(instruction) for instruction in instructions]
-    return Outcome(STATUS_OK, _object(args, rows), "\n".join(map(_line, instructions)))
+    return Outcome(STATUS_OK, _object(args, rows, args.mode or 64), "\n".join(map(_line, instructions)))
 
 
 def _executable(args: argparse.Namespace) -> Outcome:
@@ -102,7 +107,7 @@ def _executable(args: argparse.Namespace) -> Outcome:
         raise InputError(
             f"{args.file}: it holds no code; expected a section that can be executed", stage=STAGE
         )
-    return Outcome(STATUS_OK, _object(args, rows), "\n".join(lines).lstrip("\n"))
+    return Outcome(STATUS_OK, _object(args, rows, args.mode), "\n".join(lines).lstrip("\n"))
 
 
 def _extent(args: argparse.Namespace, table: SymbolTable) -> tuple[int, int]:
@@ -155,5 +160,5 @@ def _line(instruction: Instruction) -> str:
     return f"{instruction.address:16x}  {instruction.data.hex(' '):<30}  {instruction.text}"
 
 
-def _object(args: argparse.Namespace, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"file": args.file, "mode": args.mode, "statements": rows}
+def _object(args: argparse.Namespace, rows: list[dict[str, Any]], mode: int | None) -> dict[str, Any]:
+    return {"file": args.file, "mode": mode, "statements": rows}

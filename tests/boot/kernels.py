@@ -11,7 +11,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "fixtures/kernels"
 KINDS = {
     "ready": 0, "silent": 1, "hang": 2, "reset": 3, "shutdown": 4, "triple": 5, "panic": 6, "tests-passed": 7,
     "tests-failed": 8, "wordless": 9, "serial-flood": 10, "exception-flood": 11, "ready-exit": 12, "cut-report": 13,
-    "tests-cut": 14,
+    "tests-cut": 14, "echo": 15,
 }  # fmt: skip
 
 

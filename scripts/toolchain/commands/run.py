@@ -62,16 +62,14 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         ui.note("")
         return Outcome(STATUS_OK, {"outcome": "left"})
     report = fault.analyse(result, boot_options.symbols(target), target.tree)
-    ended_well = result.outcome == "shutdown" and any(
-        line.startswith("PXREADY") for line in result.serial.split("\n")
+    text = (
+        "the guest ended the machine" if result.outcome == "ready" else f"the machine ended: {result.outcome}"
     )
-    status = STATUS_OK if ended_well else boot_options.STATUS[result.outcome]
-    text = f"the machine ended: {result.outcome}"
     if result.outcome == "qemu-died":
         text += f", status {result.qemu_status}: {result.stderr_tail}"
-    if report and not ended_well:
+    if report is not None:
         text = render.text(report, wants_colour(sys.stdout))
-    return Outcome(status, {"outcome": result.outcome}, text)
+    return Outcome(boot_options.STATUS[result.outcome], {"outcome": result.outcome}, text)
 
 
 @contextmanager

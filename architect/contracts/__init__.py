@@ -25,7 +25,10 @@ from toolchain.types import Image
 
 __all__ = ["Contract", "Violation", "contract", "registry", "routines", "run", "violations"]
 
-AREAS = ("config", "frames", "mapping", "memory", "paging", "pci", "ranges", "space", "text")
+AREAS = (
+    "acpi", "cmdline", "config", "frames", "loaders", "mapping", "memory", "paging", "pci", "ranges", "space", "text",
+    "units",
+)  # fmt: skip
 MODULES = tuple(f"architect.contracts.{name}" for name in AREAS)
 
 Check = Callable[[Harness], None]

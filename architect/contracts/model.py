@@ -35,7 +35,7 @@ class Session:
         self.harness = harness
         self.calls = 0
 
-    def call(self, routine: str, *, limit: int = 200_000, **registers: int) -> Result:
+    def call(self, routine: str, /, *, limit: int = 200_000, **registers: int) -> Result:
         """Call a routine that must return; raises ``Broken`` when it does not."""
         self.calls += 1
         result = self.harness.call(routine, registers, seed=self.calls, limit=limit)
@@ -51,7 +51,7 @@ class Session:
         """Raise ``Broken`` for a promise."""
         raise Broken(Violation(routine, promise, {"seed": self.calls, **(call or {})}))
 
-    def expect(self, condition: bool, routine: str, promise: str, **call: int | str) -> None:
+    def expect(self, condition: bool, routine: str, promise: str, /, **call: int | str) -> None:
         """Raise ``Broken`` unless the condition holds."""
         if not condition:
             self.fail(routine, promise, call)

@@ -105,7 +105,7 @@ class _Machine(Session):
             what = {"bdf": bdf, "index": index}
             self.equal(size, bar.size if bar else 0, "pci_size_bar", "takes a BAR for another size", **what)
             self.equal(base, bar.base if bar else 0, "pci_size_bar", "notes another address of a BAR", **what)
-            flags = bytes(row[9])[index] if bar else 0  # type: ignore[call-overload]
+            flags = bytes(row[9])[index] if bar else 0
             kind = bool(flags & 1), bool(flags & 8), bool(flags & 4)
             wanted = (bar.io, bar.prefetch, bar.wide) if bar else (False, False, False)
             self.expect(kind == wanted, "pci_size_bar", "takes a BAR for another kind", **what)

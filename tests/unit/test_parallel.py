@@ -1,0 +1,97 @@
+"""A cold build in two processes: the same result, the same errors, nothing left running."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from toolchain import bench_kernel, build, forked, parallel
+from toolchain.build import Session
+from toolchain.errors import InputError
+from toolchain.forked import Forked
+
+pytestmark = pytest.mark.skipif(not forked.available(), reason="one core, or a process with threads")
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    bench_kernel.write(tmp_path / "tree", 900)
+    monkeypatch.setattr(parallel, "SMALL", 0)
+    assert all(parallel.share(tmp_path / "tree", units(tmp_path / "tree")))
+    return tmp_path / "tree"
+
+
+def units(tree: Path) -> list[str]:
+    return sorted(path.name for path in tree.glob("*.s"))
+
+
+def children() -> list[str]:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+def test_same_image_and_nothing_left(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = children()
+    found = build.once(tree)
+    assert children() == before
+    with Session(tree) as session:
+        assert found == (session.build(), session.sources())
+    monkeypatch.setattr(forked, "available", lambda: False)
+    assert build.once(tree) == found
+
+
+def test_errors_in_both_parts_are_told_whole_and_in_order(tree: Path) -> None:
+    for part in parallel.share(tree, units(tree)):
+        path = tree / part[0]
+        path.write_text(path.read_text() + "    bogus eax\n")
+    with pytest.raises(InputError) as caught:
+        build.once(tree)
+    lines = caught.value.lines()
+    assert len(lines) == 2
+    assert lines == sorted(lines)
+    assert all("    bogus eax\n        ^" in line for line in lines)
+
+
+def test_errors_of_the_link_are_told_with_their_source(tree: Path) -> None:
+    _, second = parallel.share(tree, units(tree))
+    path = tree / second[0]
+    path.write_text(path.read_text() + ".text\n    call nowhere\n")
+    with pytest.raises(InputError) as caught:
+        build.once(tree)
+    (line,) = caught.value.lines()
+    assert line.startswith(f"{second[0]}:")
+    assert "undefined symbol `nowhere'\n    " in line
+    assert "call nowhere" in line
+
+
+def test_a_second_process_that_dies_costs_nothing_but_time(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = build.once(tree)
+    monkeypatch.setattr(parallel, "_packed", lambda made: os.kill(os.getpid(), signal.SIGKILL))
+    assert build.once(tree) == expected
+
+
+def test_small_trees_stay_in_one_process(tmp_path: Path) -> None:
+    bench_kernel.write(tmp_path / "tree", 300)
+    own, second = parallel.share(tmp_path / "tree", units(tmp_path / "tree"))
+    assert (own, second) == (units(tmp_path / "tree"), [])
+
+
+def test_results_come_back() -> None:
+    data = {"a": [1, (2, b"x")], "b": "t" * 200_000}
+    assert Forked(lambda: data).result() == data
+    assert Forked(lambda: 1 // 0).result() is None
+    assert Forked(lambda: object()).result() is None
+    assert Forked(lambda: os._exit(3)).result() is None
+
+
+def test_cancel_ends_the_child() -> None:
+    before = children()
+    child = Forked(signal.pause)
+    assert len(children()) == len(before) + 1
+    child.cancel()
+    assert children() == before
+    child.cancel()

@@ -152,7 +152,7 @@ class Emulator:
             raise InputError(f"nothing is mapped at {address:#x} (+{size})", stage=STAGE) from error
 
     def write(self, address: int, data: bytes) -> None:
-        """Bytes to an address; ``InputError`` where nothing is mapped."""
+        """Bytes to an address; ``InputError`` where nothing is mapped. Code that has run stays as it was."""
         try:
             self._uc.mem_write(address & MASK64, data)
         except self._error as error:

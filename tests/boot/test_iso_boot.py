@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,21 @@ def test_boots_with_its_command_line(image: Path, tmp_path: Path, firmware: str,
     text = (tmp_path / "serial").read_text(encoding="latin-1")
     assert '<exit word\\\'s \\"end\\">' in text
     assert status == 33
+
+
+def test_what_grub_complains_about_is_on_the_serial_line(tmp_path: Path) -> None:
+    (tmp_path / "k.elf").write_bytes(b"\x7fELF" + bytes(60))
+    iso.make(tmp_path / "k.elf", tmp_path / "k.iso", firmware="bios")
+    command = ["qemu-system-x86_64", "-accel", "tcg", "-machine", "q35", "-m", "128M", "-display", "none"]
+    command += ["-net", "none", "-serial", f"file:{tmp_path}/serial", "-cdrom", f"{tmp_path}/k.iso"]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    text, until = "", time.monotonic() + 60
+    try:
+        while "error:" not in text and time.monotonic() < until:
+            time.sleep(0.05)
+            serial = tmp_path / "serial"
+            text = serial.read_text(encoding="latin-1") if serial.exists() else ""
+    finally:
+        process.kill()
+        process.wait()
+    assert "no multiboot header found" in text

@@ -19,7 +19,9 @@ def entry_elsewhere(clues: Clues) -> Diagnosis | None:
     """The mapping was made, at another index of the same table: a wrong shift or mask."""
     address, found = page_fault(clues), clues.walk
     level = end_level(found) if found else None
-    if address is None or found is None or level is None or found.mapped or level.level not in ("PT", "PD"):
+    if address is None or found is None or level is None or level.level not in ("PT", "PD"):
+        return None
+    if found.mapped or "reserved bit" in decoded(clues):
         return None
     size = 1 << dict(walk.LEVELS)[level.level]
     table = clues.read_physical(level.entry_address & ~(PAGE - 1), PAGE)
@@ -27,7 +29,7 @@ def entry_elsewhere(clues: Clues) -> Diagnosis | None:
         entry = int.from_bytes(table[8 * index : 8 * index + 8], "little") if table else 0
         leaf = level.level == "PT" or entry & walk.LARGE
         frame = entry & 0x000F_FFFF_FFFF_F000 & ~(size - 1)
-        if entry & walk.PRESENT and leaf and frame == address & ~(size - 1) and index != level.index:
+        if entry & walk.PRESENT and leaf and frame == address & ~(size - 1):
             return Diagnosis(
                 "entry-at-wrong-index",
                 f"The frame of {address:#x} is mapped by {level.level} entry {index}, but the walk uses entry "

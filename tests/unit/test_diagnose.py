@@ -77,10 +77,11 @@ def test_an_entry_at_the_wrong_index() -> None:
 
 def test_nx_before_nxe() -> None:
     death = Death(body=STORE, enable="0f30")  # wrmsr
-    death.tables.map(0x4000_0000, 0x4000, WRITE | NX)
+    death.tables.map(0x4000_0000, 0x4000_0000, WRITE | NX)
     death.raises(14, 0xB, 0x4000_0000, efer=0x501, rdi=0x4000_0000)
     found = diagnosis(death, "nx-without-nxe")
     assert "PT entry" in found.sentence and found.suspects[0] == "enable"
+    assert rules(death).isdisjoint({"entry-at-wrong-index", "not-mapped"})
 
 
 def test_another_reserved_bit() -> None:
@@ -168,6 +169,19 @@ def test_user_pages_under_smap() -> None:
     death.tables.map(0x4000_0000, 0x4000, WRITE | 4)
     death.raises(14, 3, 0x4000_0000, rdi=0x4000_0000, cr4=0x6A0 | 1 << 21)
     assert "SMAP" in diagnosis(death, "smap").sentence
+
+
+def test_suspects_end_at_the_units_entry(tmp_path: Path) -> None:
+    death = Death(body=STORE, entry=FRAME, dispatcher=FRAME)
+    (tmp_path / "boot.toml").write_text('[[unit]]\nname = "pci"\nentry = "entry"\n')
+    death.units = (Unit("pci", "start", 1, 1),)
+    death.raises(14, 2, 0x10, rdi=0x10)
+    assert death.block is not None
+    death.block["trace"] = f"{death.at['entry'] + 5:#x},{death.at['dispatcher'] + 5:#x}"
+    assert diagnosis(death, "null-pointer", tmp_path).suspects == ("body", "entry")
+    assert diagnosis(death, "null-pointer").suspects == ("body", "entry", "dispatcher")
+    death.block["trace"] = f"{death.at['dispatcher'] + 5:#x}"  # the stack was damaged
+    assert "entry" in diagnosis(death, "null-pointer", tmp_path).suspects
 
 
 def test_any_other_hole() -> None:

@@ -59,8 +59,10 @@ def test_a_32_bit_dump_gives_64_bit_names() -> None:
 def test_firmware_in_smm_is_no_part_of_it() -> None:
     log = read("smm")
     assert short(log.final_chain()) == [(14, 2), (13, None), (8, 0), (13, None)]
-    inside = b"SMM: enter\ncheck_exception old: 0xffffffff new 0x6\nSMM: after RSM\n"
-    assert qemulog.parse(inside).records.__len__() == 0
+    inside = (
+        b"SMM: enter\n" + exception(6, 0x3000, 0x9000) + b"SMM: after RSM\n" + exception(14, 0x1000, 0x9000)
+    )
+    assert short(qemulog.parse(inside).exceptions()) == [(14, 0)]
 
 
 def test_interrupts_are_counted_and_no_exceptions() -> None:

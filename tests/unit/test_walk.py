@@ -37,6 +37,13 @@ def test_large_pages_end_early(size: int, levels: int) -> None:
     assert ("2M" if levels == 3 else "1G") in found.levels[-1].flags
 
 
+def test_the_pat_bit_of_a_large_page_is_no_part_of_its_address() -> None:
+    tables = Tables()
+    tables.map(VA & ~0x1FFFFF, 0x40000000 | 1 << 12, WRITE, size=1 << 21)
+    found = translate(VA, paging(tables), tables.read)
+    assert found.physical == 0x40000000 | VA & 0x1FFFFF and "pat" in found.levels[-1].flags
+
+
 @pytest.mark.parametrize("level", ["PML4", "PDPT", "PD", "PT"])
 def test_an_empty_entry_is_named_by_its_level(level: str) -> None:
     tables = Tables()

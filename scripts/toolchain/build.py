@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 STAGE = "build"
 NAME = "pxos"  # of the products: pxos.elf, pxos.iso, pxos.map, pxos.lst
 VARIANTS_KEPT = 4  # object files kept of one unit: the tree's own and what candidates made of it lately
+SOURCE_SUFFIXES = (".s", ".inc")
 GENERATED = Path("gen")  # where the generated includes seem to lie; they are never read from disk
 
 
@@ -42,7 +43,7 @@ def once(tree: Path) -> tuple[Image, dict[str, str]]:
     """
     from toolchain import forked
 
-    check_tree(tree)
+    kernel_tree(tree)
     if forked.available():
         with _no_collection():
             found = _on_two_cores(tree.resolve())
@@ -52,14 +53,24 @@ def once(tree: Path) -> tuple[Image, dict[str, str]]:
         return session.build(), session.sources()
 
 
-def check_tree(tree: Path) -> None:
-    """Raise ``InputError`` unless ``tree`` is a folder with an ``image.toml``."""
-    if not tree.is_dir():
-        raise InputError(f"{tree}: no such folder; name a kernel tree (--kernel DIR)", stage=STAGE)
-    if not (tree / "image.toml").is_file():
-        raise InputError(
-            f"{tree}: no kernel tree: it has no image.toml; name one (--kernel DIR)", stage=STAGE
-        )
+def kernel_tree(path: Path) -> Path:
+    """``path``, when it is a folder with an ``image.toml``.
+
+    Raises:
+        InputError: it is not; the message says how to name one.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder; name a kernel tree (--kernel DIR)", stage=STAGE)
+    if not (path / "image.toml").is_file():
+        message = f"{path}: no kernel tree: it has no image.toml; name one (--kernel DIR)"
+        raise InputError(message, stage=STAGE)
+    return path
+
+
+def sources(tree: Path) -> dict[str, str]:
+    """The units and include files of ``tree``: name relative to it -> text (bytes that are no UTF-8 replaced)."""
+    found = (p for p in sorted(tree.rglob("*")) if p.suffix in SOURCE_SUFFIXES and p.is_file())
+    return {path.relative_to(tree).as_posix(): path.read_text(errors="replace") for path in found}
 
 
 def _on_two_cores(tree: Path) -> tuple[Image, dict[str, str]] | None:
@@ -129,7 +140,7 @@ class Session:
     """
 
     def __init__(self, tree: Path, cache_dir: Path | None = None) -> None:
-        check_tree(tree)
+        kernel_tree(tree)
         # The worker loads its libraries while this process loads the rest.
         from toolchain.encode import Encoder
         from toolchain.pool import Pool
@@ -270,14 +281,14 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
         from toolchain.iso import check_tools
 
         check_tools()
-    image, sources = once(tree)
+    image, read = once(tree)
     from toolchain import elf, generate
     from toolchain.files import make_folder, write_atomic
     from toolchain.forked import Forked, available
     from toolchain.types import BuildResult
 
     with _no_collection():
-        child = Forked(lambda: _texts(image, sources)) if available() else None
+        child = Forked(lambda: _texts(image, read)) if available() else None
         try:
             data = elf.write(image)
             texts: Any = child.result() if child is not None else None
@@ -285,7 +296,7 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
             if child is not None:
                 child.cancel()
         if texts is None:
-            texts = _texts(image, sources)
+            texts = _texts(image, read)
     make_folder(out, stage=STAGE)
     generate.generate(tree, out)
     elf_path = out / f"{NAME}.elf"
@@ -307,11 +318,11 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
     return BuildResult(elf_path, iso_path, map_path, listing_path, len(data), len(image.symbols), seconds)
 
 
-def _texts(image: Image, sources: Mapping[str, str]) -> tuple[str, str]:
+def _texts(image: Image, read: Mapping[str, str]) -> tuple[str, str]:
     """The map and the listing."""
     from toolchain import listing
 
-    return listing.map_text(image), listing.listing_text(image, sources)
+    return listing.map_text(image), listing.listing_text(image, read)
 
 
 @contextmanager

@@ -53,12 +53,15 @@ def once(tree: Path) -> tuple[Image, dict[str, str]]:
         return session.build(), session.sources()
 
 
-def kernel_tree(path: Path) -> Path:
-    """``path``, when it is a folder with an ``image.toml``.
+def kernel_tree(path: Path | None) -> Path:
+    """``path``, when it is a folder with an ``image.toml``; None for ``./kernel``, else for this checkout's kernel.
 
     Raises:
-        InputError: it is not; the message says how to name one.
+        InputError: it is none; the message says how to name one.
     """
+    if path is None:
+        here = Path("kernel")
+        path = here if here.is_dir() else Path(__file__).resolve().parents[2] / "kernel"
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; name a kernel tree (--kernel DIR)", stage=STAGE)
     if not (path / "image.toml").is_file():

@@ -14,7 +14,9 @@ EXAMPLE = "pxos build --kernel kernel --out build --no-iso"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--kernel", type=Path, default=Path("kernel"), metavar="DIR", help="kernel tree")
+    parser.add_argument(
+        "--kernel", type=Path, metavar="DIR", help="kernel tree (default: ./kernel, else this checkout's)"
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("build"), metavar="DIR", help="build folder (default build)"
     )
@@ -26,9 +28,9 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Build."""
     gc.disable()  # from the first import on: a build makes many objects and hardly any cycle
     try:
-        from toolchain.build import build
+        from toolchain.build import build, kernel_tree
 
-        result = build(args.kernel, args.out, iso=not args.no_iso, ui=ui, cmdline=args.cmdline)
+        result = build(kernel_tree(args.kernel), args.out, iso=not args.no_iso, ui=ui, cmdline=args.cmdline)
     finally:
         gc.freeze()  # what is left is not searched for cycles when the process ends
         gc.enable()

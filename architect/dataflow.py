@@ -35,9 +35,12 @@ class Node:
 class Flow:
     """The graph of one routine: nodes are its instructions with macros expanded, edges go by position."""
 
-    def __init__(self, routine: Routine, tree: Tree) -> None:
+    def __init__(
+        self, routine: Routine, tree: Tree, known: Mapping[int, tuple[Node, ...]] | None = None
+    ) -> None:
         self.routine = routine
         self.tree = tree
+        self._known = known or {}
         self.declared = tree.headers
         self.nodes, self.labels = self._read()
 
@@ -47,15 +50,25 @@ class Flow:
         for site in self.routine.statements:
             for label in site.labels:
                 labels.setdefault(label, []).append(len(nodes))
-            if site.kind == "instruction":
-                nodes.append(Node(site, site, effects(site, self.declared)))
-            elif site.kind == "macro":
-                parts = expand(self.tree.macros, site)
-                if parts is None:
-                    nodes.append(Node(site, site, OPAQUE))
-                else:
-                    nodes += [Node(part, site, effects(part, self.declared)) for part in parts]
+            if site.kind in ("instruction", "macro"):
+                nodes += self._known.get(id(site)) or self._nodes(site)
         return tuple(nodes), labels
+
+    def _nodes(self, site: Statement) -> tuple[Node, ...]:
+        if site.kind == "instruction":
+            return (Node(site, site, effects(site, self.declared)),)
+        parts = expand(self.tree.macros, site)
+        if parts is None:
+            return (Node(site, site, OPAQUE),)
+        return tuple(Node(part, site, effects(part, self.declared)) for part in parts)
+
+    @cached_property
+    def by_site(self) -> Mapping[int, tuple[Node, ...]]:
+        """Source statement (by identity) -> its nodes, for the flow of a changed version of the routine."""
+        table: dict[int, tuple[Node, ...]] = {}
+        for node in self.nodes:
+            table[id(node.site)] = (*table.get(id(node.site), ()), node)
+        return table
 
     def nodes_of(self, site: Statement) -> list[int]:
         """The nodes that a source statement became."""

@@ -18,6 +18,7 @@ from typing import Any
 from architect.anomalies import Anomaly, anomalies
 from architect.dataflow import Flows
 from architect.effects import FLAGS, registers_in
+from architect.names import Names
 from architect.protocols import Case
 from architect.slicing import Key, Slicer, Start
 from architect.source import Tree
@@ -27,6 +28,8 @@ from toolchain.types import CodePlace
 
 _PLACE = re.compile(r"([\w./-]+\.(?:s|inc)):(\d+)")
 _WORD = re.compile(r"[A-Za-z_][\w]*")
+_GATES = {"contract": 10.0, "check": 8.0}  # trust in what a gate names; a boot names only where it ended
+_CALLEES = 0.25  # of a routine's blame goes to those that it calls
 _NEIGHBOURS = {0: 1.0, 1: 0.4, 2: 0.2, 3: 0.1}
 
 
@@ -47,6 +50,7 @@ class Reader:
         self.tree = tree
         self.flows = Flows(tree)
         self.slicer = Slicer(self.flows)
+        self.names = Names(tree, case.tree)
 
     def read(self) -> Iterator[Evidence]:
         """Every piece of evidence of the case; lines need not be editable and shares need not sum to one."""
@@ -59,6 +63,7 @@ class Reader:
         yield from self.tests()
         yield from self.panic()
         yield from self.anomalous()
+        yield from self.loose()
         yield from self.changed()
 
     # --- what the tree itself says ---------------------------------------------------------------------------
@@ -75,6 +80,23 @@ class Reader:
         if total:
             lines = {key: float(len(found)) for key, found in self.anomalies.items()}
             yield Evidence(min(2.0, 6.0 / total), "its data flow looks odd", self._spread(lines))
+
+    def loose(self) -> Iterator[Evidence]:
+        """Code, data and labels that nothing names: what should is near their kin, or in their own routine."""
+        lines: dict[Key, float] = {}
+        for file, name in self.names.loose:
+            for other in (name, *self.names.family(name, file)[:6]):
+                for user in self.tree.references.get(other, ()):
+                    if user.file != file and other not in self.tree.exported:
+                        continue
+                    lines.update(self._spread({user.key: 0.5}))
+                    for key, part in self._routine(user.routine).items():
+                        lines[key] = max(lines.get(key, 0.0), 0.5 * part)
+            if name.startswith(".L"):
+                for key, part in self._routine(self.tree.local_labels[file, name].routine).items():
+                    lines[key] = max(lines.get(key, 0.0), part)
+        if lines:
+            yield Evidence(3.0, "something near it is defined and never used", lines)
 
     def changed(self) -> Iterator[Evidence]:
         """Lines that differ from the last good commit, and the places where lines went away."""
@@ -176,7 +198,7 @@ class Reader:
         roots = [entries[name] for name in names if name in entries]
         if roots:
             yield Evidence(1.0, f"boot unit {', '.join(names)} was in progress", self._below(roots))
-        elif not (self.case.boot and self.case.boot.units) and self.case.image is not None:
+        elif self.case.boot is not None and not self.case.boot.units and self.case.image is not None:
             first = [s.name for s in self.case.image.symbols if s.address == self.case.image.entry]
             early = [n for n, r in self.tree.routines.items() if r.statements[0].section.startswith(".boot")]
             yield Evidence(1.0, "nothing of the boot came after it", self._below([*first, *early]))
@@ -221,8 +243,7 @@ class Reader:
                 for key, part in self._about(name, registers).items():
                     lines[key] = max(lines.get(key, 0.0), share * part)
             if lines:
-                trust = 4.0 if gate.gate in ("contract", "check", "checks") else 1.0
-                yield Evidence(trust, f"gate {gate.gate}: {gate.message}", lines)
+                yield Evidence(_GATES.get(gate.gate, 1.0), f"gate {gate.gate}: {gate.message}", lines)
 
     def _mentions(self, entry: str, lines: dict[Key, float], named: dict[str, set[str]]) -> None:
         for match in _PLACE.finditer(entry):
@@ -251,9 +272,13 @@ class Reader:
                 or registers_in(" ".join(o.text for o in node.site.operands)) & wanted
             ):
                 lines[node.site.key] = lines.get(node.site.key, 0.0) * 2.0
+        below: dict[Key, float] = {}
         for callee, depth in self.tree.reachable([name], 4).items():
             for key, part in self._routine(callee).items() if depth else ():
-                lines.setdefault(key, 0.3**depth * part)
+                below.setdefault(key, 0.3**depth * part)
+        scale = _CALLEES * sum(lines.values()) / (sum(below.values()) or 1.0)
+        for key, part in below.items():
+            lines.setdefault(key, min(1.0, scale) * part)
         return lines
 
     def tests(self) -> Iterator[Evidence]:

@@ -7,7 +7,7 @@ names still has a small share, so that no repair is out of reach.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from architect.evidence import Evidence, Reader
@@ -47,6 +47,12 @@ class Localisation:
     def reasons(self, key: Key) -> tuple[str, ...]:
         """Why the line is suspicious."""
         return self._reasons.get(key, ())
+
+    def sharpened(self, factor: Callable[[Key], float]) -> Localisation:
+        """The same with each line's share multiplied, and shares summing to one again."""
+        scores = {key: score * factor(key) for key, score in self.scores.items()}
+        whole = sum(scores.values()) or 1.0
+        return Localisation({key: score / whole for key, score in scores.items()}, self._reasons)
 
     def ranked(self) -> list[Suspect]:
         """Every line with a share, most suspicious first."""

@@ -12,12 +12,13 @@ from functools import cached_property
 
 from architect.anomalies import of_routine
 from architect.dataflow import Flow, Flows
+from architect.naturalness import UNKNOWN, Naturalness
 from architect.protocols import Edit
 from architect.source import Routine, Tree
-from architect.statements import Reader, strip_comment
+from architect.statements import Reader, Statement, strip_comment
 
 _NEW = 4.0  # bits for each new anomaly: people write few
-_MENDED = 3.0  # bits earned for each that goes away
+MENDED = 3.0  # bits earned for each that goes away, where the routine is under suspicion
 LEAST = -4.0  # the most that can be earned
 
 
@@ -34,8 +35,9 @@ def apply(lines: Sequence[str], edits: Iterable[Edit], first: int = 1) -> list[s
 class Judge:
     """Judges candidates against one tree."""
 
-    def __init__(self, flows: Flows) -> None:
+    def __init__(self, flows: Flows, naturalness: Naturalness) -> None:
         self.flows = flows
+        self.naturalness = naturalness
         self.tree: Tree = flows.tree
         self._before: dict[str, Counter[tuple[str, str]]] = {}
 
@@ -51,15 +53,24 @@ class Judge:
             result.append((file, tuple(line for line in apply(self._code[file], own) if line)))
         return hash(tuple(result))
 
-    def bits(self, edits: Sequence[Edit]) -> float:
-        """What the edits' effect on data flow costs (positive) or earns (negative), in bits."""
+    def usual(self, edits: Sequence[Edit]) -> float:
+        """What the edits cost in bits by how usual their text is; never negative."""
+        costs = [
+            self.naturalness.bits(self.tree.routines[name].statements, changed.statements)
+            for name in self._touched(edits)
+            if (changed := self._after(name, edits)) is not None
+        ]
+        return max(costs, default=UNKNOWN)
+
+    def odd(self, edits: Sequence[Edit], mended: float = MENDED) -> float:
+        """What the edits cost (new anomalies) or earn (``mended`` each) by the data flow that they leave, in bits."""
         change = 0.0
         for name in self._touched(edits):
-            after = self._after(name, edits)
-            if after is None:
-                continue
-            before = self.before(name)
-            change += _NEW * (after - before).total() - _MENDED * (before - after).total()
+            changed = self._after(name, edits)
+            flow = self.flows.of(name)
+            if changed is not None and flow is not None:
+                before, after = self.before(name), of_routine(Flow(changed, self.tree, flow.by_site))
+                change += _NEW * (after - before).total() - mended * (before - after).total()
         return max(LEAST, change)
 
     def before(self, routine: str) -> Counter[tuple[str, str]]:
@@ -77,7 +88,8 @@ class Judge:
                     found.add(statement.routine)
         return {name for name in found if name}
 
-    def _after(self, name: str, edits: Sequence[Edit]) -> Counter[tuple[str, str]] | None:
+    def _after(self, name: str, edits: Sequence[Edit]) -> Routine | None:
+        """A routine as the edits leave it (unchanged statements are the same objects), or None if it is untouched."""
         routine = self.tree.routines[name]
         low, high = routine.first, routine.last
         inside = [
@@ -85,16 +97,21 @@ class Judge:
         ]
         if not inside:
             return None
-        lines = apply(self.tree.lines[routine.file][low - 1 : high], inside, low)
         start = routine.statements[0]
-        reader = Reader(routine.file, self.tree.label_arguments, None, start.section, start.mode)
-        statements = tuple(
-            s for n, text in enumerate(lines, low) for s in reader.line(n, text) if s.routine == name
-        )
-        if not statements:
-            return None
-        changed = Routine(name, routine.file, low, low + len(lines) - 1, statements, routine.header)
-        return of_routine(Flow(changed, self.tree))
+        reader = Reader(routine.file, self.tree.label_arguments, name, start.section, start.mode)
+        found: list[Statement] = []
+        line = low
+        for edit in sorted(inside, key=lambda e: e.line):
+            found += self._between(routine.file, line, edit.line)
+            for text in edit.new:
+                found += reader.line(edit.line, text)
+            line = max(line, edit.line + len(edit.old))
+        found += self._between(routine.file, line, high + 1)
+        kept = tuple(s for s in found if s.kind != "blank" and s.routine == name)
+        return Routine(name, routine.file, low, high, kept, routine.header) if kept else None
+
+    def _between(self, file: str, first: int, end: int) -> list[Statement]:
+        return [s for line in range(first, end) for s in self.tree.by_line.get((file, line), ())]
 
 
 def _code(line: str) -> str:

@@ -19,8 +19,9 @@ from math import log2
 from architect.classes import classes
 from architect.evidence import Reader
 from architect.localise import localise
+from architect.naturalness import Naturalness
 from architect.operators import Operator, Site, Variant, View, operators
-from architect.plausibility import LEAST, Judge, apply
+from architect.plausibility import LEAST, MENDED, Judge, apply
 from architect.protocols import Case, Edit, Evaluation, Patch
 from architect.slicing import Key
 from architect.source import Tree
@@ -28,7 +29,8 @@ from architect.statements import Statement
 
 NAME = "search"
 _GAP = 0.6  # how much of its predecessor's suspicion the gap before a statement inherits
-_LEAST_VARIANT = -1.0  # no variant costs less than this
+_LEAST_VARIANT = -1.0  # no variant costs less than this ...
+_LEAST_LOOSE = -4.0  # ... but where code or data stands unused, whose use is what is missing
 _PARTIAL = 5.0  # bits for a second edit on top of a partial repair
 _PARTIALS = 3
 _PROGRESS = 3.0  # bits earned by the routine of an edit that brought the boot further
@@ -45,6 +47,7 @@ class _Entry:
     operator: Operator | None = field(compare=False, default=None)
     rest: list[Variant] = field(compare=False, default_factory=list)
     variant: Variant | None = field(compare=False, default=None)
+    judged: bool = field(compare=False, default=False)
     bonus: float = field(compare=False, default=0.0)
 
 
@@ -56,16 +59,26 @@ class Frontier:
         tree = Tree.of(case.tree, case.sources)
         reader = Reader(case, tree)
         self.view = View(reader)
-        self.judge = Judge(reader.flows)
+        self.judge = Judge(reader.flows, Naturalness(self.view.sequences))
         self.classes = classes(case)
-        self.places = localise(case, tree, reader)
+        self.places = localise(case, tree, reader).sharpened(self._surprise)
         self.bonus: defaultdict[str, float] = defaultdict(float)
         self._base = base
+        self._least = _LEAST_LOOSE if self.view.names.loose else _LEAST_VARIANT
         self._number = count()
         self._operators = [(operator.cost(self.classes), operator) for operator in operators()]
         self._seen: set[int] = {self.judge.fingerprint([Edit(f, 1, (), ())]) for f in case.sources}
         self._heap: list[_Entry] = []
+        odd = Counter(s.routine for key in self.view.anomalies for s in tree.by_line[key][:1] if s.routine)
+        self._odd: dict[str, int] = {name: count for name, count in odd.items() if name in tree.routines}
+        self._earnings = {name: self._earned(name) for name in self._odd}
         self._fill()
+
+    def _surprise(self, key: Key) -> float:
+        found = self.view.tree.by_line.get(key, ())
+        return max(
+            (self.judge.naturalness.surprise(s, self.view.neighbour(s, -1)) for s in found), default=1.0
+        )
 
     def _fill(self) -> None:
         cheapest = min(bits for bits, _ in self._operators)
@@ -78,7 +91,7 @@ class Frontier:
                 score = max(score, _GAP * self.places.score(before.key))
             before = statement
             if score > 0:
-                cost = self._base - log2(score) + cheapest + _LEAST_VARIANT
+                cost = self._base - log2(score) + cheapest + self._least
                 heapq.heappush(self._heap, _Entry(cost, next(self._number), Site(statement, self.view)))
 
     def _place_bits(self, site: Site) -> float:
@@ -97,9 +110,11 @@ class Frontier:
         """The best candidate left, or None when there is none."""
         while self._heap:
             entry = heapq.heappop(self._heap)
-            if entry.variant is not None:
+            if entry.judged:
                 return self._patch(entry)
-            if entry.operator is None:
+            if entry.variant is not None:
+                self._judge(entry, entry.variant)
+            elif entry.operator is None:
                 self._expand(entry.site)
             elif entry.rest:
                 self._advance(entry)
@@ -110,7 +125,7 @@ class Frontier:
     def _expand(self, site: Site) -> None:
         place = self._base + self._place_bits(site)
         for bits, operator in self._operators:
-            self._push(_Entry(place + bits + _LEAST_VARIANT, 0, site, operator))
+            self._push(_Entry(place + bits + self._least, 0, site, operator))
 
     def _push(self, entry: _Entry) -> None:
         bonus = self.bonus[self._owner(entry.site)]
@@ -123,16 +138,30 @@ class Frontier:
         if variants:
             self._schedule(entry.site, entry.operator, variants)
 
+    def _prior(self, site: Site, operator: Operator, variant: Variant) -> float:
+        """The cost of a variant before its text is looked at."""
+        return (
+            self._base + self._place_bits(site) + operator.cost(self.classes) + max(variant.bits, self._least)
+        )
+
+    def _hope(self, site: Site) -> float:
+        """What the data flow of a site's routine may still earn."""
+        return max(LEAST, -self._mended(site) * self._odd.get(site.statement.routine or "", 0))
+
+    def _earned(self, routine: str) -> float:
+        share = sum(self.places.score(s.key) for s in self.view.tree.routines[routine].statements)
+        return min(MENDED, max(0.0, MENDED + log2(max(1e-6, share * len(self._odd)))))
+
+    def _mended(self, site: Site) -> float:
+        """What each anomaly that an edit mends earns: much in a routine that the evidence names, else little."""
+        return self._earnings.get(site.statement.routine or "", MENDED)
+
     def _schedule(self, site: Site, operator: Operator, rest: list[Variant]) -> None:
         """Queue the best of the variants left (the last of the list)."""
-        odd = site.statement.routine in self.view.tree.routines and self.judge.before(
-            site.statement.routine or ""
-        )
-        cost = self._base + self._place_bits(site) + operator.cost(self.classes) + max(rest[-1].bits, _LEAST_VARIANT)
-        self._push(_Entry(cost + (LEAST if odd else 0.0), 0, site, operator, rest))
+        self._push(_Entry(self._prior(site, operator, rest[-1]) + self._hope(site), 0, site, operator, rest))
 
     def _advance(self, entry: _Entry) -> None:
-        """Judge the best variant of a stream, queue it by its true cost, and queue the stream again."""
+        """Take the best variant of a stream, queue it by how usual its text is, and queue the stream again."""
         assert entry.operator is not None
         variant = entry.rest.pop()
         if entry.rest:
@@ -140,12 +169,20 @@ class Frontier:
         if any(edit.file not in self.view.tree.editable for edit in variant.edits):
             return
         mark = self.judge.fingerprint(variant.edits)
-        if mark in self._seen:
-            return
-        self._seen.add(mark)
-        cost = self._base + self._place_bits(entry.site) + entry.operator.cost(self.classes) + max(variant.bits, _LEAST_VARIANT)
-        cost += self.judge.bits(variant.edits)
-        self._push(_Entry(cost, 0, entry.site, entry.operator, [], variant))
+        if mark not in self._seen:
+            self._seen.add(mark)
+            cost = self._prior(entry.site, entry.operator, variant) + self.judge.usual(variant.edits)
+            self._push(_Entry(cost + self._hope(entry.site), 0, entry.site, entry.operator, [], variant))
+
+    def _judge(self, entry: _Entry, variant: Variant) -> None:
+        """Queue a variant by its whole cost, the data flow that it leaves included."""
+        cost = (
+            entry.cost
+            + entry.bonus
+            - self._hope(entry.site)
+            + self.judge.odd(variant.edits, self._mended(entry.site))
+        )
+        self._push(replace(entry, cost=cost, bonus=0.0, judged=True))
 
     def _patch(self, entry: _Entry) -> Patch:
         assert entry.variant is not None and entry.operator is not None

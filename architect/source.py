@@ -133,7 +133,29 @@ class Tree:
     @cached_property
     def labels(self) -> dict[str, Statement]:
         """Every label but ``.L`` and numeric ones -> the statement that carries it."""
-        return {label: s for (_, label), s in self.local_labels.items() if not label.startswith(".L")}
+        found: dict[str, Statement] = {}
+        for (_, label), s in self.local_labels.items():
+            if not label.startswith(".L"):
+                found.setdefault(label, s)
+        return found
+
+    @cached_property
+    def exported(self) -> frozenset[str]:
+        """Names that every file sees: declared global, by a directive or by a macro such as ``function NAME``."""
+        exporting = {
+            name: position
+            for name, macro in self.macros.items()
+            for b in macro.body
+            if b.name in (".global", ".globl") and b.operand(0).lstrip("\\") in macro.parameters
+            for position in [macro.parameters.index(b.operand(0).lstrip("\\"))]
+        }
+        found = set()
+        for s in self.statements():
+            if s.name in (".global", ".globl"):
+                found |= {o.text for o in s.operands}
+            elif s.name in exporting and len(s.operands) > exporting[s.name]:
+                found.add(s.operands[exporting[s.name]].text.split()[0])
+        return frozenset(found)
 
     @cached_property
     def local_labels(self) -> dict[tuple[str, str], Statement]:

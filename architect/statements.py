@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from toolchain import headers
@@ -140,7 +141,13 @@ def split_top(text: str, separator: str, base: int = 0) -> list[Span]:
 
 def tokens(text: str, base: int = 0) -> list[Span]:
     """The tokens of an operand or expression, each with its columns; a quoted string is one token."""
-    return [Span(m[0], base + m.start(), base + m.end()) for m in TOKEN.finditer(text)]
+    found = _tokens(text)
+    return [Span(t.text, base + t.start, base + t.end) for t in found] if base else list(found)
+
+
+@lru_cache(maxsize=1 << 15)
+def _tokens(text: str) -> tuple[Span, ...]:
+    return tuple(Span(m[0], m.start(), m.end()) for m in TOKEN.finditer(text))
 
 
 def is_register(word: str) -> bool:
@@ -153,6 +160,7 @@ def is_register(word: str) -> bool:
     )
 
 
+@lru_cache(maxsize=1 << 14)
 def is_symbol(word: str) -> bool:
     """True for a word of an operand that names something of the source (no register, keyword, number)."""
     return (

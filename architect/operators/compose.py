@@ -13,7 +13,8 @@ from math import log2
 
 from architect.effects import FLAGS, is_memory
 from architect.operators.base import Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
-from architect.operators.view import View, is_assignment, sized, sort_of
+from architect.operators.view import View, is_assignment, sized
+from architect.shapes import sort_of
 from architect.statements import Reader, Statement, is_symbol, tokens
 from toolchain import headers
 
@@ -63,10 +64,12 @@ def orphans(site: Site) -> Iterator[Variant]:
     s = site.statement
     if not site.is_gap:
         return
-    for name in _near_orphans(site.view, s.file):
-        for rank, template in enumerate(_forms(site.view, name)):
+    near = _near_orphans(site.view, s.file)
+    which = log2(len(near) + 1)
+    for name in near:
+        for rank, template in enumerate(_forms(site.view, name, s.file)):
             for bits, line in _fitted(site, template):
-                cost = rank_bits(rank) + bits
+                cost = which + rank_bits(rank) + bits
                 yield _insert(site, line, cost, f"; nothing uses {name}")
                 if template.name == s.name and len(template.operands) == len(s.operands):
                     yield Variant((rewritten(s, line),), cost + 1.0, f"`{line}`; nothing uses {name}")
@@ -77,7 +80,7 @@ def _near_orphans(view: View, file: str) -> tuple[str, ...]:
     """Constants without a use that a file defines or includes."""
     included = {s.operand(0).strip('"') for s in view.tree.files[file] if s.name == ".include"}
     found = []
-    for name in sorted(view.orphans & set(view.tree.constants)):
+    for name in sorted(view.names.orphans):
         home = view.tree.constants[name].file
         if home == file:
             found.append((0, name))
@@ -87,10 +90,10 @@ def _near_orphans(view: View, file: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=512)
-def _forms(view: View, name: str) -> tuple[Statement, ...]:
+def _forms(view: View, name: str, file: str) -> tuple[Statement, ...]:
     """Statements that use a member of the family, one per form, with ``name`` in the member's place."""
     found: dict[str, Statement] = {}
-    for other in view.family(name)[:_TEMPLATES]:
+    for other in view.names.family(name, file)[:_TEMPLATES]:
         for user in view.tree.references.get(other, ()):
             if user.kind != "instruction" or is_assignment(user):
                 continue
@@ -250,7 +253,7 @@ OPERATORS = (
     Operator(
         "orphan-insert",
         "a constant is defined and nothing uses it: the statement that did is missing or names another",
-        4.0,
+        3.0,
         orphans,
     ),
     Operator("branch-insert", "a result is tested, or a path ends, and no jump follows", 3.8, branches),

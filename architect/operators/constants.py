@@ -52,8 +52,8 @@ def siblings(site: Site) -> Iterator[Variant]:
     """A name for another of its family."""
     s = site.statement
     for token in _names(site):
-        for rank, other in enumerate(site.view.family(token.text)[:_FAMILY_LIMIT]):
-            bits = rank_bits(rank) - (2.0 if other in site.view.orphans else 0.0)
+        for rank, other in enumerate(site.view.family(site.statement, token.text)[:_FAMILY_LIMIT]):
+            bits = rank_bits(rank) - site.view.earned(site.statement, other)
             yield Variant((replaced(s, token, other),), bits, f"{token.text} -> {other}")
 
 
@@ -74,10 +74,16 @@ def flags(site: Site) -> Iterator[Variant]:
         present = {t.text for t in names}
         seen: dict[str, None] = {}
         for name in names:
-            seen.update({n: None for n in site.view.family(name.text)[:_FAMILY_LIMIT] if n not in present})
+            seen.update(
+                {
+                    n: None
+                    for n in site.view.family(site.statement, name.text)[:_FAMILY_LIMIT]
+                    if n not in present
+                }
+            )
         for rank, other in enumerate(seen):
             if other in site.view.tree.constants:
-                bits = 0.5 + rank_bits(rank) - (2.5 if other in site.view.orphans else 0.0)
+                bits = 0.5 + rank_bits(rank) - site.view.earned(site.statement, other)
                 yield Variant((replaced(s, operand, f"{operand.text} | {other}"),), bits, f"with {other}")
 
 
@@ -200,7 +206,7 @@ def literals_by_name(site: Site) -> Iterator[Variant]:
             if other.name == s.name and len(other.operands) > index:
                 text = other.operand(index)
                 if is_symbol(text) and text in site.view.tree.constants:
-                    seen.update(dict.fromkeys((text, *site.view.family(text)[:6])))
+                    seen.update(dict.fromkeys((text, *site.view.family(site.statement, text)[:6])))
         for rank, name in enumerate(seen):
             yield Variant((replaced(s, operand, name),), 1.0 + rank_bits(rank), f"{operand.text} -> {name}")
 

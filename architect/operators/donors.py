@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from heapq import nlargest
 from weakref import WeakKeyDictionary
 
 from architect.operators.base import Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
-from architect.operators.view import View, shape, sort_of, with_register
+from architect.operators.view import View, with_register
+from architect.shapes import shape, sort_of
 from architect.statements import Statement, is_symbol, tokens
 from toolchain import headers
 
@@ -22,12 +24,16 @@ _AFTER = ((1, 3.0, 1.5), (2, 1.2, 0.6), (3, 0.5, 0.2))
 _POOL = {1: 30, 2: 12, 3: 8, 4: 6}  # donors adapted per gap, by the length of their run
 _FAMILY = 5
 
+# rank, statements, registers of theirs -> ours
+_Run = tuple[int, tuple[Statement, ...], dict[str, str]]
+
 
 class Donors:
     """Every statement of a tree with its surroundings, indexed."""
 
     def __init__(self, view: View) -> None:
         self.view = view
+        self.runs: dict[tuple[int, int], list[_Run]] = {}
         self.entries = [(found, place) for found in view.sequences for place in range(len(found))]
 
     @cached_property
@@ -68,8 +74,10 @@ class Donors:
             if first >= 0 and self.entries[first][0] is self.entries[number][0]:
                 scores[first] += amount
         words = set((routine or "").split("_"))
+        limit = _POOL[length]
+        best = nlargest(4 * limit, scores.items(), key=lambda item: (item[1], -item[0]))
         ranked = []
-        for number, score in scores.items():
+        for number, score in best:
             found, place = self.entries[number]
             if place + length > len(found):
                 continue
@@ -77,7 +85,7 @@ class Donors:
             kin = 0.4 * len(words & set(name.split("_"))) if name != routine else 0.2
             ranked.append((-(score + kin), number))
         ranked.sort()
-        return [(-score, number) for score, number in ranked[: _POOL[length]]]
+        return [(-score, number) for score, number in ranked[:limit]]
 
 
 _CACHE: WeakKeyDictionary[View, Donors] = WeakKeyDictionary()
@@ -97,13 +105,18 @@ def _around(site: Site, *, skip: bool) -> tuple[list[Statement], list[Statement]
     return list(reversed(found[max(0, place - 3) : place])), list(after)
 
 
-def _runs(site: Site, length: int) -> Iterator[tuple[int, tuple[Statement, ...], dict[str, str]]]:
-    """Runs of donors for the gap before a site: (rank, statements, registers of theirs -> ours), likeliest first."""
-    s = site.statement
-    if not site.is_gap:
-        return
-    before, after = _around(site, skip=False)
+def _runs(site: Site, length: int) -> list[_Run]:
+    """Runs of donors for the gap before a site, likeliest first."""
     index = donors_of(site.view)
+    key = (id(site.statement), length)
+    if key not in index.runs:
+        index.runs[key] = list(_find_runs(site, length, index)) if site.is_gap else []
+    return index.runs[key]
+
+
+def _find_runs(site: Site, length: int, index: Donors) -> Iterator[_Run]:
+    s = site.statement
+    before, after = _around(site, skip=False)
     rank = 0
     told: set[tuple[str, ...]] = set()
     for _, number in index.ranked(before, after, length, s.routine):
@@ -251,8 +264,8 @@ def _in_family(site: Site, lines: tuple[str, ...]) -> Iterator[tuple[float, tupl
     for name in names:
         if name.startswith(".L"):
             continue
-        for rank, other in enumerate(site.view.family(name)[:_FAMILY]):
-            bonus = 2.0 if other in site.view.orphans else 0.0
+        for rank, other in enumerate(site.view.family(site.statement, name)[:_FAMILY]):
+            bonus = site.view.earned(site.statement, other)
             changed = tuple(_renamed(line, name, other) for line in lines)
             yield 0.7 * rank - bonus, changed, f", with {other}"
 

@@ -70,9 +70,9 @@ def fields(site: Site) -> Iterator[Variant]:
         for other in (*reversed(found[:place]), *found[place + 1 :]):
             for name in _fields_on(other, bases[0]):
                 seen.setdefault(name)
-        ranked = [n for name in seen for n in (name, *site.view.family(name)[:8])]
+        ranked = [n for name in seen for n in (name, *site.view.family(site.statement, name)[:8])]
         for rank, name in enumerate(dict.fromkeys(n for n in ranked if n not in present)):
-            bits = 1.0 + rank_bits(rank) - (2.0 if name in site.view.orphans else 0.0)
+            bits = 1.0 + rank_bits(rank) - site.view.earned(site.statement, name)
             yield Variant((replaced(s, inner, f"{inner.text} + {name}"),), bits, f"with {name}")
 
 

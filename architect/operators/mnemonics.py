@@ -129,7 +129,7 @@ def families(site: Site) -> Iterator[Variant]:
     """An instruction or data directive for one that people confuse with it; a macro for its sibling."""
     s = site.statement
     if s.kind == "macro":
-        for rank, other in enumerate(site.view.family(s.name)[:8]):
+        for rank, other in enumerate(site.view.family(site.statement, s.name)[:8]):
             yield Variant((replaced(s, _name_span(site), other),), rank_bits(rank), f"{s.name} -> {other}")
         return
     seen: dict[str, float] = {}

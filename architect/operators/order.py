@@ -112,7 +112,7 @@ def jumps(site: Site) -> Iterator[Variant]:
         )
     )
     for rank, name in enumerate(labels):
-        bonus = 2.0 if site.view.is_orphan(s, name) else 0.0
+        bonus = 4.0 if site.view.is_orphan(s, name) else 0.0
         yield Variant((_to(site, name),), rank_bits(rank) - bonus, f"to {name}")
 
 
@@ -128,7 +128,7 @@ def guards(site: Site) -> Iterator[Variant]:
     s = site.statement
     if not site.is_code:
         return
-    unused = [n for n in site.view.local_labels(s) if (s.file, n) in site.view.unused_labels]
+    unused = [n for n in site.view.local_labels(s) if site.view.is_orphan(s, n)]
     for rank, name in enumerate(unused):
         for nth, jump in enumerate(("jc", "jz", "jnz", "jmp", "jnc", "jae", "jb", "jbe", "ja", "js")):
             lines = (f"{indent(s)}{jump} {name}",)

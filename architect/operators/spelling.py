@@ -88,7 +88,7 @@ def misspelt(site: Site) -> Iterator[Variant]:
                 continue
             for bits, other in _nearest(token.text, (*words, *local)):
                 yield Variant((replaced(s, token, other),), bits, f"{token.text} -> {other}")
-            for rank, other in enumerate(site.view.family(token.text)[:6]):
+            for rank, other in enumerate(site.view.family(site.statement, token.text)[:6]):
                 yield Variant((replaced(s, token, other),), 3.0 + rank_bits(rank), f"{token.text} -> {other}")
             if token.text.startswith(".L"):
                 near = sorted(local, key=lambda n: not site.view.is_orphan(s, n))

@@ -69,7 +69,7 @@ def uses(site: Site) -> Iterator[Variant]:
             size = next((_BITS[w] for w in _BITS if w in target.split()), bits)
             yield _costed(_insert(site, f"mov {target}, {sized(register, size)}"), rank_bits(rank))
         for rank, name in enumerate(_variables(site)):
-            bonus = 1.5 if name in site.view.orphans else 0.0
+            bonus = site.view.earned(site.statement, name)
             line = f"mov [rip + {name}], {sized(register, bits)}"
             yield _costed(_insert(site, line), 1.5 + rank_bits(rank) - bonus)
         for rank, name in enumerate(("cr3", "cr0", "cr4", "ss", "ds")):
@@ -85,9 +85,9 @@ def uses(site: Site) -> Iterator[Variant]:
 
 def _variables(site: Site) -> list[str]:
     """Data of the same file, those that nothing uses first."""
-    names = [n for n, at in site.view.tree.labels.items() if at.file == site.statement.file]
-    data = [n for n in names if n not in site.view.tree.routines]
-    return sorted(data, key=lambda n: n not in site.view.orphans)
+    names = [n for file, n in site.view.tree.local_labels if file == site.statement.file]
+    data = [n for n in names if n not in site.view.tree.routines and not n.startswith(".L")]
+    return sorted(data, key=lambda n: not site.view.is_orphan(site.statement, n))
 
 
 def definitions(site: Site) -> Iterator[Variant]:
@@ -114,7 +114,7 @@ def definitions(site: Site) -> Iterator[Variant]:
         for rank, name in enumerate(_variables(site)[:8]):
             yield _costed(_insert(site, f"lea {register}, [rip + {name}]"), 2.0 + rank_bits(rank))
             yield _costed(_insert(site, f"mov {register}, [rip + {name}]"), 2.0 + rank_bits(rank))
-        for rank, name in enumerate(sorted(site.view.orphans & set(site.view.tree.constants))[:12]):
+        for rank, name in enumerate(sorted(site.view.names.orphans)[:12]):
             yield _costed(_insert(site, f"mov {low}, {name}"), 2.5 + rank_bits(rank))
         for rank, number in enumerate(_numbers(site)):
             yield _costed(_insert(site, f"mov {low}, {number}"), 3.0 + rank_bits(rank))
@@ -144,17 +144,27 @@ def _numbers(site: Site) -> list[str]:
 def arguments(site: Site) -> Iterator[Variant]:
     """Before a call: an argument register that the header asks for, set from what is at hand."""
     s = site.statement
-    if s.name != "call":
+    if not site.is_gap:
         return
-    header = site.view.tree.headers.get(s.operand(0))
-    for slot in header.inputs if header else ():
-        full = headers.full_register(slot.register)
-        if full is None:
-            continue
-        for rank, other in enumerate(r for r in site.view.hand(s) if r != full):
-            yield _costed(_insert(site, f"mov {full}, {other}"), 0.5 + rank_bits(rank))
-        low = sized(full, 32)
-        yield _costed(_insert(site, f"xor {low}, {low}"), 1.5)
+    found, place = site.view.sequence(s)
+    written: set[str] = set()
+    for away, other in enumerate(found[place : place + 5]):
+        if other.name == "call":
+            header = site.view.tree.headers.get(other.operand(0))
+            for slot in header.inputs if header else ():
+                full = headers.full_register(slot.register)
+                if full is not None and full not in written:
+                    yield from _argument(site, full, 0.5 * away)
+            return
+        written |= {full for t in tokens(other.operand(0)) if (full := headers.full_register(t.text))}
+
+
+def _argument(site: Site, full: str, bits: float) -> Iterator[Variant]:
+    low = sized(full, 32)
+    for rank, other in enumerate(r for r in site.view.hand(site.statement) if r != full):
+        yield _costed(_insert(site, f"mov {full}, {other}"), 0.5 + bits + rank_bits(rank))
+        yield _costed(_insert(site, f"mov {low}, {sized(other, 32)}"), 2.0 + bits + rank_bits(rank))
+    yield _costed(_insert(site, f"xor {low}, {low}"), 1.5 + bits)
 
 
 def plain(site: Site) -> Iterator[Variant]:
@@ -191,12 +201,17 @@ def calls(site: Site) -> Iterator[Variant]:
     if not tree.callees.get(s.routine or "") and s.routine not in tree.callers:
         return
     seen: dict[str, float] = {}
-    for name in sorted(site.view.orphans & set(tree.routines)):
-        seen[name] = 0.0 if tree.routines[name].file == s.file else 1.0
+    for name in sorted(n for _, n in site.view.names.loose if n in tree.routines):
+        seen[name] = (0.0 if tree.routines[name].file == s.file else 1.0) - site.view.earned(
+            site.statement, name
+        )
     for callee in tree.callees.get(s.routine or "", ()):
         seen.setdefault(callee, 2.5)
-        for rank, other in enumerate(site.view.family(callee)[:4]):
+        for rank, other in enumerate(site.view.family(site.statement, callee)[:4]):
             seen.setdefault(other, 3.0 + 0.5 * rank)
+    for name, routine in tree.routines.items():
+        if routine.file == s.file and name != s.routine:
+            seen.setdefault(name, 3.5)
     for rank, (name, bits) in enumerate(sorted(seen.items(), key=lambda item: item[1])):
         yield _costed(_insert(site, f"call {name}"), bits + 0.3 * rank)
 
@@ -211,10 +226,10 @@ def callees(site: Site) -> Iterator[Variant]:
     ):
         return
     tree, own = site.view.tree, s.operands[0]
-    kin = list(site.view.family(own.text)[:10])
+    kin = list(site.view.family(site.statement, own.text)[:10])
     kin += [n for n, r in tree.routines.items() if r.file == tree.routines[own.text].file and n != own.text]
     for rank, name in enumerate(dict.fromkeys(kin)):
-        bonus = 2.0 if name in site.view.orphans else 0.0
+        bonus = site.view.earned(site.statement, name)
         line = s.text[: own.start] + name + s.text[own.end :]
         yield Variant((_line(s, line),), rank_bits(rank) - bonus, f"{own.text} -> {name}")
 

@@ -6,7 +6,6 @@ which are defined and never used, which statements stand in like surroundings.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 
@@ -14,9 +13,10 @@ from architect.anomalies import Anomaly
 from architect.dataflow import Flow
 from architect.effects import FLAGS
 from architect.evidence import Reader
+from architect.shapes import shape
 from architect.source import Tree
-from architect.statements import ASSIGNMENTS, Statement, is_register, is_symbol, symbols, tokens
-from toolchain import expr, headers
+from architect.statements import ASSIGNMENTS, Statement, tokens
+from toolchain import headers
 
 _DECLARING = frozenset({".globl", ".global", ".type", ".size", ".local", ".extern", ".macro", ".include"})
 
@@ -29,7 +29,8 @@ class View:
         self.flows = reader.flows
         self.case = reader.case
         self.anomalies: Mapping[tuple[str, int], tuple[Anomaly, ...]] = reader.anomalies
-        self._families: dict[str, tuple[str, ...]] = {}
+        self.names = reader.names
+        self._hands: dict[int, tuple[str, ...]] = {}
 
     # --- neighbours ------------------------------------------------------------------------------------------
 
@@ -81,44 +82,6 @@ class View:
 
     # --- names -----------------------------------------------------------------------------------------------
 
-    @cached_property
-    def values(self) -> dict[str, int]:
-        """The constants of the tree whose value can be known without assembling it."""
-        known: dict[str, int] = {}
-
-        def value(name: str, depth: int = 0) -> int | None:
-            if name in known or name not in self.tree.constants or depth > 12:
-                return known.get(name)
-            try:
-                parsed = expr.parse_cached(self.tree.constants[name].expression)
-                found = parsed.evaluate(lambda inner: value(inner, depth + 1))
-            except ValueError:
-                return None
-            if found is not None:
-                known[name] = found
-            return found
-
-        for name in self.tree.constants:
-            value(name)
-        return known
-
-    @cached_property
-    def orphans(self) -> frozenset[str]:
-        """Names defined and never used: constants, data, routines. What should name them may be missing."""
-        used = set(self.tree.references) | self._entries
-        names = [*self.tree.constants, *self.tree.labels]
-        return frozenset(n for n in names if n not in used)
-
-    @cached_property
-    def _entries(self) -> set[str]:
-        """Names that tables outside the sources use: the units of boot.toml, the entries of image.toml."""
-        found: set[str] = set()
-        for name in ("boot.toml", "image.toml"):
-            path = self.case.tree / name
-            if path.is_file():
-                found |= set(_strings(tomllib.loads(path.read_text(encoding="utf-8"))))
-        return found
-
     def local_labels(self, statement: Statement) -> tuple[str, ...]:
         """The ``.L`` labels of a statement's routine in order."""
         routine = self.tree.routines.get(statement.routine or "")
@@ -126,78 +89,27 @@ class View:
             n for s in (routine.statements if routine else ()) for n in s.labels if n.startswith(".L")
         )
 
-    @cached_property
-    def unused_labels(self) -> frozenset[tuple[str, str]]:
-        """(file, ``.L`` label) that no operand of the file names."""
-        used = {(s.file, t.text) for s in self.tree.statements() for t in symbols(s)}
-        return frozenset(k for k in self.tree.local_labels if k[1].startswith(".L") and k not in used)
-
     def is_orphan(self, statement: Statement, name: str) -> bool:
-        """Nothing of the tree uses the name (a ``.L`` label: nothing of the statement's file)."""
-        return name in self.orphans or (statement.file, name) in self.unused_labels
+        """Nothing uses the name as it is seen from a statement's file."""
+        return self.names.is_orphan(name, statement.file)
 
-    def family(self, name: str) -> tuple[str, ...]:
-        """Names of the same sort that share words with ``name``, nearest first; orphans count as nearer."""
-        if name not in self._families:
-            self._families[name] = self._make_family(name)
-        return self._families[name]
+    def earned(self, statement: Statement, name: str) -> float:
+        """Bits earned by naming in a statement what nothing names."""
+        return self.names.earned(name, statement.file)
 
-    def _make_family(self, name: str) -> tuple[str, ...]:
-        sort = self._sort(name)
-        if sort is None:
-            return ()
-        own = self.values.get(name)
-        ranked = []
-        for other in self._sorts.get(sort, ()):
-            if other == name or (own is not None and self.values.get(other) == own):
-                continue
-            score = self._likeness(name, other)
-            if score > 0:
-                ranked.append((-score - (3.0 if other in self.orphans else 0.0), other))
-        return tuple(other for _, other in sorted(ranked))
-
-    def _likeness(self, name: str, other: str) -> float:
-        a, b = _words(name), _words(other)
-        front = _common(a, b)
-        back = _common(a[::-1], b[::-1])
-        if front + back == 0:
-            return 0.0
-        return 2.0 * front + 1.5 * back - 0.3 * abs(len(a) - len(b)) + self._nearness(name, other)
-
-    def _nearness(self, name: str, other: str) -> float:
-        places = [self._defined_at(n) for n in (name, other)]
-        if places[0] is None or places[1] is None or places[0][0] != places[1][0]:
-            return 0.0
-        return 2.0 / (1 + abs(places[0][1] - places[1][1]) / 4)
-
-    def _defined_at(self, name: str) -> tuple[str, int] | None:
-        if name in self.tree.constants:
-            constant = self.tree.constants[name]
-            return constant.file, constant.line
-        return self.tree.labels[name].key if name in self.tree.labels else None
-
-    def _sort(self, name: str) -> str | None:
-        if name in self.tree.constants:
-            return "constant"
-        if name in self.tree.routines:
-            return "routine"
-        if name in self.tree.labels:
-            return "data"
-        return "macro" if name in self.tree.macros else None
-
-    @cached_property
-    def _sorts(self) -> dict[str, list[str]]:
-        table: dict[str, list[str]] = {}
-        for name in (*self.tree.constants, *self.tree.labels, *self.tree.macros):
-            sort = self._sort(name)
-            if sort:
-                table.setdefault(sort, []).append(name)
-        return table
+    def family(self, statement: Statement, name: str) -> tuple[str, ...]:
+        """The names that a statement could name in the place of one, nearest first."""
+        return self.names.family(name, statement.file)
 
     # --- registers -------------------------------------------------------------------------------------------
 
     def hand(self, statement: Statement) -> tuple[str, ...]:
         """Registers with a value before a statement that its routine names or takes, in the order of their use."""
+        if id(statement) not in self._hands:
+            self._hands[id(statement)] = self._hand(statement)
+        return self._hands[id(statement)]
+
+    def _hand(self, statement: Statement) -> tuple[str, ...]:
         flow, node = self.flow(statement), self.node(statement)
         if flow is None:
             return ()
@@ -260,44 +172,6 @@ def sized(full: str, bits: int) -> str:
     return {64: "r", 32: "e", 16: ""}[bits] + stem
 
 
-def shape(statement: Statement) -> str:
-    """The statement with registers and local labels as their sorts, constants by name: what it does, not to what."""
-    return f"{statement.prefix} {statement.name} " + ",".join(_shape_of(o.text) for o in statement.operands)
-
-
-@lru_cache(maxsize=1 << 14)
-def _shape_of(operand: str) -> str:
-    parts = []
-    for token in tokens(operand):
-        text = token.text
-        bits = headers.register_bits(text)
-        if bits is not None and headers.full_register(text) != "rsp":
-            parts.append(f"r{bits}")
-        elif text.startswith(".L") or (text[0].isdigit() and text[-1] in "bf" and text[:-1].isdigit()):
-            parts.append("L")
-        else:
-            parts.append(text)
-    return "".join(parts)
-
-
-@lru_cache(maxsize=1 << 14)
-def coarse(operand: str) -> str:
-    """The sort of an operand alone: register of a width, memory, number, symbol."""
-    if "[" in operand:
-        return "mem"
-    bits = headers.register_bits(operand)
-    if bits is not None:
-        return f"r{bits}"
-    if is_register(operand):
-        return operand.lower()
-    return "name" if any(is_symbol(t.text) for t in tokens(operand)) else "number"
-
-
-def sort_of(statement: Statement) -> str:
-    """Mnemonic and sorts of operands."""
-    return f"{statement.name} " + ",".join(coarse(o.text) for o in statement.operands)
-
-
 def is_assignment(statement: Statement) -> bool:
     """``.set``, ``.equ``, ``=``."""
     return statement.name in ASSIGNMENTS and len(statement.operands) > 1
@@ -306,25 +180,3 @@ def is_assignment(statement: Statement) -> bool:
 def declares(statement: Statement) -> bool:
     """A directive whose operands are no uses: ``.globl``, ``.type`` and the like."""
     return statement.name in _DECLARING
-
-
-@lru_cache(maxsize=1 << 13)
-def _words(name: str) -> tuple[str, ...]:
-    return tuple(w for w in name.replace(".", "_").upper().split("_") if w)
-
-
-def _common(a: Sequence[str], b: Sequence[str]) -> int:
-    count = 0
-    for left, right in zip(a, b, strict=False):
-        if left != right:
-            break
-        count += 1
-    return count
-
-
-def _strings(value: object) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        return [s for v in value.values() for s in _strings(v)]
-    return [s for v in value for s in _strings(v)] if isinstance(value, list) else []

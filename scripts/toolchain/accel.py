@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
-import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -105,6 +104,8 @@ def kvm_works(cpu: str = "max") -> bool:
     """True when KVM ran the probe to its end within ``PROBE_SECONDS``. Asked once per process and CPU model."""
     if not os.access(_KVM, os.R_OK | os.W_OK):
         return False
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="pxos-probe-") as folder:
         image = Path(folder) / "probe.elf"
         image.write_bytes(probe_kernel())

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolchain import qemu_args
 from toolchain.command import STATUS_INVALID, STATUS_NO, STATUS_OK, STATUS_SPENT, Ui
 from toolchain.errors import InputError
-from toolchain.types import BootConfig
 
 if TYPE_CHECKING:
     from toolchain.symbols import SymbolTable
+    from toolchain.types import BootConfig
 
 STATUS = {
     "ready": STATUS_OK,
@@ -98,6 +97,8 @@ def target(args: argparse.Namespace, ui: Ui) -> Target:
         InputError: the tree does not build, or the file is neither ELF nor ISO for this way of booting.
         ToolError: QEMU is missing (asked first: a build would be in vain).
     """
+    from toolchain import qemu_args
+
     qemu_args.qemu_path()
     if args.kernel.is_file():
         with args.kernel.open("rb") as file:
@@ -121,6 +122,9 @@ def config(args: argparse.Namespace, image: Path, log_dir: Path) -> BootConfig:
     Raises:
         InputError: an argument is out of range, or they exclude each other.
     """
+    from toolchain import qemu_args
+    from toolchain.types import BootConfig
+
     if args.firmware == "uefi" and not args.iso:
         raise InputError(
             "--firmware uefi needs --iso: a direct boot has no firmware of its own", stage="boot"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import select
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -74,6 +73,8 @@ def boot(config: BootConfig, progress: Progress | None = None, console: Console 
     with ExitStack() as stack:
         folder = config.log_dir
         if folder is None:
+            import tempfile  # costs 10 ms, and whoever keeps the logs does not need it
+
             folder = Path(tempfile.mkdtemp(prefix="pxos-boot-"))
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
         else:

@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Boot once."""
-    from toolchain import fault, qemu
+    from toolchain import qemu
 
     target = boot_options.target(args, ui)
     config = boot_options.config(args, target.image, args.out / boot_options.LOG_FOLDER)
@@ -41,6 +41,8 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     ui.step(f"{result.outcome} after {result.seconds:.2f} s; logs in {config.log_dir}")
     report = None
     if result.outcome not in _GOOD:
+        from toolchain import fault
+
         report = fault.analyse(result, boot_options.symbols(target), target.tree)
     status = boot_options.STATUS[result.outcome]
     return Outcome(status, as_json(result, report), _text(result, report))

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import signal
-import socket
-import subprocess
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolchain import accel, boot_options, files, qemu_args, tools
+from toolchain import boot_options
 from toolchain.command import STATUS_OK, Outcome, Ui
 from toolchain.errors import ToolError
 
@@ -44,6 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Start the machine, then the debugger; both end together."""
+    import shutil
+    import threading
+
+    from toolchain import files, tools
     from toolchain.machine import Machine
 
     if not args.no_gdb and shutil.which("gdb") is None:
@@ -69,11 +69,15 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
 
 
 def _arguments(config: BootConfig, port: int) -> list[str]:
+    from toolchain import accel, qemu_args
+
     arguments = qemu_args.machine_arguments(config, accel.resolve(config)) + qemu_args.watch_arguments()
     return [*arguments, "-S", "-gdb", f"tcp:{_LOOPBACK}:{port}"]
 
 
 def _free_port() -> int:
+    import socket
+
     with socket.socket() as probe:
         probe.bind((_LOOPBACK, 0))
         return int(probe.getsockname()[1])
@@ -113,6 +117,8 @@ def _keep_serial(machine: Machine, path: Path) -> None:
 
 def _gdb(args: argparse.Namespace, elf: Path | None, tree: Path | None, port: int) -> int:
     """Run gdb on this terminal; Ctrl-C is its own."""
+    import subprocess
+
     command = ["gdb", "-q", "-nx" if args.batch else "-q"]
     for line in ("set pagination off", "set confirm off", "set disassembly-flavor intel"):
         command += ["-iex", line]

@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Boot and hand the serial line to the person until the guest ends or they leave."""
-    from toolchain import fault, qemu, render
+    from toolchain import qemu
 
     target = boot_options.target(args, ui)
     config = boot_options.config(args, target.image, args.out / boot_options.LOG_FOLDER)
@@ -61,6 +61,8 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     except _Left:
         ui.note("")
         return Outcome(STATUS_OK, {"outcome": "left"})
+    from toolchain import fault, render
+
     report = fault.analyse(result, boot_options.symbols(target), target.tree)
     text = (
         "the guest ended the machine" if result.outcome == "ready" else f"the machine ended: {result.outcome}"

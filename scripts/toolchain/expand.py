@@ -189,7 +189,7 @@ class Expander(Knowledge):
             return after
         earlier = self.macros.get(made.name)
         if earlier is not None:
-            where = f"{earlier.defined.source.name}:{earlier.defined.line}"
+            where = "{}:{}".format(*earlier.defined.origin)
             self.fail(
                 statement,
                 f"macro `{made.name}' is already defined at {where}",

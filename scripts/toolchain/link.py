@@ -15,7 +15,6 @@ from toolchain.layout import CODE_FILL, PAGE, Layout, OutputSection
 from toolchain.link_errors import LinkErrors
 from toolchain.objectfile import ObjectFile, ObjectSection, ObjectSymbol
 from toolchain.resolve import BOUNDS
-from toolchain.source import Statement
 from toolchain.types import Image, Line, Section, Symbol
 
 STAGE = "link"
@@ -232,12 +231,6 @@ def _sections(outputs: Sequence[_Output]) -> list[Section]:
     ]  # fmt: skip
 
 
-def _origin(statement: Statement) -> tuple[str, int]:
-    """The line that a debugger should show: the outermost expansion, or the statement's own."""
-    trail = statement[5]
-    return (trail[-1].file, trail[-1].line) if trail else (statement[4].name, statement[2])
-
-
 def _lines(outputs: Sequence[_Output]) -> tuple[tuple[Line, ...], tuple[str, ...]]:
     """The line table in the order of addresses, and the files in it in the order of their first line."""
     lines: list[Line] = []
@@ -270,7 +263,7 @@ def _symbols(objects: Sequence[ObjectFile], outputs: Sequence[_Output], layout: 
         of_section: dict[int, list[ObjectSymbol]] = {}
         for symbol in made.symbols:
             if symbol.section is None:
-                file, line = _origin(symbol.statement)
+                file, line = symbol.statement.origin
                 found.append(
                     Symbol(
                         symbol.name,
@@ -309,7 +302,7 @@ def _section_symbols(symbols: list[ObjectSymbol], placed: _Placed, output: _Outp
         size = symbol.size
         if size is None:
             size = following[symbol.value] - symbol.value if kind == "func" else 0
-        file, line = _origin(symbol.statement)
+        file, line = symbol.statement.origin
         is_global = symbol.binding != "local"
         found.append(
             Symbol(

@@ -76,9 +76,8 @@ class LinkErrors:
 
     def doubled(self, symbol: ObjectSymbol, earlier: ObjectSymbol) -> None:
         """Two units define the same global symbol."""
-        place = earlier.statement.place
-        outer = place.trail[-1] if place.trail else place
-        message = f"symbol `{symbol.name}' is already defined at {outer.file}:{outer.line}"
+        file, line = earlier.statement.origin
+        message = f"symbol `{symbol.name}' is already defined at {file}:{line}"
         self.found.append(symbol.statement.problem(message, "one definition, or names that differ"))
 
     def undefined(self, name: str, unit: ObjectFile, statement: Statement) -> None:
@@ -89,8 +88,7 @@ class LinkErrors:
         for other in self.objects:
             for symbol in other.symbols:
                 if symbol.name == name and symbol.binding == "local" and other is not unit:
-                    where = f"{symbol.statement.source.name}:{symbol.statement.line}"
-                    message = f"symbol `{name}' of {where} is not global"
+                    message = "symbol `{}' of {}:{} is not global".format(name, *symbol.statement.origin)
                     self.found.append(statement.problem(message, f".global {name} there"))
                     return
         self.found.append(statement.problem(f"undefined symbol `{name}'", self._nearest(name, unit)))

@@ -62,6 +62,13 @@ class Statement(NamedTuple):
             return self.args.replace(",", " = ", 1)
         return f"{self.op} {self.args}" if self.args and self.op else self.op or self.args
 
+    @property
+    def origin(self) -> tuple[str, int]:
+        """File and line that a debugger should show: the outermost expansion, or its own."""
+        if self.trail:
+            return self.trail[-1].file, self.trail[-1].line
+        return self.source.name, self.line
+
     def problem(self, message: str, expected: str = "") -> Diagnostic:
         """A diagnostic at this statement."""
         return Diagnostic(self.place, message, expected)

@@ -126,7 +126,7 @@ class UnitState:
 
     def _defined_at(self, name: str) -> str:
         label = self.labels.get(name)
-        return "" if label is None else f" at {label.statement.source.name}:{label.statement.line}"
+        return "" if label is None else " at {}:{}".format(*label.statement.origin)
 
     def numeric(self, name: str) -> str:
         """The name behind ``1b`` or ``1f`` at this place; there may be no such label."""

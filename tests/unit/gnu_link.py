@@ -101,6 +101,10 @@ def gnu(sources: Mapping[str, str | Path], layout: Layout, include: Sequence[Pat
         return Linked(sections, symbols)
 
 
+class Refused(Exception):
+    """as does not take a source."""
+
+
 def missing_symbols(source: Path, include: Sequence[Path], layout: Layout) -> str:
     """A source that defines what ``source`` leaves undefined, and the layout's entry, so that it links alone.
 
@@ -109,9 +113,14 @@ def missing_symbols(source: Path, include: Sequence[Path], layout: Layout) -> st
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "t.o")
         includes = [argument for place in include for argument in ("-I", str(place))]
-        subprocess.run(["as", *includes, "-o", str(target), str(source)], check=True)
+        run = subprocess.run(
+            ["as", *includes, "-o", str(target), str(source)], capture_output=True, check=False
+        )
+        if run.returncode:
+            raise Refused(run.stderr.decode(errors="replace"))
         with target.open("rb") as stream:
-            symbols = list(ELFFile(stream).get_section_by_name(".symtab").iter_symbols())
+            table = ELFFile(stream).get_section_by_name(".symtab")
+            symbols = list(table.iter_symbols()) if table is not None else []
     undefined = {s.name for s in symbols if s["st_shndx"] == "SHN_UNDEF" and s.name}
     reserved = {name for section in layout.sections for name in (section.start_symbol, section.end_symbol)}
     names = undefined - reserved - {"__image_start_physical", "__image_end_physical"}

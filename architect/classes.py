@@ -50,9 +50,9 @@ def _classes(case: Case) -> Iterator[str]:
         if any(not passed for passed in case.boot.tests.values()):
             yield FAILED_TEST
     for gate in case.failures:
-        if gate.gate.startswith("contract"):
+        if gate.gate == "contract":
             yield CONTRACT
-        elif gate.gate.startswith("check"):
+        elif gate.gate == "checks":
             yield CHECK
         elif case.report is None:
             yield WRONG_VALUE

@@ -28,7 +28,7 @@ from toolchain.types import CodePlace
 
 _PLACE = re.compile(r"([\w./-]+\.(?:s|inc)):(\d+)")
 _WORD = re.compile(r"[A-Za-z_][\w]*")
-_GATES = {"contract": 10.0, "check": 8.0}  # trust in what a gate names; a boot names only where it ended
+_GATES = {"contract": 10.0, "checks": 8.0}  # trust in what a gate names; a boot names only where it ended
 _CALLEES = 0.25  # of a routine's blame goes to those that it calls
 _NEIGHBOURS = {0: 1.0, 1: 0.4, 2: 0.2, 3: 0.1}
 

@@ -1,0 +1,232 @@
+"""``pxos bench fix``: every bug of the corpus repaired from nothing, then judged by what the repair never saw.
+
+Owns the conditions of that measurement: a tree without history, corpus or build products, a cache of its own, an
+empty lesson store; the invariants in a process of their own, on a fresh copy with the patch applied. *Plausible*: every
+gate of ``pxos fix`` passes. *Correct*: plausible, and every invariant of the bug holds. Never tells an engine
+anything of a bug.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from architect import corpus, invariants, run
+from architect.corpus import Bug
+from architect.verdict import Verdict
+from toolchain import measure
+from toolchain.command import Ui
+from toolchain.errors import InputError, PxError
+
+STAGE = "bench"
+BUDGET_SECONDS = 120.0
+BOOTS_MAX = 4000
+BEFORE_BOOT = frozenset(("assembles", "checks", "contract"))  # gates that find a bug without booting it
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Under which terms every bug is repaired: engine, seconds and boots for each."""
+
+    engine: str = "search"
+    seconds: float = BUDGET_SECONDS
+    max_boots: int = BOOTS_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one bug.
+
+    Attributes:
+        bug: of the corpus.
+        outcome: of ``pxos fix``, or ``error``.
+        reason: its sentence.
+        plausible: a patch passed every gate.
+        broken: the invariants that do not hold for it, a line each.
+        before_boot: the planted bug is found without a boot.
+        engine, operator, patch: whose repair it is, and the diff.
+        candidates, boots, seconds, tokens: what it took.
+    """
+
+    bug: Bug
+    outcome: str
+    reason: str
+    plausible: bool = False
+    broken: tuple[str, ...] = ()
+    before_boot: bool = False
+    engine: str | None = None
+    operator: str | None = None
+    patch: str | None = None
+    candidates: int = 0
+    boots: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+    edits: int = field(default=0)
+
+    @property
+    def correct(self) -> bool:
+        """Plausible, and every invariant holds."""
+        return self.plausible and not self.broken
+
+
+def bench(
+    ui: Ui,
+    tree: Path,
+    folder: Path,
+    ids: Sequence[str] = (),
+    terms: Terms = Terms(),
+) -> dict[str, Any]:
+    """Repair every bug of ``folder`` (or those named) planted into ``tree``; the JSON of ``pxos bench fix``.
+
+    Raises:
+        InputError: no such bug, or one that no longer applies to the tree.
+        ToolError: QEMU or GRUB is missing.
+    """
+    bugs = chosen(corpus.load(folder), ids)
+    results = []
+    for bug in bugs:
+        result = repair(bug, tree, terms)
+        results.append(result)
+        ui.step(line(result))
+    return {
+        "machine": measure.machine(),
+        "rows": totals(results),
+        "bugs": [row(result) for result in results],
+        "prevention_rate": rate(sum(r.before_boot for r in results), len(results)),
+    }
+
+
+def chosen(bugs: Sequence[Bug], ids: Sequence[str]) -> Sequence[Bug]:
+    """The bugs named, in the order of the corpus; all when none is."""
+    known = {bug.id for bug in bugs}
+    unknown = [name for name in ids if name not in known]
+    if unknown:
+        raise InputError(f"no bug is called '{unknown[0]}' (see pxos bugs list)", stage=STAGE)
+    return [bug for bug in bugs if not ids or bug.id in ids]
+
+
+def repair(bug: Bug, tree: Path, terms: Terms) -> Result:
+    """Plant, repair, judge: one bug in a folder of its own that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="pxos-bench-") as name:
+        folder = Path(name)
+        planted = corpus.plant(bug, tree, folder / "tree")
+        settings = run.Settings(
+            planted, folder / "fix", folder / "lessons", terms.engine, terms.seconds, terms.max_boots
+        )
+        try:
+            done = run.repair(settings, Ui(quiet=True))
+        except InputError as error:
+            return Result(bug, "error", error.message)
+        verdict = done.verdict
+        broken: tuple[str, ...] = ()
+        if verdict.patch is not None:
+            patched = done.workspace.materialise(folder / "patched", verdict.patch)
+            broken = _broken(bug, tree, patched)
+        return _result(bug, verdict, done.data["patch"], broken)
+
+
+def _broken(bug: Bug, tree: Path, patched: Path) -> tuple[str, ...]:
+    try:
+        rows = invariants.in_own_process(bug, tree, patched)
+    except PxError as error:
+        return (error.message,)
+    return tuple(f"{row['kind']}: {row['message']}" for row in rows if not row["holds"])
+
+
+def _result(bug: Bug, verdict: Verdict, patch: str | None, broken: tuple[str, ...]) -> Result:
+    return Result(
+        bug,
+        verdict.outcome,
+        verdict.reason,
+        plausible=verdict.outcome == "fixed",
+        broken=broken,
+        before_boot=any(gate.gate in BEFORE_BOOT for gate in verdict.case.failures),
+        engine=verdict.patch.engine if verdict.patch else None,
+        operator=verdict.patch.operator if verdict.patch else None,
+        patch=patch,
+        candidates=verdict.candidates,
+        boots=verdict.boots,
+        seconds=verdict.seconds,
+        tokens=verdict.tokens,
+        edits=len(verdict.patch.edits) if verdict.patch else 0,
+    )
+
+
+def row(result: Result) -> dict[str, Any]:
+    """One bug as the contract lists it."""
+    return {
+        "id": result.bug.id,
+        "class": result.bug.cls,
+        "plausible": result.plausible,
+        "correct": result.correct,
+        "engine": result.engine,
+        "operator": result.operator,
+        "candidates": result.candidates,
+        "boots": result.boots,
+        "seconds": round(result.seconds, 3),
+        "tokens": result.tokens,
+        "outcome": result.outcome,
+        "reason": result.reason,
+        "reference_edits": result.bug.reference_edits,
+        "edits": result.edits,
+        "found_before_boot": result.before_boot,
+        "broken": list(result.broken),
+        "patch": result.patch,
+    }
+
+
+def line(result: Result) -> str:
+    """One bug for a person."""
+    verdict = "correct" if result.correct else "plausible" if result.plausible else result.outcome
+    text = (
+        f"{result.bug.id:<28} {result.bug.cls:<24} {verdict:<10} {result.operator or '-':<18}"
+        f" {result.candidates:>5} candidates {result.boots:>4} boots {result.seconds:>6.1f} s"
+    )
+    return f"{text}  {'; '.join(result.broken)}" if result.broken else text
+
+
+def totals(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """The rows of the contract; the peer of a count is the number of bugs."""
+    one = [r for r in results if r.bug.reference_edits == 1]
+    return [
+        _count("plausible", [r.plausible for r in results], "all bugs"),
+        _count("correct", [r.correct for r in results], "all bugs"),
+        _count("plausible, one edit mends", [r.plausible for r in one], "bugs that one edit mends"),
+        _count("correct, one edit mends", [r.correct for r in one], "bugs that one edit mends"),
+        _median("median seconds", [r.seconds for r in results], "s"),
+        _median("median boots", [float(r.boots) for r in results], "boots"),
+        _median("median candidates", [float(r.candidates) for r in results], "candidates"),
+    ]
+
+
+def _count(what: str, held: Sequence[bool], peer: str) -> dict[str, Any]:
+    return {
+        "what": what, "ours": sum(held), "peer": peer, "peer_value": len(held), "ratio": rate(sum(held), len(held)),
+        "unit": "bugs", "spread": None, "runs": 1,
+    }  # fmt: skip
+
+
+def _median(what: str, values: Sequence[float], unit: str) -> dict[str, Any]:
+    return measure.row(what, values, "", [], unit) if values else _count(what, [], "")
+
+
+def rate(part: int, whole: int) -> float | None:
+    """A share to three digits; None of nothing."""
+    return round(part / whole, 3) if whole else None
+
+
+def text(data: dict[str, Any]) -> str:
+    """The totals for a person; each bug was told when it was done."""
+    lines = []
+    for item in data["rows"]:
+        if item["unit"] == "bugs":
+            lines.append(f"{item['what']:<28} {item['ours']} of {item['peer_value']}")
+        else:
+            low, high = item["spread"]["ours"] if item["spread"] else (0, 0)
+            lines.append(f"{item['what']:<28} {item['ours']:g} ({low:g} to {high:g})")
+    found = data["prevention_rate"]
+    lines.append(f"{'found before boot':<28} {'-' if found is None else f'{found:.0%}'}")
+    return "\n".join(lines)

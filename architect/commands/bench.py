@@ -1,0 +1,87 @@
+"""``pxos bench``: the measurements, each beside its peer from the same run."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from toolchain.command import STATUS_OK, Outcome, Ui
+from toolchain.errors import InputError
+
+HELP = "Measure: repairs (fix), builds (build) or boots (boot), side by side with a peer in the same run."
+EXAMPLE = "pxos bench fix seed-bar0-unmapped --budget 60"
+STAGE = "bench"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments."""
+    from architect import engines
+
+    parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(BENCHES)}")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="fix: these bugs only")
+    parser.add_argument(
+        "--kernel", type=Path, default=Path("kernel"), metavar="DIR", help="the sound kernel tree"
+    )
+    parser.add_argument(
+        "--bugs", type=Path, default=Path("tests/bugs"), metavar="DIR", help="fix: the corpus"
+    )
+    parser.add_argument(
+        "--engine", choices=engines.NAMES, default="search", help="fix: who proposes (default search)"
+    )
+    parser.add_argument("--budget", type=float, default=120.0, metavar="S", help="fix: seconds for each bug")
+
+
+def run(args: argparse.Namespace, ui: Ui) -> Outcome:
+    """Run one bench."""
+    if args.name not in BENCHES:
+        raise InputError(f"no bench is called '{args.name}' (there are: {', '.join(BENCHES)})", stage=STAGE)
+    if args.ids and args.name != "fix":
+        raise InputError(f"bench {args.name} takes no bugs: '{args.ids[0]}'", stage=STAGE)
+    if not args.budget > 0:
+        raise InputError(f"--budget {args.budget:g}: give seconds above 0", stage=STAGE)
+    return BENCHES[args.name](args, ui)
+
+
+def _fix(args: argparse.Namespace, ui: Ui) -> Outcome:
+    from architect import bench_fix
+
+    terms = bench_fix.Terms(args.engine, args.budget)
+    data = bench_fix.bench(ui, args.kernel, args.bugs, args.ids, terms)
+    return Outcome(STATUS_OK, data, bench_fix.text(data))
+
+
+def _build(args: argparse.Namespace, ui: Ui) -> Outcome:
+    from toolchain import bench_build
+
+    return _table(bench_build.run(ui, args.kernel))
+
+
+def _boot(args: argparse.Namespace, ui: Ui) -> Outcome:
+    from toolchain import bench_boot
+
+    return _table(bench_boot.run(ui, args.kernel))
+
+
+def _table(data: dict[str, Any]) -> Outcome:
+    """Rows side by side for a person."""
+    width = max(len(row["what"]) for row in data["rows"])
+    lines = []
+    for row in data["rows"]:
+        own = f"{row['what']:<{width}}  {row['ours']:>10g} {row['unit']}"
+        if row["peer_value"] is not None:
+            own += f"   {row['peer']}: {row['peer_value']:g} {row['unit']}, ratio {row['ratio']:g}"
+        lines.append(own)
+    machine = data["machine"]
+    lines.append(
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}"
+    )
+    return Outcome(STATUS_OK, data, "\n".join(lines))
+
+
+BENCHES: dict[str, Callable[[argparse.Namespace, Ui], Outcome]] = {
+    "fix": _fix,
+    "build": _build,
+    "boot": _boot,
+}

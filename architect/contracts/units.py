@@ -108,7 +108,7 @@ def boot_units(harness: Harness) -> None:
         {number: noise.choice((_OK, _OK, _OK, _SKIP)) for number in range(count)},
         {number: _FAIL for number in range(count) if noise.random() < 0.2},
         {0: 0x1_0000_0000},
-        {count - 1: 3, count - 2: _SKIP},
+        {count - 1: 3, count - 2: _SKIP, 0: 0x1_0000_0000},
     ):
         harness.renew()
         units = _Units(harness, results)

@@ -1,34 +1,28 @@
 """Which engines there are, and in which order ``auto`` asks them.
 
-Owns the table of names. A new engine (a language model, say) is one more row.
+Owns the names. A new engine (a language model, say) is one more of them, and a place in ``auto``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from architect.protocols import Engine, LessonStore
 
-AUTO = ("lessons", "search")
-NAMES = ("auto", *AUTO)
-
-
-def _lessons(store: LessonStore) -> Engine:
-    from architect.recall import LessonsEngine
-    from architect.search import SearchEngine
-
-    return LessonsEngine(store, wider=lambda case: SearchEngine().propose(case))
-
-
-def _search(store: LessonStore) -> Engine:
-    from architect.search import SearchEngine
-
-    return SearchEngine()
-
-
-_MAKERS: dict[str, Callable[[LessonStore], Engine]] = {"lessons": _lessons, "search": _search}
+NAMES = ("auto", "lessons", "search")
 
 
 def make(name: str, store: LessonStore) -> Sequence[Engine]:
-    """The engines that ``--engine name`` means, in the order in which they are asked."""
-    return [_MAKERS[each](store) for each in (AUTO if name == "auto" else (name,))]
+    """The engines that ``--engine name`` means, in the order in which they are asked.
+
+    ``auto`` asks the lessons first, and lets them guide the search after that.
+    """
+    from architect.recall import GuidedEngine, LessonsEngine
+    from architect.search import SearchEngine
+
+    search = SearchEngine()
+    if name == "search":
+        return [search]
+    if name == "lessons":
+        return [LessonsEngine(store, wider=search.propose)]
+    return [LessonsEngine(store), GuidedEngine(search, store)]

@@ -1,11 +1,12 @@
-"""The engine ``lessons``: what repaired a failure like this one before, adapted to the code at hand.
+"""What repaired a failure like this one before: tried first, and a guide for the search after that.
 
-Owns the order in which adapted lessons are tried. First the places where a lesson's edit fits with its context;
-then, through ``wider`` (the search engine), edits of the same kind wherever the evidence points. Never boots.
+Owns ``LessonsEngine``, which adapts the edits of lessons to the code at hand, and ``GuidedEngine``, which moves the
+kinds of edit that lessons know forward in what the search engine proposes. Never boots.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain, islice
@@ -13,14 +14,17 @@ from itertools import chain, islice
 from architect.generalise import Adapter, resembles
 from architect.journal import edits_digest
 from architect.lessons import likeness
-from architect.protocols import Case, Evaluation, Lesson, LessonStore, Patch
+from architect.protocols import Case, Engine, Evaluation, Lesson, LessonStore, Patch
 from architect.signature import of_case
 
 LESSONS_MAX = 5
 FITS_MAX = 24  # candidates of a lesson where its context agrees, for an equal failure
 KINDS_MAX = 40  # candidates of a lesson that only make its kind of edit, for an equal failure
 LEAST = 4  # of either, for a failure that has little in common
-WIDER_MAX = 4_000  # proposals of the search engine looked through for them
+WIDER_MAX = 400  # proposals of the search engine looked through for them
+GUIDE_BITS = 4.0  # how much sooner the search tries an edit of a lesson's kind, for an equal failure
+WINDOW = 120  # how far ahead the search is looked through for such edits
+GROWTH = 2  # by how many proposals the window grows with each that is given
 
 
 class LessonsEngine:
@@ -76,11 +80,59 @@ class LessonsEngine:
             for _, lesson in lessons:
                 if left[lesson.id] and resembles(patch, lesson.edit):
                     left[lesson.id] -= 1
-                    reason = f"the kind of edit of lesson {lesson.id} ({lesson.cause}); {patch.reason}"
-                    yield replace(patch, engine=self.name, operator=_operator(lesson), reason=reason)
+                    yield _credited(patch, lesson)
                     break
             if not any(left.values()):
                 return
+
+
+class GuidedEngine:
+    """The search engine, with the kinds of edit that lessons know moved forward.
+
+    Args:
+        search: proposes, likeliest first; costs are in bits.
+        store: the lessons.
+    """
+
+    def __init__(self, search: Engine, store: LessonStore) -> None:
+        self.name = search.name
+        self.search = search
+        self.store = store
+
+    def propose(self, case: Case) -> Iterator[Patch]:
+        """What the search proposes, in its order but for those edits; they are the lesson's then."""
+        signature = of_case(case)
+        lessons = [(likeness(found, signature), found) for found in self.store.recall(signature, LESSONS_MAX)]
+        stream = self.search.propose(case)
+        if not lessons:
+            yield from stream
+            return
+        ready: list[tuple[float, int, Patch]] = []
+        wanted = 1
+        for number, patch in enumerate(stream):
+            guided = _guided(patch, lessons)
+            heapq.heappush(ready, (guided.cost, number, guided))
+            if len(ready) >= wanted:
+                yield heapq.heappop(ready)[2]
+                wanted = min(WINDOW, wanted + GROWTH)
+        while ready:
+            yield heapq.heappop(ready)[2]
+
+    def observe(self, evaluation: Evaluation) -> None:
+        """Passes it on."""
+        self.search.observe(evaluation)
+
+
+def _guided(patch: Patch, lessons: list[tuple[float, Lesson]]) -> Patch:
+    for promise, lesson in lessons:
+        if resembles(patch, lesson.edit):
+            return replace(_credited(patch, lesson), cost=patch.cost - GUIDE_BITS * promise)
+    return patch
+
+
+def _credited(patch: Patch, lesson: Lesson) -> Patch:
+    reason = f"the kind of edit of lesson {lesson.id} ({lesson.cause}); {patch.reason}"
+    return replace(patch, engine=LessonsEngine.name, operator=_operator(lesson), reason=reason)
 
 
 def _share(promise: float, most: int) -> int:

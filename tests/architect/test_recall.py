@@ -10,8 +10,8 @@ import pytest
 from architect import shape
 from architect.generalise import generalise, resembles
 from architect.lessons import SqliteLessons
-from architect.protocols import Case, Edit, Patch
-from architect.recall import LessonsEngine, lesson_of
+from architect.protocols import Case, Edit, Evaluation, Patch
+from architect.recall import GuidedEngine, LessonsEngine, lesson_of
 from architect.signature import of_case, similarity
 from architect.workspace import TreeCopy
 from tests.architect.cases import IDT_S, PAGE_S, SIGNATURE, case, evaluation, make_tree, patch, report
@@ -145,6 +145,43 @@ def test_edits_of_the_kind_come_from_the_wider_engine(tmp_path: Path) -> None:
     proposals = list(LessonsEngine(taught(tmp_path), wider).propose(unlike))
     assert [p.edits[0].new for p in proposals][-1] == ("    mov qword ptr [r8 + r9*8], r10",)
     assert all(p.edits[0].old == () for p in proposals)
+
+
+class Search:
+    """Proposes edits that cost more and more; one of them is of the lesson's kind."""
+
+    name = "search"
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.seen: list[Evaluation] = []
+
+    def propose(self, case: Case) -> Iterator[Patch]:
+        for n in range(60):
+            text = "mov qword ptr [r8 + r9*8], r10" if n == self.at else f"mov eax, {n + 10}"
+            yield patch(Edit("cpu/idt.s", 4, (), (f"    {text}",)), engine="search", cost=n / 10)
+
+    def observe(self, evaluation: Evaluation) -> None:
+        self.seen.append(evaluation)
+
+
+def test_a_lesson_guides_the_search(tmp_path: Path) -> None:
+    search = Search(at=30)
+    guided = GuidedEngine(search, taught(tmp_path))
+    proposals = list(guided.propose(broken_case()))
+    engines = [p.engine for p in proposals]
+    assert engines.count("lessons") == 1 and engines.index("lessons") < 20
+    assert len(proposals) == 60
+    rest = [p.cost for p in proposals if p.engine == "search"]
+    assert rest == sorted(rest), "the others keep their order"
+    guided.observe(evaluation(proposals[0]))
+    assert len(search.seen) == 1
+
+
+def test_without_lessons_the_search_goes_its_own_way(tmp_path: Path) -> None:
+    search = Search(at=30)
+    guided = GuidedEngine(search, SqliteLessons(tmp_path))
+    assert list(guided.propose(broken_case())) == list(search.propose(broken_case()))
 
 
 def test_resembles_wants_the_same_shapes() -> None:

@@ -38,7 +38,8 @@ _PUSHED = (
     "rax",
 )
 _REST = ("vector", "error", "rip", "cs", "rflags", "rsp", "ss")
-_FRAME = struct.Struct(f"<{len(_PUSHED) + len(_REST)}Q")
+NAMES = (*_PUSHED, *_REST)
+FRAME = struct.Struct(f"<{len(NAMES)}Q")
 _GATE = struct.Struct("<HHBBHII")
 _CR2 = 0x0000_7EAD_BEEF_1000
 
@@ -62,7 +63,7 @@ class _Traps(Session):
 
     def _handler(self, harness: Harness) -> None:
         """Look at the frame; then spoil what a handler may change (System V AMD64 ABI, 3.2.1)."""
-        self.seen.append(_FRAME.unpack(self.read(harness.get("rdi"), _FRAME.size, "interrupt_enter")))
+        self.seen.append(FRAME.unpack(self.read(harness.get("rdi"), FRAME.size, "interrupt_enter")))
         self.aligned = harness.get("rsp") % 16 == 8
         self.direction = bool(harness.get("rflags") & 1 << 10)
         for name in ("rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11"):
@@ -82,7 +83,7 @@ class _Traps(Session):
         self.seen.clear()
         result = harness.enter(self.stubs[vector], {**before, "rsp": top, "rflags": 0x2 | flags & 1 << 10})
         self.expect(len(self.seen) == 1, "interrupt_enter", "does not come to the handler", **what)
-        frame = dict(zip((*_PUSHED, *_REST), self.seen[0], strict=True))
+        frame = dict(zip(NAMES, self.seen[0], strict=True))
         self.equal(frame["vector"], vector, "idt_fill", "leads a vector to the stub of another", **what)
         self.equal(frame["error"], error or 0, "interrupt_enter", "hands over another error code", **what)
         interrupted = (frame["rip"], frame["cs"], frame["rflags"], frame["rsp"], frame["ss"])

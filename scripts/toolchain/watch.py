@@ -132,3 +132,20 @@ def _decoder() -> Any:
         machine.detail = True
         _DECODERS.append(machine)
     return _DECODERS[0]
+
+
+_RDMSR = b"\x0f\x32"
+
+
+def answer_rdmsr(machine: Emulator, answer: Callable[[int], int]) -> None:
+    """Let ``answer`` say what each RDMSR reads, until ``forget``: the emulated CPU knows few MSRs."""
+
+    def read(stopped: Emulator) -> None:
+        value = answer(stopped.get("rcx") & 0xFFFFFFFF)
+        stopped.set("rax", value & 0xFFFFFFFF)
+        stopped.set("rdx", value >> 32)
+        stopped.set("rip", stopped.get("rip") + len(_RDMSR))
+
+    for start, code in _pieces(machine.image, None):
+        for match in re.finditer(re.escape(_RDMSR), code):
+            machine.probe(start + match.start(), read)

@@ -40,6 +40,11 @@ _COUNTERS: Final = {
 }  # fmt: skip
 
 
+def mnemonics() -> list[str]:
+    """All direct branches."""
+    return [*_OPCODES, *(name for name, _ in _COUNTERS)]
+
+
 def encode(mode: Mode, mnemonic: str, prefixes: tuple[str, ...], target: Target) -> Encoding:
     """The long form, with the two-byte form as ``short`` where the linker may choose.
 

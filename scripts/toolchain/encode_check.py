@@ -75,6 +75,11 @@ _PREFIXES: Final = frozenset(["lock", "rep", "repe", "repne", "notrack", "bnd", 
 _COMMUTATIVE: Final = frozenset(["test", "xchg"])
 
 
+def synonyms() -> list[str]:
+    """Every mnemonic that has another spelling, and those spellings."""
+    return _SYNONYMS.split()
+
+
 def agrees(expect: str, decoded: str) -> bool:
     """Whether ``decoded`` says the same as ``expect``."""
     if expect in (decoded, UNREADABLE):

@@ -1,8 +1,8 @@
 """Which operand forms of which instruction are accepted: those of GNU as whose encoding here is proven the same.
 
-Owns the reading of ``encode_forms.tsv``. The table is measured, not typed: ``tests/unit/make_forms.py`` offers every
-form to GNU as and to the encoder and keeps a form when both give the same bytes; it must be made again when
-``encode_table`` grows. A line is ``mnemonics<tab>forms``; a form is the operands' names (see ``encode_table``)
+Owns the reading of ``encode_forms.tsv``. The table is measured, not typed: ``python -m tests.unit.make_forms``
+offers every form to GNU as and to the encoder and keeps a form when both give the same bytes; it must be made again
+when ``encode_table`` grows. A line is ``mnemonics<tab>forms``; a form is the operands' names (see ``encode_table``)
 joined by ``,`` and, after ``@``, the modes that know it (``6`` for 64-bit, ``3`` and ``1``); without ``@``, all.
 """
 
@@ -17,6 +17,7 @@ from typing import Final
 from toolchain.types import Mode
 
 PATH: Final = Path(__file__).with_name("encode_forms.tsv")
+_path = PATH
 _LETTER: Final = {64: "6", 32: "3", 16: "1"}
 _SIZED: Final = (1, 2, 4, 6, 8, 10, 16, 32, 64)
 
@@ -24,7 +25,7 @@ _SIZED: Final = (1, 2, 4, 6, 8, 10, 16, 32, 64)
 @lru_cache(maxsize=1)
 def _lines() -> dict[str, str]:
     index = {}
-    for line in PATH.read_text(encoding="ascii").splitlines():
+    for line in _path.read_text(encoding="ascii").splitlines():
         mnemonics, _, forms = line.partition("\t")
         for mnemonic in mnemonics.split():
             index[mnemonic] = forms
@@ -41,6 +42,19 @@ def forms(mnemonic: str, mode: Mode) -> frozenset[str]:
         if (not modes or letter in modes) and form != "-":
             found.add("" if form == "." else form)
     return frozenset(found)
+
+
+def mnemonics() -> list[str]:
+    """Every supported mnemonic, in order."""
+    return sorted(_lines())
+
+
+def use(path: Path) -> None:
+    """Take the forms from another file from now on (to make the table anew)."""
+    global _path
+    _path = path
+    _lines.cache_clear()
+    forms.cache_clear()
 
 
 def known_mnemonic(mnemonic: str) -> bool:

@@ -51,6 +51,11 @@ class Guard:
         self._replies: deque[str] = deque()
         self.restarts = 0
 
+    @property
+    def pid(self) -> int:
+        """The worker's process, 0 when there is none that is this process's child."""
+        return self._pid
+
     def start(self) -> None:
         """Start the worker now, so that it loads its libraries while the caller goes on."""
         self._adopt()

@@ -219,9 +219,11 @@ def _for_keystone(
             if mode == 64 and operand.base is None and operand.index is None:
                 # Keystone makes a bare address RIP-relative.
                 text = text.replace("[", "[riz*1 + ")
-            if operand.segment == "ds" and override(operand):
-                text = text.replace("ds:", "")  # Keystone forgets it
-                added += f"+{SEGMENT_PREFIX['ds']:02x}"
+            segment = override(operand)
+            if segment is not None:
+                # Keystone forgets some and puts others behind 66.
+                text = text.replace(f"{segment}:", "")
+                added += f"+{SEGMENT_PREFIX[segment]:02x}"
             if operand.base is None and operand.index is not None and operand.scale == 1:
                 # Keystone makes a lone index a base: ask for another scale, the worker sets it to 1.
                 text = text.replace(operand.index.name, f"{operand.index.name}*2")

@@ -121,7 +121,7 @@ class _Engines:
         if len(decoded) != count or sum(item[1] for item in decoded) != len(data):
             return None
         return [
-            f"{data[address : address + size].hex()}\t{mnemonic} {text}".rstrip()
+            f"{_ordered(data[address : address + size]).hex()}\t{mnemonic} {text}".rstrip()
             for address, size, mnemonic, text in decoded
         ]
 
@@ -132,7 +132,7 @@ class _Engines:
             return f"!{error}"
         if count != 1 or not data:
             return "!Keystone yields no bytes"
-        return f"{data.hex()}\t{self._decode(mode, data)}"
+        return f"{_ordered(data).hex()}\t{self._decode(mode, data)}"
 
     def _decode(self, mode: int, data: bytes) -> str:
         """What Capstone reads in ``data``; "" unless it is one instruction, behind a ``wait`` at most."""
@@ -143,6 +143,11 @@ class _Engines:
         if len(texts) == 1:
             return texts[0]
         return "; ".join(texts) if len(texts) == 2 and texts[0] == "wait" else ""
+
+
+def _ordered(data: bytes) -> bytes:
+    """``data`` with 67 before 66, as GNU as writes them; Keystone's string instructions have 66 first."""
+    return b"\x67\x66" + data[2:] if data[:2] == b"\x66\x67" else data
 
 
 def _unscaled(data: bytes) -> bytes:

@@ -129,14 +129,17 @@ def parse_cached(text: str) -> Expr:
     """``parse`` without a place; raises ``SyntaxFault``."""
     if text.isdecimal() and text.isascii() and (text[0] != "0" or text == "0"):
         return Expr(("n", int(text)))
-    parser = Parser(text)
-    tree = parser.expression(0)
-    if parser.kind != "end":
-        raise SyntaxFault(f"junk `{text[parser.start :].strip()}' after expression", "an operator or the end")
     try:
+        parser = Parser(text)
+        tree = parser.expression(0)
+        if parser.kind != "end":
+            rest = text[parser.start :].strip()
+            raise SyntaxFault(f"junk `{rest}' after expression", "an operator or the end")
         return Expr(tree)
     except EvaluationError as error:
         raise SyntaxFault(str(error)) from None
+    except RecursionError:
+        raise SyntaxFault("the expression is nested too deeply", "a shorter one, or a name for a part of it") from None
 
 
 # --- lexer -------------------------------------------------------------------------------------------------

@@ -182,7 +182,7 @@ def _general(text: str, context: OperandContext) -> Operand:
     in_brackets = text.endswith("]") and not state.offset
     symbols = _count(rest) if isinstance(value, Expr) else 0
     indirect = bool(state.base or state.index or state.bracketed_symbol or in_brackets)
-    if mask and not (state.base or state.index or state.bracketed_symbol):
+    if mask and not (state.base or state.index or state.bracketed_symbol or state.segment):
         raise SyntaxFault(
             f"decoration `{mask}' behind a number", "a vector register, or memory with a register"
         )

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit import gnu_link
-from toolchain import generate, layout
+from toolchain import generate, layout, nops
 from toolchain.encode import Encoder
 from toolchain.errors import InputError
 from toolchain.types import Diagnostic
@@ -200,6 +200,29 @@ def test_macro_arguments(encoder: Encoder, calls: list[tuple[str, str]]) -> None
         return  # gas only warns of some malformed calls; what it takes without a word is tested above
     assert not oracle.complaint
     assert gnu_link.differences(image, oracle) == []
+
+
+def test_gaps_of_every_size(encoder: Encoder) -> None:
+    """The nops of gaps are those of gas 2.40; another gas is asked for its own, and the rest must agree all the same."""
+    for mode in (16, 32, 64):
+        lines = [
+            f".code{mode}",
+            *(f".skip {512 - count}\n.balign 512" for count in [*range(1, 60), 127, 129, 130, 300]),
+        ]
+        check(PROLOGUE + "\n".join(lines) + "\n", encoder)
+
+
+def test_another_gas_may_fill_gaps_otherwise(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nops, "_LONG", tuple(bytes([0x90]) * (n + 1) for n in range(9)))
+    nops.fill.cache_clear()
+    gnu_link.fills_gaps_otherwise.cache_clear()
+    try:
+        assert gnu_link.fills_gaps_otherwise()
+        check(PROLOGUE + "nop\n.balign 64\nret\n", encoder)
+    finally:
+        monkeypatch.undo()
+        nops.fill.cache_clear()
+        gnu_link.fills_gaps_otherwise.cache_clear()
 
 
 # --- the kernel --------------------------------------------------------------------------------------------

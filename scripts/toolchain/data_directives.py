@@ -153,6 +153,9 @@ class DataDirectives(UnitState):
             self.items.append(Space(count, pattern, statement))
         elif count < 0 or count * len(pattern) > GAP_MAX:
             self.fail(statement, f"a gap of {count} times {len(pattern)} bytes", f"0 to {GAP_MAX:#x} bytes")
+        elif pattern == b"\0":
+            if count:
+                self.items.append(Datum(bytes(count), statement))  # costs no memory until it is looked at
         else:
             self._put(Datum(pattern * count, statement))
 

@@ -205,10 +205,8 @@ def test_macro_arguments(encoder: Encoder, calls: list[tuple[str, str]]) -> None
 def test_gaps_of_every_size(encoder: Encoder) -> None:
     """The nops of gaps are those of gas 2.40; another gas is asked for its own, and the rest must agree all the same."""
     for mode in (16, 32, 64):
-        lines = [
-            f".code{mode}",
-            *(f".skip {512 - count}\n.balign 512" for count in [*range(1, 60), 127, 129, 130, 300]),
-        ]
+        counts = [*range(1, 60), 127, 129, 130, 300]
+        lines = [f".code{mode}", *(f".skip {512 - count}\n.balign 512" for count in counts)]
         check(PROLOGUE + "\n".join(lines) + "\n", encoder)
 
 

@@ -203,7 +203,7 @@ def test_macro_arguments(encoder: Encoder, calls: list[tuple[str, str]]) -> None
 
 
 def test_gaps_of_every_size(encoder: Encoder) -> None:
-    """The nops of gaps are those of gas 2.40; another gas is asked for its own, and the rest must agree all the same."""
+    """The nops of gaps are those of gas 2.40; another gas is asked for its own, all else must agree."""
     for mode in (16, 32, 64):
         counts = [*range(1, 60), 127, 129, 130, 300]
         lines = [f".code{mode}", *(f".skip {512 - count}\n.balign 512" for count in counts)]

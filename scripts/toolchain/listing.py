@@ -41,33 +41,47 @@ def listing_text(image: Image, sources: Mapping[str, str]) -> str:
         image: the image.
         sources: text of the files that its line rows name.
     """
-    code = sorted((s for s in image.sections if "x" in s.flags and not s.nobits), key=attrgetter("address"))
-    made: dict[tuple[str, int], tuple[int, bytearray]] = {}
-    at = 0
-    for row in sorted(image.lines, key=attrgetter("address")):
-        while at + 1 < len(code) and code[at + 1].address <= row.address:
-            at += 1
-        offset = row.address - code[at].address
-        data = code[at].data[offset : offset + row.length]
-        known = made.get((row.file, row.line))
-        if known is None:
-            made[row.file, row.line] = (row.address, bytearray(data))
-        else:
-            known[1].extend(data)
+    made = _bytes_by_line(image)
     out: list[str] = []
+    append = out.append
     blank = " " * (16 + 1 + 2 * _BYTES_SHOWN + 1)
+    width = 2 * _BYTES_SHOWN + 1
     for file in image.files:
         text = sources.get(file)
         if text is None:
             continue
         out += [f"=== {file}", ""]
-        for number, line in enumerate(text.splitlines(), 1):
-            found = made.get((file, number))
-            if found is None:
-                out.append(f"{number:5} {blank} {line}".rstrip())
+        get = made.get(file, {}).get
+        for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+            found = get(number)
+            if found is not None:
+                address, data = found
+                shown = data[:_BYTES_SHOWN].hex() + ("+" if len(data) > _BYTES_SHOWN else "")
+                append(f"{number:5} {address:016x} {shown:<{width}} {line}")
+            elif line:
+                append(f"{number:5} {blank} {line}")
             else:
-                address, data_ = found
-                shown = data_[:_BYTES_SHOWN].hex() + ("+" if len(data_) > _BYTES_SHOWN else "")
-                out.append(f"{number:5} {address:016x} {shown:<{2 * _BYTES_SHOWN + 1}} {line}")
-        out.append("")
+                append(f"{number:5}")
+        append("")
     return "\n".join(out)
+
+
+def _bytes_by_line(image: Image) -> dict[str, dict[int, tuple[int, bytes]]]:
+    """File -> line -> the first address of its code, and all of its bytes."""
+    code = sorted((s for s in image.sections if "x" in s.flags and not s.nobits), key=attrgetter("address"))
+    found: dict[str, dict[int, tuple[int, bytes]]] = {}
+    if not code:
+        return found
+    following = iter([*code[1:], None])
+    section, after = code[0], next(following)
+    for address, length, file, line in sorted(image.lines):
+        while after is not None and after.address <= address:
+            section, after = after, next(following)
+        at = address - section.address
+        data = section.data[at : at + length]
+        lines = found.get(file)
+        if lines is None:
+            lines = found[file] = {}
+        known = lines.get(line)
+        lines[line] = (address, data) if known is None else (known[0], known[1] + data)
+    return found

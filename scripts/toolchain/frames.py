@@ -90,29 +90,32 @@ def _program(start: int, rows: Sequence[Line], code: bytes, base: int) -> bytes:
     rules = body = _ENTRY  # ``body``: the rules when the prologue ended
     prologue, falls_through = True, True
     arriving: dict[int, _Rules] = {}  # branch target -> the rules there
-    for row in rows:
-        address = row.address
+    settled = True  # what holds here is written
+    for address, length, _, _ in rows:
         at = address - base
-        if not falls_through:
-            rules, falls_through = arriving.get(address, body), True
-        if rules is not written:
+        step = _STEPS[code[at]]
+        if step is _rex_w and code[at : at + 3] not in _REX_W_HEADS and code[at + 1] not in _REX_W_RETURNS:
+            step = None
+        if not settled:
+            if not falls_through:
+                rules, falls_through = arriving.get(address, body), True
             if rules != written:
                 out += _advance(address - written_at) + _change(written, rules)
-                written_at = address
-            written = rules
-        step = _STEPS[code[at]]
+                written, written_at = rules, address
+            settled = True
         if step is None:  # hardly any instruction moves the stack or branches
             prologue = False
             continue
-        data = code[at : at + row.length]
+        data = code[at : at + length]
         before = rules
-        if step is _branch or data in _REX_W_RETURNS:
+        if step is _branch or (step is _rex_w and data[1] in _REX_W_RETURNS):
             displacement = _displacement(data)
             if displacement is not None:
-                arriving.setdefault(address + row.length + displacement, rules)
+                arriving.setdefault(address + length + displacement, rules)
             falls_through = not _ends_flow(data)
         else:
             rules = step(rules, data, prologue)
+        settled = falls_through and rules is before
         grows = rules is not before and (rules.depth or 0) >= (before.depth or 0)
         if prologue and (grows or data == _ENDBR64):
             body = rules
@@ -130,7 +133,8 @@ _SUB_RSP = (b"\x48\x83\xec", b"\x48\x81\xec")
 _ADD_RSP = (b"\x48\x83\xc4", b"\x48\x81\xc4")
 _AND_RSP = (b"\x48\x83\xe4", b"\x48\x81\xe4")
 _LEA_RSP_RBP = (b"\x48\x8d\x65", b"\x48\x8d\xa5")  # lea rsp, [rbp + disp8/disp32]
-_REX_W_RETURNS = (b"\x48\xcb", b"\x48\xcf")  # lretq, iretq
+_REX_W_HEADS = frozenset((*_MOV_RBP_RSP, *_MOV_RSP_RBP, *_SUB_RSP, *_ADD_RSP, *_AND_RSP, *_LEA_RSP_RBP))
+_REX_W_RETURNS = (0xCB, 0xCF)  # lretq, iretq, behind 48
 _UD2 = b"\x0f\x0b"
 
 
@@ -156,7 +160,11 @@ def _ends_flow(data: bytes) -> bool:
     first = data[0]
     if first == 0xFF:
         return len(data) > 1 and (data[1] >> 3 & 7) in (4, 5)  # jmp through memory or a register
-    return first in (0xC2, 0xC3, 0xCB, 0xCF, 0xE9, 0xEB) or data == _UD2 or data in _REX_W_RETURNS
+    return (
+        first in (0xC2, 0xC3, 0xCB, 0xCF, 0xE9, 0xEB)
+        or data == _UD2
+        or (first == 0x48 and data[1] in _REX_W_RETURNS)
+    )
 
 
 def _push(rules: _Rules, data: bytes, prologue: bool) -> _Rules:

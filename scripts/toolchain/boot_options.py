@@ -155,10 +155,17 @@ def is_direct(image: Path) -> bool:
         return file.read(len(_ELF_MAGIC)) == _ELF_MAGIC
 
 
-def symbols(target: Target) -> SymbolTable | None:
-    """Names for the target's addresses, or None where its ELF is not known."""
+def symbols(target: Target, ui: Ui) -> SymbolTable | None:
+    """Names for the target's addresses, or None where its ELF is not known or cannot be read as one.
+
+    A report without names is better than none: QEMU loads what a debugger would refuse.
+    """
     if target.elf is None:
         return None
     from toolchain.symbols import SymbolTable
 
-    return SymbolTable(target.elf)
+    try:
+        return SymbolTable(target.elf)
+    except InputError as error:
+        ui.note(f"no names: {error.message}")
+        return None

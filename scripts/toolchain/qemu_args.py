@@ -42,6 +42,7 @@ _CPU = re.compile(r"[A-Za-z0-9_.+-]+(,[A-Za-z0-9_.+=-]+)*")
 _SMP_MAX = 255
 _CMDLINE_MAX = 2048  # bytes; QEMU's and GRUB's own limit on a command line
 _ELF_MAGIC = b"\x7fELF"
+_ISO_MAGIC, _ISO_MAGIC_AT = b"CD001", 0x8001  # ECMA-119, 8.1: the volume descriptor
 _EXIT_WIDTH = 4
 
 
@@ -114,6 +115,8 @@ def _check_image(config: BootConfig) -> None:
     try:
         with config.image.open("rb") as file:
             start = file.read(len(_ELF_MAGIC))
+            file.seek(_ISO_MAGIC_AT)
+            volume = file.read(len(_ISO_MAGIC))
     except OSError as error:
         raise InputError(f"{config.image}: cannot read the {what}: {error.strerror}", stage=STAGE) from error
     if not start:
@@ -122,6 +125,8 @@ def _check_image(config: BootConfig) -> None:
         raise InputError(
             f"{config.image}: not an ELF file; a direct boot takes the linked kernel", stage=STAGE
         )
+    if config.path == "iso" and volume != _ISO_MAGIC:
+        raise InputError(f"{config.image}: neither an ELF nor an ISO image", stage=STAGE)
 
 
 def machine_arguments(config: BootConfig, accel: str) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from toolchain import vectors
@@ -22,6 +22,7 @@ _DUMP_BYTES = 4096  # a register dump is 1.5 KB
 _FRAME = 40  # bytes that a 64-bit exception pushes: ss rsp rflags cs rip
 _NESTED_REACH = 64 << 10  # a handler's frames lie at most this far below the interrupted stack pointer
 _EFER_LMA = 1 << 10
+_CR0_PE = 1
 _DOUBLE_FAULT = vectors.DOUBLE_FAULT
 
 _RECORD = re.compile(
@@ -276,8 +277,17 @@ def parse_registers(text: str) -> dict[str, int]:
         found[name] = int(match[2], 16)
         if name in ("tr", "ldt", "fs", "gs"):
             found[f"{name}_base"] = int(match[3], 16)
-    if width := re.search(r"^CS .*\bCS(16|32|64)\b", head, re.MULTILINE):
-        found["bits"] = int(width[1])
-        if found["bits"] == 64 and not found.get("efer", _EFER_LMA) & _EFER_LMA:
-            found["bits"] = 32  # a descriptor with L set means nothing outside long mode
+    if "rip" in found:
+        found["bits"] = _width(head, found)
     return found
+
+
+def _width(dump: str, registers: Mapping[str, int]) -> int:
+    """The width of the code that runs: of CS, but for what the mode overrules."""
+    long_mode = registers.get("efer", 0) & _EFER_LMA
+    told = re.search(r"^CS .*\bCS(16|32|64)\b", dump, re.MULTILINE)
+    if told and not (told[1] == "64" and not long_mode):
+        return int(told[1])
+    if told or registers.get("cr0", 0) & _CR0_PE:
+        return 64 if long_mode else 32  # a descriptor with L set means nothing outside long mode
+    return 16  # real mode: the dump names no kind of segment

@@ -72,6 +72,8 @@ def test_images_that_are_none(config: BootConfig, tmp_path: Path) -> None:
         qemu_args.check(replace(config, image=empty))
     with pytest.raises(InputError, match="not an ELF"):
         qemu_args.check(replace(config, image=text))
+    with pytest.raises(InputError, match="nor an ISO"):
+        qemu_args.check(replace(config, image=text, path="iso"))
     qemu_args.check(config)
 
 

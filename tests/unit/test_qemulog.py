@@ -131,6 +131,16 @@ def test_junk_around_the_records_changes_nothing(before: bytes, after: bytes) ->
     assert chain and (14, 2) in short(chain)
 
 
+def test_the_width_of_the_code() -> None:
+    real = (
+        "RIP=1\nCS =f000 000f0000 0000ffff 00009b00\nCR0=00000010 CR2=0 CR3=0 CR4=0\nEFER=0000000000000000\n"
+    )
+    assert qemulog.parse_registers(real)["bits"] == 16
+    flat = "RIP=1\nCS =0008 00000000 ffffffff 00af9a00 DPL=0 CS64 [-R-]\nCR0=00000011 CR2=0\nEFER=0000000000000900\n"
+    assert qemulog.parse_registers(flat)["bits"] == 32  # L is set, long mode is not on
+    assert qemulog.parse_registers(flat.replace("0900", "0d00"))["bits"] == 64
+
+
 @given(st.text(alphabet="RAXCS =0123456789abcdefEFLCR\nGDT", max_size=300))
 def test_no_text_breaks_the_register_dump(text: str) -> None:
     assert all(isinstance(value, int) for value in qemulog.parse_registers(text).values())

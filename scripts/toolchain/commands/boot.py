@@ -17,6 +17,7 @@ HELP = "Boot a kernel in QEMU and wait for PXREADY, a fault or the deadline; say
 EXAMPLE = "pxos boot --display none --memory 64M --cmdline test"
 
 _GOOD = ("ready", "tests-passed")
+_UNEXPLAINED = (*_GOOD, "tests-failed", "qemu-died")  # they need no fault report
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,10 +41,10 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     result = qemu.boot(config, progress)
     ui.step(f"{result.outcome} after {result.seconds:.2f} s; logs in {config.log_dir}")
     report = None
-    if result.outcome not in _GOOD:
+    if result.outcome not in _UNEXPLAINED:
         from toolchain import fault
 
-        report = fault.analyse(result, boot_options.symbols(target), target.tree)
+        report = fault.analyse(result, boot_options.symbols(target, ui), target.tree)
     status = boot_options.STATUS[result.outcome]
     return Outcome(status, as_json(result, report), _text(result, report))
 

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         return Outcome(STATUS_OK, {"outcome": "left"})
     from toolchain import fault, render
 
-    report = fault.analyse(result, boot_options.symbols(target), target.tree)
+    report = fault.analyse(result, boot_options.symbols(target, ui), target.tree)
     text = (
         "the guest ended the machine" if result.outcome == "ready" else f"the machine ended: {result.outcome}"
     )

@@ -18,6 +18,8 @@ from architect.protocols import Case, Edit, Patch
 from architect.statements import Reader, label_arguments
 
 CONTEXT = 3  # statements kept on either side of an edit
+WINDOW = 5  # statements on either side of a place in which a lesson's context is looked for
+GAP = 0.5  # how much less a statement of the context counts for each that stands in between
 NEARBY = 8  # statements around a place whose registers and labels are tried for unbound holes
 # The distance of a place from the lesson's: what of its context is missing, how far down the list of suspects its
 # routine is, and whether it is the very routine.
@@ -27,11 +29,12 @@ VARIANTS_MAX = 6  # ways of filling unbound holes at one place
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One statement of a source: its line (0-based), its text and the routine that it stands in."""
+    """One statement of a source: its line (0-based), its text, the routine that it stands in, its mnemonic."""
 
     line: int
     text: str
     routine: str
+    name: str
 
 
 class Listing:
@@ -51,7 +54,8 @@ class Listing:
             for statement in reader.line(number + 1, line):
                 self.labels += [(number, label) for label in statement.labels]
                 if statement.code.text:
-                    self.rows.append(Row(number, statement.code.text, statement.routine or ""))
+                    text = statement.code.text
+                    self.rows.append(Row(number, text, statement.routine or "", shape.mnemonic(text)))
 
     def at(self, line: int) -> int:
         """Index of the first row at or after a 0-based line."""
@@ -120,6 +124,23 @@ def _trimmed(edit: Edit) -> tuple[int, tuple[str, ...], tuple[str, ...]]:
     return line, old, new
 
 
+def _agreement(
+    shapes: Sequence[str], near: Sequence[Row], bound: shape.Binding
+) -> tuple[float, shape.Binding]:
+    """How much of a lesson's context stands near a place, in the same order, gaps allowed; and the holes it fills."""
+    agreed, position = 0.0, 0
+    for wanted in shapes:
+        first = shape.mnemonic(wanted)
+        for gap, row in enumerate(near[position:]):
+            if row.name != first:
+                continue
+            more = shape.match(wanted, row.text, bound)
+            if more is not None:
+                bound, agreed, position = more, agreed + 1 / (1 + GAP * gap), position + gap + 1
+                break
+    return agreed, bound
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a step of a lesson fits: rows ``start:end`` of a file, how much of the context agreed, the holes."""
@@ -127,7 +148,7 @@ class Place:
     file: str
     start: int
     end: int
-    agreed: int
+    agreed: float
     bound: Mapping[str, str]
 
 
@@ -176,16 +197,17 @@ class Adapter:
                 if bound is None:
                     continue
                 end = start + len(remove)
-                agreed = 0
-                pairs = [(reversed(step["before"]), reversed(rows[max(0, start - CONTEXT) : start]))]
-                for shapes, near in [*pairs, (iter(step["after"]), iter(rows[end : end + CONTEXT]))]:
-                    for wanted, row in zip(shapes, near, strict=False):
-                        more = shape.match(wanted, row.text, bound)
-                        if more is None:
-                            break
-                        bound, agreed = more, agreed + 1
-                if agreed >= needed:
-                    yield Place(name, start, end, agreed, bound)
+                before = list(reversed(rows[max(0, start - WINDOW) : start]))
+                agreed, bound = _agreement(list(reversed(step["before"])), before, bound)
+                more, bound = _agreement(step["after"], rows[end : end + WINDOW], bound)
+                if agreed + more >= needed:
+                    yield Place(name, start, end, agreed + more, bound)
+
+    @staticmethod
+    def _stands(texts: Sequence[str], near: Sequence[Row]) -> bool:
+        """Whether what would be inserted stands close by already."""
+        there = {shape.tokens(row.text) for row in near}
+        return bool(texts) and all(shape.tokens(text) in there for text in texts)
 
     def _filled(self, step: Mapping[str, Any], place: Place) -> Iterator[tuple[float, Edit]]:
         listing = self.listings[place.file]
@@ -200,9 +222,13 @@ class Adapter:
         distinct = (values for values in product(*choices) if len(set(values)) == len(values))
         for turn, values in enumerate(islice(distinct, VARIANTS_MAX)):
             bound = {**place.bound, **dict(zip(free, values, strict=True))}
-            texts = [shape.fill(text, bound) for text in step["insert"]]
-            edit = self._edit(listing, place, [text for text in texts if text is not None])
-            if None not in texts and edit is not None:
+            filled = [shape.fill(text, bound) for text in step["insert"]]
+            texts = [text for text in filled if text is not None]
+            near = rows[max(0, place.start - CONTEXT) : place.end + CONTEXT]
+            if len(texts) < len(filled) or (not step["remove"] and self._stands(texts, near)):
+                continue
+            edit = self._edit(listing, place, texts)
+            if edit is not None:
                 yield base + turn, edit
 
     def _edit(self, listing: Listing, place: Place, texts: Sequence[str]) -> Edit | None:

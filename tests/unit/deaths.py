@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tests.unit.tables import NX, WRITE, Tables
+from toolchain import fault
 from toolchain.symbols import SymbolTable
-from toolchain.types import BootResult, Image, Line, PciBar, Section, Snapshot, Symbol, Unit
+from toolchain.types import BootResult, Diagnosis, Image, Line, PciBar, Section, Snapshot, Symbol, Unit
 
 BASE = 0xFFFF_FFFF_8010_0000
 PHYSICAL = 0x100000
 RODATA = BASE + 0x1000
 STACK = BASE + 0x8000  # top of a page of stack
 BAR0 = 0xFD00_0000
+
+STORE = "c70700000000"  # mov dword ptr [rdi], 0
+LOAD_RBX = "488b03"  # mov rax, [rbx]
+FRAME = "554889e5"  # push rbp; mov rbp, rsp
 
 GOOD_REGISTERS = {
     "rsp": STACK - 0x40, "rbp": STACK - 0x20, "rip": BASE, "rflags": 2, "cs": 8, "ss": 16, "cr0": 0x8001_0033,
@@ -103,3 +109,31 @@ class Death:
             command=("qemu", "-accel", "tcg"),
             log_dir=None,
         )
+
+
+def bar_death() -> Death:
+    """Unit -> (select, map_registers, set_up); set_up stores to BAR0, which nothing mapped."""
+    death = Death(unit=FRAME, select="c3", map_registers="4889f8c3", set_up=FRAME + STORE)
+    death.call("unit", "select", 4)
+    death.call("unit", "map_registers", 9)
+    death.call("unit", "set_up", 14)
+    death.tables.map(BAR0 + 0x5000, 0x5000, WRITE)  # tables exist down to the PT
+    death.raises(14, 2, BAR0, rip=death.at["set_up"] + 4, rdi=BAR0, rbp=STACK - 0x40, rsp=STACK - 0x40)
+    death.push(STACK - 0x20, death.at["unit"] + 19)
+    return death
+
+
+def diagnosis(death: Death, rule: str, tree: Path | None = None) -> Diagnosis:
+    """What ``rule`` says of a death; it must match."""
+    report = fault.analyse(death.result(), death.symbols(), tree)
+    assert report is not None
+    found = {item.rule: item for item in report.diagnosis}
+    assert rule in found, found.keys()
+    return found[rule]
+
+
+def rules(death: Death) -> set[str]:
+    """The rules that match a death."""
+    report = fault.analyse(death.result(), death.symbols())
+    assert report is not None
+    return {item.rule for item in report.diagnosis}

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import jsonschema
 
-from tests.unit.deaths import BAR0, Death
-from tests.unit.test_diagnose import bar_death
+from tests.unit.deaths import BAR0, Death, bar_death
 from toolchain import fault, render
 from toolchain.types import FaultReport, Unit
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.test_diagnose import bar_death
+from tests.unit.deaths import bar_death
 from toolchain import boot_log, fault, saved_logs
 from toolchain.errors import InputError
 from toolchain.types import Screen

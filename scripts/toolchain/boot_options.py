@@ -125,14 +125,15 @@ def config(args: argparse.Namespace, image: Path, log_dir: Path) -> BootConfig:
     from toolchain import qemu_args
     from toolchain.types import BootConfig
 
-    if args.firmware == "uefi" and not args.iso:
+    iso = args.iso or not is_direct(image)
+    if args.firmware == "uefi" and not iso:
         raise InputError(
             "--firmware uefi needs --iso: a direct boot has no firmware of its own", stage="boot"
         )
-    seconds = args.timeout if args.timeout is not None else _SECONDS[args.firmware if args.iso else "direct"]
+    seconds = args.timeout if args.timeout is not None else _SECONDS[args.firmware if iso else "direct"]
     made = BootConfig(
         image,
-        path="iso" if args.iso or not is_direct(image) else "direct",
+        path="iso" if iso else "direct",
         firmware=args.firmware,
         accel=args.accel,
         machine=args.machine,

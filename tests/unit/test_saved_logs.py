@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.deaths import bar_death
@@ -142,6 +142,7 @@ def test_no_bytes_make_it_raise_anything_else(data: bytes) -> None:
             fault.analyse(saved_logs.read([Path(file.name)]))
 
 
+@settings(max_examples=30)
 @given(
     st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x))
 )

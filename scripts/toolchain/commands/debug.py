@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,9 +54,11 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     files.make_folder(folder, stage=STAGE)
     config = boot_options.config(args, target.image, folder)
     port = _free_port()
-    with Machine(_arguments(config, port), folder) as machine:
+    with Machine(_arguments(config, port), folder) as machine, ExitStack() as ends:
         log = threading.Thread(target=_keep_serial, args=(machine, folder / SERIAL_NAME), daemon=True)
         log.start()
+        ends.callback(log.join)
+        ends.callback(machine.kill)  # first: the thread reads to the end of the line
         _await_stub(machine)
         ui.step(f"halted at reset; gdb stub at {_LOOPBACK}:{port}, serial line in {folder / SERIAL_NAME}")
         if args.no_gdb:

@@ -188,13 +188,14 @@ class Adapter:
         remove = step["remove"]
         context = len(step["before"]) + len(step["after"])
         needed = min(context, 1 if remove else 2)
+        sound = self._sound(step)
         for name, listing in self.listings.items():
             rows = listing.rows
             for start in range(len(rows) - len(remove) + 1):
                 bound: shape.Binding | None = {}
                 for wanted, row in zip(remove, rows[start:], strict=False):
                     bound = shape.match(wanted, row.text, bound) if bound is not None else None
-                if bound is None:
+                if bound is None or (start < len(rows) and (name, rows[start].routine) in sound):
                     continue
                 end = start + len(remove)
                 before = list(reversed(rows[max(0, start - WINDOW) : start]))
@@ -202,6 +203,24 @@ class Adapter:
                 more, bound = _agreement(step["after"], rows[end : end + WINDOW], bound)
                 if agreed + more >= needed:
                     yield Place(name, start, end, agreed + more, bound)
+
+    def _sound(self, step: Mapping[str, Any]) -> set[tuple[str, str]]:
+        """The routines, by file, where the edit stands as it was made: they do not want it again."""
+        whole = [*step["before"][-1:], *step["insert"], *step["after"][:1]]
+        if step["remove"] or len(whole) < len(step["insert"]) + 2:
+            return set()
+        found = set()
+        for name, listing in self.listings.items():
+            rows = listing.rows
+            for start in range(len(rows) - len(whole) + 1):
+                bound: shape.Binding | None = {}
+                for wanted, row in zip(whole, rows[start:], strict=False):
+                    bound = shape.match(wanted, row.text, bound) if bound is not None else None
+                    if bound is None:
+                        break
+                else:
+                    found.add((name, rows[start].routine))
+        return found
 
     @staticmethod
     def _stands(texts: Sequence[str], near: Sequence[Row]) -> bool:

@@ -9,6 +9,8 @@ from toolchain.errors import InputError
 from toolchain.harness import Harness, Result
 
 MASK64 = (1 << 64) - 1
+# What a routine that fails leaves in RAX (kernel/include/errors.inc): callers tell refusals apart by it.
+INVALID, NO_MEMORY, NOT_FOUND, EXISTS, NOT_MAPPED, MALFORMED, FULL, TIMEOUT, UNSUPPORTED = range(1, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,16 @@ class Session:
         """Raise ``Broken`` unless two values are equal; both go into the evidence."""
         if got != expected:
             self.fail(routine, promise, {**call, "got": _shown(got), "expected": _shown(expected)})
+
+    def refused(self, result: Result, error: int, routine: str, what: str, /, **call: int | str) -> None:
+        """A call that had to succeed (``error`` 0) or fail with a code, by CF and RAX; ``what`` it was given."""
+        failed = result.flag("cf")
+        self.expect(failed or not error, routine, f"accepts {what}", **call)
+        self.expect(bool(error) or not failed, routine, f"refuses {what}", **call)
+        if error:
+            self.equal(
+                result.registers["rax"], error, routine, f"gives another reason to refuse {what}", **call
+            )
 
     def read(self, address: int, size: int, routine: str, **call: int | str) -> bytes:
         """Memory that a routine named; ``Broken`` where there is none."""

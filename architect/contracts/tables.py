@@ -83,6 +83,7 @@ class Frames:
     Attributes:
         left: how many may still be taken; None for all.
         freed: what came back, in order.
+        soiled: whether a frame held something before it was handed out.
     """
 
     def __init__(self, harness: Harness, first: int = 0x10000) -> None:
@@ -90,6 +91,7 @@ class Frames:
         self.first = self.next = first
         self.left: int | None = None
         self.freed: list[int] = []
+        self.soiled = False
         harness.substitute("frame_alloc", self._allocate)
         if harness.has("frame_free"):
             harness.substitute("frame_free", self._free)
@@ -103,6 +105,7 @@ class Frames:
         """One frame. It holds whatever it held: whoever wants zeros must write them."""
         frame = self.next
         self.next += SMALL_SIZE
+        self.soiled |= any(self.harness.read(self.harness.direct_base + frame, 16))
         self.harness.write(self.harness.direct_base + frame, b"\xa5" * SMALL_SIZE)
         return frame
 

@@ -39,6 +39,7 @@ VERDICT_NAME = "evaluation.json"
 EMPTY_SECONDS = 10.0
 DEADLINE_FACTOR, DEADLINE_MIN = 50.0, 2.0  # of the unpatched kernel
 CANDIDATE_FACTOR, CANDIDATE_MIN = 12.0, 0.5
+NEVER = -10.0  # the progress of a patch that does not even apply
 OWN_FACTOR = 4.0  # times what the unpatched kernel took, where it ended by itself
 
 
@@ -168,7 +169,8 @@ class Bench:
             image = self.session.build(changed)
         except InputError as error:
             gate = _unassembled(error, time.perf_counter() - began)
-            return Evaluation(patch, (gate,), False, -len(error.diagnostics) / 1000, False)
+            errors = len(error.diagnostics)
+            return Evaluation(patch, (gate,), False, -errors / 1000 if errors else NEVER, False)
         data, sha = _linked(image)
         gate = GateResult("assembles", True, time.perf_counter() - began)
         folder = self._candidate(sha)

@@ -16,6 +16,7 @@ from architect.protocols import Case, GateResult, Patch
 from architect.verdict import Verdict
 from architect.workspace import TreeCopy
 from toolchain.command import paint
+from toolchain.errors import InputError
 from toolchain.files import make_folder, write_atomic
 
 STAGE = "report"
@@ -88,8 +89,11 @@ def _partial(verdict: Verdict, workspace: TreeCopy) -> dict[str, Any] | None:
     best = verdict.best
     if best is None or verdict.patch is not None:
         return None
-    gates = [gate_to_json(gate) for gate in best.gates]
-    return {**patch_to_json(best.patch), "diff": patch_text(workspace, best.patch), "gates": gates}
+    try:
+        diff = patch_text(workspace, best.patch)
+    except InputError:  # a patch that does not apply is no result
+        return None
+    return {**patch_to_json(best.patch), "diff": diff, "gates": [gate_to_json(gate) for gate in best.gates]}
 
 
 def write(verdict: Verdict, workspace: TreeCopy, folder: Path) -> dict[str, Any]:

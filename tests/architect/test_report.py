@@ -75,12 +75,18 @@ def test_the_three_files_of_a_repair(workspace: TreeCopy, tmp_path: Path) -> Non
 
 def test_a_partial_result_is_no_patch(workspace: TreeCopy, tmp_path: Path) -> None:
     (tmp_path / "patch.diff").write_text("of an earlier run")
-    best = evaluation(patch(*EDITS), progress=3.0)
+    best = evaluation(patch(*EDITS), progress=3.0, sha="ab")
     verdict = Verdict("budget", "time is up", case(workspace.sources(), fault()), best=best)
     data = report.write(verdict, workspace, tmp_path)
     assert data["patch"] is None and data["engine"] is None and not (tmp_path / "patch.diff").exists()
     assert data["partial"]["diff"].startswith("--- a/cpu/idt.s")
     assert "best partial result" in (tmp_path / "report.md").read_text()
+
+
+def test_what_does_not_even_apply_is_no_partial_result(workspace: TreeCopy, tmp_path: Path) -> None:
+    astray = patch(Edit("cpu/idt.s", 1, ("not there",), ()))
+    verdict = Verdict("not-fixed", "no", case(workspace.sources()), best=evaluation(astray))
+    assert report.write(verdict, workspace, tmp_path)["partial"] is None
 
 
 def test_healthy(workspace: TreeCopy, tmp_path: Path) -> None:

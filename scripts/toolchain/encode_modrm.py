@@ -96,8 +96,13 @@ def override(mem: Mem) -> str | None:
     return None if mem.segment is None or mem.segment == default_segment(mem) else mem.segment
 
 
-def displacement(mem: Mem, mode: Mode) -> Field | None:
+def displacement(mem: Mem, mode: Mode, wraps: bool = False) -> Field | None:
     """The displacement field of ``mem``, None when it has none.
+
+    Args:
+        mem: the operand.
+        mode: 16, 32 or 64.
+        wraps: only the low 32 bits of the address count (``lea`` into a register of at most 32 bits).
 
     Raises:
         Refusal: when the number does not fit the address size.
@@ -107,8 +112,10 @@ def displacement(mem: Mem, mode: Mode) -> Field | None:
     if base is not None and base.kind == "ip":
         if isinstance(disp, Expr):
             return Field(4, "pcrel", disp)
-        check_range(disp, 4, "signed", "displacement")
+        check_range(disp, 4, "either" if wraps else "signed", "displacement")
         return Field(4, "signed", disp)
+    if wraps:
+        bits = 32
     wide = 2 if bits == 16 else 4
     if isinstance(disp, Expr):
         return Field(wide, "signed" if bits == 64 else "unsigned" if wide == 4 else "either", disp)

@@ -204,7 +204,7 @@ def _for_keystone(
             asked.append(operand.name)
             expect.append(operand.name)
         elif isinstance(operand, Mem):
-            field = displacement(operand, mode)
+            field = displacement(operand, mode, wraps(mode, mnemonic, operands))
             if field is not None and not literal:
                 field.source = place
                 fields.insert(0, field)
@@ -308,6 +308,11 @@ def _reread(text: str, width: str) -> str:
         return text
     kind, number = {"d": "r32", "w": "r16"}[width], REGISTERS[text].number
     return next(item.name for item in REGISTERS.values() if item.kind == kind and item.number == number)
+
+
+def wraps(mode: Mode, mnemonic: str, operands: Sequence[Operand]) -> bool:
+    """Whether an address counts modulo 2^32 though the mode's is wider."""
+    return mode == 64 and mnemonic == "lea" and isinstance(operands[0], Reg) and operands[0].size < 8
 
 
 def immediate(

@@ -12,7 +12,7 @@ from typing import Final
 
 from toolchain.encode_check import agrees
 from toolchain.encode_modrm import DISPLACEMENT_MARK, IMMEDIATE_MARK, Field, FieldKind, Refusal, displacement
-from toolchain.encode_plan import Plan
+from toolchain.encode_plan import Plan, wraps
 from toolchain.expr import Expr
 from toolchain.insn import Core
 from toolchain.operand_types import Far, Imm, Mem, Operand
@@ -41,7 +41,9 @@ def key(mode: Mode, core: Core) -> tuple[object, ...] | None:
             parts.append(-1 if isinstance(value, Expr) else bisect_right(_STEPS, value))
         elif isinstance(operand, Mem):
             shape = operand.shape
-            if shape is None:
+            if core.mnemonic == "lea":
+                shape = _memory_shape(mode, operand, wraps(mode, "lea", core.operands))
+            elif shape is None:
                 shape = operand.shape = _memory_shape(mode, operand)
             if shape is _ALONE:
                 return None
@@ -56,9 +58,9 @@ def key(mode: Mode, core: Core) -> tuple[object, ...] | None:
 _ALONE: Final = object()
 
 
-def _memory_shape(mode: Mode, mem: Mem) -> object:
+def _memory_shape(mode: Mode, mem: Mem, wrapping: bool = False) -> object:
     try:
-        field = displacement(mem, mode)
+        field = displacement(mem, mode, wrapping)
     except Refusal:
         return _ALONE
     width = 0 if field is None else field.size

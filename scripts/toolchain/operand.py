@@ -181,6 +181,8 @@ def _general(text: str, context: OperandContext) -> Operand:
     value = _value(rest, context, state.offset and not text.endswith("]"))
     in_brackets = text.endswith("]") and not state.offset
     symbols = _count(rest) if isinstance(value, Expr) else 0
+    if symbols < 0:
+        raise SyntaxFault(f"`{value}' is no address and no number", "a symbol plus or minus a number")
     indirect = bool(state.base or state.index or state.bracketed_symbol or in_brackets)
     if mask and not (state.base or state.index or state.bracketed_symbol or state.segment):
         raise SyntaxFault(
@@ -256,7 +258,7 @@ def _check_address(base: Reg | None, index: Reg | None, scale: int, mode: Mode) 
 
 def _value(tree: Tree, context: OperandContext, keep_differences: bool = False) -> int | Expr:
     expression = Expr(tree)
-    if expression.constant is None and context.distance is not None and not keep_differences:
+    if expression.constant is None and not keep_differences:
         expression = Expr(fold_differences(tree, context.distance))
     return expression if expression.constant is None else wrap(expression.constant)
 

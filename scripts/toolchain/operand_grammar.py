@@ -181,7 +181,7 @@ class Reduction:
             inner = self.without_registers(tree[1])  # type: ignore[arg-type]
             self.in_offset -= 1
             # `offset (a - b)` is folded, in `offset a - b` the operator takes `a` alone and keeps it symbolic.
-            return inner if self.context.distance is None else fold_differences(inner, self.context.distance)
+            return fold_differences(inner, self.context.distance)
         if operator in ("ptr", "short"):
             inner = tree[-1]  # type: ignore[assignment]
             if inner[0] == "r":
@@ -291,12 +291,14 @@ def _add(left: Tree, right: Tree) -> Tree:
     return left if right == ZERO else ("+", left, right)
 
 
-def fold_differences(tree: Tree, distance: Distance) -> Tree:
+def fold_differences(tree: Tree, distance: Distance | None) -> Tree:
     """``tree`` with the differences of labels that ``distance`` knows replaced by their numbers."""
     if tree[0] in ("n", "s"):
         return tree
     if tree[0] == "-" and len(tree) == 3 and tree[1][0] == "s" and tree[2][0] == "s":  # type: ignore[index]
-        value = 0 if tree[1] == tree[2] else distance(tree[1][1], tree[2][1])  # type: ignore[index]
+        value = 0 if tree[1] == tree[2] else None
+        if value is None and distance is not None:
+            value = distance(tree[1][1], tree[2][1])  # type: ignore[index]
         if value is not None:
             return ("n", value)
     return (tree[0], *(fold_differences(branch, distance) for branch in tree[1:]))  # type: ignore[arg-type]

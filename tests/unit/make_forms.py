@@ -71,9 +71,8 @@ def mnemonics() -> list[str]:
     ):
         names |= {lead + word + tail for word in words for tail in tails.split()}
     known = {name.lower() for name in names if name}
-    return sorted(
-        name for name in known if name.isalnum() and name not in NAMELESS and not name.startswith("bnd")
-    )
+    known -= NAMELESS | insn.PREFIXES
+    return sorted(name for name in known if name.isalnum() and not name.startswith("bnd"))
 
 
 def accepted(names: list[str], mode: Mode) -> dict[str, list[Form]]:

@@ -346,6 +346,8 @@ def test_fields_and_forms_against_gnu_as(encoder: Encoder) -> None:
     mov rax, offset sym; mov eax, offset sym; mov al, offset sym; mov ax, offset sym; movabs rax, offset sym
     movabs rax, sym; push offset sym; add rax, offset sym; add ecx, offset sym; shl eax, offset sym; xbegin sym
     jmp qword ptr sym; call [rip+sym]; jmp [sym+rax*8]; mov gs:[sym], rax; lgdt [rip+sym]; jmp .; jmp .+2; jmp $-2
+    lea eax, [sym]; lea eax, [rax+sym]; lea ax, [sym+rcx*8]; lea rax, [ebx+sym]; lea ecx, [rip+sym]; push sym - sym
+    lea eax, [rax+0xffffffff]; lea eax, [0xfee00000]; lea eax, [rip+0x80000000]
     movaps xmm0, [rip+sym]; pshufd xmm0, [rip+sym], 0x1b; mov qword ptr [rip+sym], offset other; jmp 0x1000; je 0x1000
     call 0x1000; test dword ptr [rip+sym], 0x80000000; vmovups ymm0, [rip+sym]; vaddps zmm0, zmm1, [rip+sym]"""
     statements: list[tuple[Mode, str]] = [(64, text.strip()) for text in texts.replace("\n", ";").split(";")]

@@ -114,6 +114,8 @@ main() {
     python=$(find_python)
     if [ "$(cat "$stamp" 2>/dev/null || true)" != "$(fingerprint "$python")" ]; then
         virtual_environment "$python"
+        # Compiled once here: where PYTHONDONTWRITEBYTECODE is set, every command would compile its modules anew.
+        .venv/bin/python -m compileall -q scripts architect pixelvm
         fingerprint "$python" >"$stamp"
         say "ready"
     fi

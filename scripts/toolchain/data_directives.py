@@ -11,12 +11,11 @@ import struct
 from toolchain import strings
 from toolchain.errors import InputError
 from toolchain.expr import Expr, number
-from toolchain.fragment import Align, Datum, Org, Space
+from toolchain.fragment import SECTION_MAX, Align, Datum, Org, Space
 from toolchain.resolve import BOUNDS, out_of_range
 from toolchain.source import Statement
 from toolchain.unit_state import UnitState, split
 
-GAP_MAX = 1 << 28  # bytes that one directive may add: more is a mistake, and would eat the machine's memory
 _ALIGN_POWER_MAX = 24
 
 INTEGERS = {
@@ -151,8 +150,10 @@ class DataDirectives(UnitState):
             return
         if isinstance(count, Expr):
             self.items.append(Space(count, pattern, statement))
-        elif count < 0 or count * len(pattern) > GAP_MAX:
-            self.fail(statement, f"a gap of {count} times {len(pattern)} bytes", f"0 to {GAP_MAX:#x} bytes")
+        elif count < 0 or count * len(pattern) > SECTION_MAX:
+            self.fail(
+                statement, f"a gap of {count} times {len(pattern)} bytes", f"0 to {SECTION_MAX:#x} bytes"
+            )
         elif pattern == b"\0":
             if count:
                 self.items.append(Datum(bytes(count), statement))  # costs no memory until it is looked at
@@ -202,8 +203,8 @@ class DataDirectives(UnitState):
         target = self.expression(pieces[0], statement, settle=True)
         if fill is None or target is None:
             return
-        if isinstance(target, int) and not 0 <= target <= GAP_MAX:
-            self.fail(statement, f".org to {target:#x}", f"0 to {GAP_MAX:#x}")
+        if isinstance(target, int) and not 0 <= target <= SECTION_MAX:
+            self.fail(statement, f".org to {target:#x}", f"0 to {SECTION_MAX:#x}")
             return
         self.items.append(Org(number(target) if isinstance(target, int) else target, fill & 0xFF, statement))
 

@@ -250,6 +250,7 @@ class Expander(Knowledge):
     ) -> None:
         short = statement._replace(trail=(*statement.trail[:1], *statement.trail[1:][-1:]))
         self.fail(short, message, "a condition that ends it")
+        self.out.clear()  # nobody wants millions of statements assembled
         raise StopUnit
 
     def _rept(self, statement: Statement, statements: Sequence[Statement], at: int) -> int:

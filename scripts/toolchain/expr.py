@@ -90,7 +90,11 @@ def number(value: int) -> Expr:
 
 def symbol(name: str, addend: int = 0) -> Expr:
     """``name + addend``."""
-    return Expr(("s", name) if not addend else ("+", ("s", name), ("n", addend)))
+    expression = Expr.__new__(Expr)  # nothing to search or to compute
+    expression.tree = ("s", name) if not addend else ("+", ("s", name), ("n", addend))
+    expression._names = (name,)
+    expression.constant = None
+    return expression
 
 
 def fail(place: Place, message: str, expected: str = "") -> NoReturn:
@@ -124,6 +128,10 @@ class SyntaxFault(ValueError):
         self.expected = expected
 
 
+DEPTH_MAX = 128  # operators from an expression to its innermost part; Python's stack holds some more
+_TOO_DEEP, _SHORTER = "the expression is nested too deeply", "a shorter one, or a name for a part of it"
+
+
 @lru_cache(maxsize=8192)
 def parse_cached(text: str) -> Expr:
     """``parse`` without a place; raises ``SyntaxFault``."""
@@ -135,11 +143,13 @@ def parse_cached(text: str) -> Expr:
         if parser.kind != "end":
             rest = text[parser.start :].strip()
             raise SyntaxFault(f"junk `{rest}' after expression", "an operator or the end")
+        if len(text) > DEPTH_MAX and expr_tree.depth(tree) > DEPTH_MAX:
+            raise SyntaxFault(_TOO_DEEP, _SHORTER)
         return Expr(tree)
     except EvaluationError as error:
         raise SyntaxFault(str(error)) from None
     except RecursionError:
-        raise SyntaxFault("the expression is nested too deeply", "a shorter one, or a name for a part of it") from None
+        raise SyntaxFault(_TOO_DEEP, _SHORTER) from None
 
 
 # --- lexer -------------------------------------------------------------------------------------------------

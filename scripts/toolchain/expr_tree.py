@@ -39,6 +39,31 @@ def collect(tree: Tree, found: dict[str, None]) -> None:
             collect(branch, found)  # type: ignore[arg-type]
 
 
+def depth(tree: Tree) -> int:
+    """The most operators between the whole and a number or a name."""
+    deepest = 0
+    waiting: list[tuple[Tree, int]] = [(tree, 0)]
+    while waiting:
+        part, level = waiting.pop()
+        deepest = max(deepest, level)
+        if part[0] not in ("n", "s"):
+            waiting += [(branch, level + 1) for branch in part[1:]]  # type: ignore[misc]
+    return deepest
+
+
+def terms(tree: Tree) -> int:
+    """How many numbers and names it has."""
+    count = 0
+    waiting = [tree]
+    while waiting:
+        part = waiting.pop()
+        if part[0] in ("n", "s"):
+            count += 1
+        else:
+            waiting += part[1:]  # type: ignore[arg-type]
+    return count
+
+
 def evaluate(tree: Tree, lookup: Lookup) -> int | None:
     """The value, None when ``lookup`` does not know a name.
 

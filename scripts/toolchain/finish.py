@@ -10,7 +10,7 @@ from typing import Literal
 
 from toolchain import nops
 from toolchain.expr import Expr
-from toolchain.fragment import Align, Branch, Fragment, Label, Org, Patch, SectionBuilder, Space
+from toolchain.fragment import SECTION_MAX, Align, Branch, Fragment, Label, Org, Patch, SectionBuilder, Space
 from toolchain.objectfile import ObjectFile, ObjectSection, ObjectSymbol, Relocation, Row
 from toolchain.relax import RelaxFault, relax
 from toolchain.resolve import ResolveFault, Resolver
@@ -39,8 +39,29 @@ def finish(unit: UnitState) -> ObjectFile | None:
     except RelaxFault as fault:
         unit.fail(fault.statement, fault.message, fault.expected)
         return None
+    overflowing = [section for section in sections if _overflows(unit, section)]
+    if overflowing:
+        return None
     packed = [_pack(unit, section, linked) for section in sections]
     return ObjectFile(unit.unit.file, packed, _symbols(unit, placed), frozenset(unit.weak))
+
+
+def _overflows(unit: UnitState, section: SectionBuilder) -> bool:
+    """Whether a section is larger than any kernel's: the statement that makes it so is the error."""
+    if section.nobits or section.size() <= SECTION_MAX:
+        return False
+    for fragment in section.fragments:
+        for at, length, statement, _ in fragment.rows:
+            if fragment.address + at + length > SECTION_MAX:
+                where = statement
+                break
+        else:
+            if fragment.statement is None or fragment.address + fragment.size + fragment.grown <= SECTION_MAX:
+                continue
+            where = fragment.statement
+        unit.fail(where, f"section {section.name} grows beyond {SECTION_MAX:#x} bytes", "less data")
+        break
+    return True
 
 
 def _aim(

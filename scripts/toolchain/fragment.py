@@ -13,6 +13,8 @@ from toolchain.expr import Expr
 from toolchain.source import Statement
 from toolchain.types import Encoding, Mode
 
+SECTION_MAX = 1 << 28  # bytes of an input section in the file: more is a mistake, and would eat all memory
+
 
 class Label:
     """A place in a section: an offset in a fragment."""

@@ -15,6 +15,8 @@ from toolchain.source import NAME, Statement
 from toolchain.template import SPECIAL, Body
 from toolchain.types import Expansion
 
+OPERANDS_MAX = 1 << 16  # characters of one call; one that calls itself with its operands twice doubles them
+
 
 class MacroFault(ValueError):
     """What is wrong with a definition or a call, without its place."""
@@ -122,6 +124,9 @@ class Macro:
         Raises:
             MacroFault: the arguments do not fit the parameters.
         """
+        if len(args) > OPERANDS_MAX:
+            what = f"macro {self.name} is called with {len(args):,} characters of operands"
+            raise MacroFault(what, f"at most {OPERANDS_MAX:,}")
         if not args and self._plain:
             return self.body.substitute((), trail, True)
         count = str(number)

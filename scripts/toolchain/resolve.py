@@ -20,6 +20,10 @@ Key = int | str  # a section of the unit by index, or a symbol that is not defin
 Linear = tuple[int, dict[Key, int]]
 
 
+CHAIN_MAX = 64  # names that are defined through each other
+LOOKUPS_MAX = 10_000  # equations that one expression may lead through
+
+
 class ResolveFault(ValueError):
     """Why an expression is neither a number nor an address."""
 
@@ -72,6 +76,7 @@ class Resolver:
         self.equations = equations
         self.weak = weak
         self._resolving: set[str] = set()
+        self._lookups = 0
 
     def term(self, name: str, section: SectionBuilder, here: int) -> Linear:
         """What a name is: ``here`` is the offset in ``section`` that ``.`` means."""
@@ -88,6 +93,9 @@ class Resolver:
             return 0, {name: 1}
         if name in self._resolving:
             raise ResolveFault(f"`{name}' is defined by itself")
+        self._lookups = self._lookups + 1 if self._resolving else 0
+        if len(self._resolving) >= CHAIN_MAX or self._lookups > LOOKUPS_MAX:
+            raise ResolveFault(f"`{name}' is defined through too many other names")
         self._resolving.add(name)
         try:
             return self.linear(equation.tree, section, here)

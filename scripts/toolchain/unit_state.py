@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
+from toolchain import expr_tree
 from toolchain.expr import Expr, SyntaxFault, number, parse_cached, symbol
 from toolchain.expr_tree import EvaluationError
 from toolchain.fragment import Align, Code, Datum, Label, Org, SectionBuilder, Space
@@ -21,6 +22,7 @@ from toolchain.types import Diagnostic, Mode
 
 # Names the assembler makes up for numeric labels and for places that only an expression names.
 HIDDEN = "$L"
+TERMS_MAX = 128  # numbers and labels that a name may stand for; each of its uses is as long
 _FEW = 16  # constants that are quicker taken one by one than by copying all
 _IDENTIFIER = re.compile(r"(?<![\w.$])[A-Za-z_.$][\w.$]*", re.ASCII)
 
@@ -177,6 +179,8 @@ class UnitState:
             self.equations.pop(name, None)
         elif name in value.names():
             self.fail(statement, f"`{name}' is defined by itself", "names defined above")
+        elif expr_tree.terms(value.tree) > TERMS_MAX:
+            self.fail(statement, f"`{name}' stands for more than {TERMS_MAX} terms", "a label plus a number")
         else:
             self.constants.pop(name, None)
             self.equations[name] = value

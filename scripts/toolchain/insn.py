@@ -8,14 +8,13 @@ the operands suit the mnemonic is ``encode``'s business.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
 from toolchain.expr import EvaluationError, SyntaxFault, fail
-from toolchain.operand import BRANCHES, WORDS, Constants, Distance, OperandContext, parse_operand, wrap
+from toolchain.operand import BRANCHES, Constants, Distance, OperandContext, parse_operand, wrap
 from toolchain.operand_types import Far, Imm, Masked, Mem, Operand, Target
-from toolchain.registers import BY_MODE, REGISTERS, Reg, word_set
+from toolchain.registers import BY_MODE, Reg, word_set
 from toolchain.types import Mode, Place
 
 __all__ = [
@@ -79,23 +78,33 @@ PREFIXES: Final = word_set(
     """rep repe repz repne repnz lock es cs ss ds fs gs data16 data32 addr16 addr32 rex rex64 rex.w
     xacquire xrelease notrack bnd"""
 )
-_NAME = re.compile(r"'(?:\\.|[^\\])'?|(?<![\w.$])(?:\d+[bf](?![\w.$])|[A-Za-z_.$][\w.$]*)", re.ASCII)
 
 
 class _Known:
-    """What was parsed before, for one mode and for branches apart: an operand's text may mean other things there."""
+    """What was parsed before, for one mode and for branches apart: an operand's text may mean other things there.
 
-    __slots__ = ("branch", "names", "operands", "valued")
+    Attributes:
+        operands: by text, those whose meaning depends on no name.
+        names: by text, the names that the meaning of the others depends on.
+        valued: by text and the values of those names.
+        context: for the next operand.
+    """
 
-    def __init__(self, branch: bool) -> None:
-        self.branch = branch
+    __slots__ = ("context", "names", "operands", "valued")
+
+    def __init__(self, mode: Mode, branch: bool) -> None:
         self.operands: dict[str, Operand] = {}
         self.names: dict[str, tuple[str, ...]] = {}
         self.valued: dict[tuple[object, ...], Operand] = {}
+        self.context = OperandContext(mode, branch, _nothing)
+
+
+def _nothing(name: str) -> int | None:
+    return None
 
 
 _LIMIT = 1 << 16
-_known: dict[tuple[Mode, bool], _Known] = {}
+_known: dict[Mode, tuple[_Known, _Known]] = {}
 _cores: dict[tuple[object, ...], Core] = {}
 
 
@@ -140,16 +149,16 @@ def _parse(text: str, mode: Mode, constants: Constants, distance: Distance | Non
         word = parts[0].lower()
     operands: list[Operand] = []
     if len(parts) > 1:
-        branch = word in BRANCHES
-        known = _known.get((mode, branch))
-        if known is None:
-            known = _known[mode, branch] = _Known(branch)
+        both = _known.get(mode)
+        if both is None:
+            both = _known[mode] = (_Known(mode, False), _Known(mode, True))
+        known = both[word in BRANCHES]
         rest = parts[1]
         plain = "'" not in rest and "(" not in rest and "{" not in rest
         for piece in rest.split(",") if plain else split_operands(rest):
             piece = piece.strip()
             operand = known.operands.get(piece)
-            operands.append(operand or _operand(piece, mode, known, constants, distance))
+            operands.append(operand or _operand(piece, known, constants, distance))
     key = (mode, prefixes, word, *operands)
     core = _cores.get(key)
     if core is None:
@@ -161,49 +170,54 @@ def _parse(text: str, mode: Mode, constants: Constants, distance: Distance | Non
 
 
 def _new(text: str, mode: Mode, prefixes: tuple[str, ...], word: str, operands: list[Operand]) -> Core:
-    if not (word.replace(".", "").replace("_", "").isalnum() and word.isascii() and word[0].isalpha()) and (
-        word or not prefixes
-    ):
-        raise SyntaxFault(f"`{text.strip()}' is not an instruction", "a mnemonic and its operands")
+    if not word.isalnum() or not word.isascii() or word[0].isdigit():
+        bare = word.replace(".", "").replace("_", "")
+        if (word or not prefixes) and not (bare.isalnum() and bare.isascii() and word[0].isalpha()):
+            raise SyntaxFault(f"`{text.strip()}' is not an instruction", "a mnemonic and its operands")
     if len(operands) == 2 and isinstance(operands[0], Target) and isinstance(operands[1], Target):
         # `ljmp selector, offset` and `jmp selector, offset` are one far pointer.
         operands = [Far(operands[0].value, operands[1].value)]
     return Core(mode, prefixes, word, tuple(operands))
 
 
-def _operand(
-    piece: str, mode: Mode, known: _Known, constants: Constants, distance: Distance | None
-) -> Operand:
+def _operand(piece: str, known: _Known, constants: Constants, distance: Distance | None) -> Operand:
     """An operand that is not known by its text alone: it is new, or names in it have values."""
     names = known.names.get(piece)
-    if names is None:
-        if not piece:
-            raise SyntaxFault("an operand is missing", "an operand on each side of a comma")
-        names = tuple(
-            name
-            for name in dict.fromkeys(_NAME.findall(piece))
-            if name[0] != "'" and name != "." and name.lower() not in REGISTERS and name.lower() not in WORDS
-        )
-        known.names[piece] = names
-        if len(known.names) > _LIMIT:
-            _known.clear()
-    if not names:
-        operand = parse_operand(piece, OperandContext(mode, known.branch, constants, distance))
+    if names is not None:
+        key = _valued(piece, names, [constants(name) for name in names], distance)
+        operand = known.valued.get(key)
+        if operand is not None:
+            return operand
+    elif not piece:
+        raise SyntaxFault("an operand is missing", "an operand on each side of a comma")
+    asked: dict[str, int | None] = {}
+
+    def ask(name: str) -> int | None:
+        value = asked[name] = constants(name)
+        return value
+
+    context = known.context
+    context.constants = ask
+    context.distance = distance
+    operand = parse_operand(piece, context)
+    if len(known.valued) > _LIMIT or len(known.names) > _LIMIT or len(known.operands) > _LIMIT:
+        _known.clear()
+        _cores.clear()
+    if asked:
+        names = known.names[piece] = tuple(asked)
+        known.valued[_valued(piece, names, list(asked.values()), distance)] = operand
+    else:
         known.operands[piece] = operand
-        return operand
-    values = tuple([constants(name) for name in names])
-    key: tuple[object, ...] = (piece, values)
-    if distance is not None and len(names) > 1 and None in values and "-" in piece:
-        distances = {(a, b): distance(a, b) for a in names for b in names if a != b}
-        key = (piece, values, *distances.values())
-    operand = known.valued.get(key)  # type: ignore[assignment]
-    if operand is None:
-        if len(known.valued) > _LIMIT:
-            known.valued.clear()
-        folded = dict(zip(names, values, strict=True))
-        operand = parse_operand(piece, OperandContext(mode, known.branch, folded.get, distance))
-        known.valued[key] = operand
     return operand
+
+
+def _valued(
+    piece: str, names: tuple[str, ...], values: list[int | None], distance: Distance | None
+) -> tuple[object, ...]:
+    """What decides the meaning of ``piece``: the values of its names, and the distances between its labels."""
+    if distance is None or len(names) == 1 or None not in values or "-" not in piece:
+        return (piece, *values)
+    return (piece, *values, *[distance(a, b) for a in names for b in names if a != b])
 
 
 def split_operands(text: str) -> Sequence[str]:

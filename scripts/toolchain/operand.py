@@ -64,11 +64,15 @@ def parse_operand(text: str, context: OperandContext) -> Operand:
             memory = _common_memory(match, context)
             if memory is not None:
                 return memory
+    elif _SYMBOL.fullmatch(text):
+        if not _reserved(text):
+            value = context.constants(text)
+            if value is None:
+                address = symbol(text)
+                return Target(address) if context.branch else Mem(disp=address)
+            return Target(wrap(value)) if context.branch else Imm(wrap(value))
     elif _is_plain(text):
-        # A number, a name, or an expression of them: no register, bracket or word of the grammar.
-        if _SYMBOL.fullmatch(text) and context.constants(text) is None:
-            address = symbol(text)
-            return Target(address) if context.branch else Mem(disp=address)
+        # A number, or an expression of numbers and names: no register, bracket or word of the grammar.
         value = parse_cached(text).evaluate(context.constants)
         if value is not None:
             return Target(wrap(value)) if context.branch else Imm(wrap(value))
@@ -114,40 +118,45 @@ def _common_memory(match: re.Match[str], context: OperandContext) -> Mem | None:
         minus = term[:1] == "-"
         if minus:
             term = term[1:].lstrip()
-        value = _simple(term, context)
-        if value is not None:
-            offset += -value if minus else value
-        elif minus:
-            return None
-        elif index is None and term[-1:] in ("1", "2", "4", "8") and term[:-1].rstrip()[-1:] == "*":
-            index, scale = registers.get(term[:-1].rstrip()[:-1].rstrip()), int(term[-1])
-            if index is None or index.number == 4:
+        if "*" in term:
+            left, _, right = term.partition("*")
+            index, before = registers.get(left.rstrip()), index
+            right = right.lstrip()
+            if before is not None or minus or index is None or index.number == 4 or right not in _SCALES:
                 return None
-        elif name is None and _SYMBOL.fullmatch(term) and not _reserved(term):
-            name = term
-        else:
+            scale = int(right)
+            continue
+        value = _number(term)
+        if value is None:
+            if not _SYMBOL.fullmatch(term) or _reserved(term):
+                return None
+            value = context.constants(term)
+            if value is None:
+                if minus or name is not None:
+                    return None
+                name = term
+                continue
+        offset += -value if minus else value
+    for reg in (base, index):
+        if reg is not None and reg.kind not in _BASES:
             return None
-    kinds = {reg.kind for reg in (base, index) if reg is not None}
-    if len(kinds) > 1 or not kinds <= _BASES or (index is not None and index.kind == "ip"):
+    if index is not None and (index.kind == "ip" or (base is not None and base.kind != index.kind)):
         return None
-    disp: int | Expr = signed64(offset)
-    if name is not None:
-        disp = symbol(name, signed64(offset))
-    return Mem(size, segment, base, index, scale, disp, keyword or "")
+    disp = signed64(offset)
+    return Mem(size, segment, base, index, scale, disp if name is None else symbol(name, disp), keyword or "")
 
 
 _BASES: Final = frozenset(["r32", "r64", "ip"])
+_SCALES: Final = frozenset(["1", "2", "4", "8"])
 
 
-def _simple(term: str, context: OperandContext) -> int | None:
-    """The value of a decimal or hexadecimal number or of a name that stands for one."""
-    if term.isdigit():
+def _number(term: str) -> int | None:
+    """The value of a plain decimal or hexadecimal number."""
+    if term.isdigit() and term.isascii():
         return int(term) if term[0] != "0" or term == "0" else None
-    if term[:2] == "0x":
-        return parse_cached(term).constant if term[2:].isalnum() else None
-    if not _SYMBOL.fullmatch(term) or _reserved(term):
-        return None
-    return context.constants(term)
+    if term[:2] == "0x" and term[2:].isalnum():
+        return parse_cached(term).constant
+    return None
 
 
 def _reserved(name: str) -> bool:

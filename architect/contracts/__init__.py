@@ -26,8 +26,8 @@ from toolchain.types import Image
 __all__ = ["Contract", "Violation", "contract", "registry", "routines", "run", "violations"]
 
 AREAS = (
-    "acpi", "cmdline", "config", "descriptors", "display", "features", "frames", "loaders", "mapping", "memory",
-    "paging", "pci", "picture", "ranges", "reports", "space", "text", "traps", "units",
+    "acpi", "cmdline", "config", "descriptors", "display", "entry", "features", "frames", "loaders", "mapping",
+    "memory", "paging", "pci", "picture", "ranges", "reports", "space", "text", "traps", "units",
 )  # fmt: skip
 MODULES = tuple(f"architect.contracts.{name}" for name in AREAS)
 

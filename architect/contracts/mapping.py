@@ -71,7 +71,7 @@ class _Space(Session):
 
 
 @contract(
-    "page_map_range", "page_choose_level", "page_check", "page_descend", "page_flags_large",
+    "page_map_range", "page_fill_table", "page_choose_level", "page_check", "page_descend", "page_flags_large",
     needs=("frame_alloc", "page_root", "page_huge_allowed"),
 )  # fmt: skip
 def ranges_of_pages(harness: Harness) -> None:

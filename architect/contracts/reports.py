@@ -60,7 +60,7 @@ class _Reports(Session):
 @contract(
     "fault_report", "print_scope", "print_frame", "print_percpu", "print_percpu_long", "print_cr0", "print_cr3",
     "print_cr4", "print_msr", "print_name", "print_unit", "print_stack", "print_trace", "fault_put_stack",
-    "fault_put_trace", "fault_read", "fault_probe",
+    "fault_put_trace", "fault_read", "fault_probe", "fault_page_mapped", "fault_put_item",
     needs=("page_map", "frame_alloc", "page_root"),
 )  # fmt: skip
 def fault_blocks(harness: Harness) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from architect.contracts import contract
 from architect.contracts.model import Session
 from toolchain import contract as shared
+from toolchain.emulator import Emulator
 from toolchain.harness import BUFFER_BASE, PERCPU_PAGE, Harness
 
 COM1 = 0x3F8
@@ -21,7 +22,7 @@ _FAULT = 0x12
 class Uart:
     """A 16550 that sends a few bytes each time its status is read."""
 
-    def __init__(self, harness: Harness, *, drains: int = 7) -> None:
+    def __init__(self, harness: Emulator, *, drains: int = 7) -> None:
         self.sent = bytearray()
         self.lost = 0
         self.divisor = 0

@@ -24,6 +24,18 @@ MASK64 = (1 << 64) - 1
 _UART_LINE_STATUS = 0x3FD
 _UART_READY = 0x60
 _NOWHERE = 0x00FF_FFFF_FFFF_F000  # not canonical: no code comes there
+_NARROW = {
+    "rax",
+    "rbx",
+    "rcx",
+    "rdx",
+    "rsi",
+    "rdi",
+    "rbp",
+    "rsp",
+    "rip",
+    "rflags",
+}  # by their low halves there
 
 End = Literal["returned", "limit", "fault", "halt", "interrupt"]
 PortIn = Callable[[int, int], int]
@@ -90,7 +102,7 @@ class Emulator:
 
     Args:
         image: the kernel.
-        bits: 32 or 64.
+        bits: 64 for long mode without paging, 32 for protected mode with the CPU's own paging.
         port_in: answers IN; called with port and size in bytes.
 
     Attributes:
@@ -106,6 +118,7 @@ class Emulator:
         self._u: Any = unicorn_const
         self._error = UcError
         self.image = image
+        self.bits = bits
         self.port_in = self._usual_port_in = port_in
         self.port_out: PortOut | None = None
         self.cpuid: Cpuid | None = None
@@ -117,7 +130,9 @@ class Emulator:
         self._stale = False  # code was translated before a hook in it was set
         self._run = Run()
         self._uc: Any = Uc(UC_ARCH_X86, UC_MODE_64 if bits == 64 else UC_MODE_32)
-        self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_VIRTUAL)
+        # In long mode addresses are taken as they are; the 32-bit machine has the CPU's own paging.
+        if bits == 64:
+            self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_VIRTUAL)
         add = self._uc.hook_add
         add(self._u.UC_HOOK_MEM_INVALID, self._invalid)
         add(self._u.UC_HOOK_INTR, self._interrupt)
@@ -233,7 +248,8 @@ class Emulator:
     def _number(self, name: str) -> int:
         number = self._numbers.get(name)
         if number is None:
-            number = getattr(self._c, f"UC_X86_REG_{name.upper()}", None)
+            known = f"e{name[1:]}" if self.bits == 32 and name in _NARROW else name
+            number = getattr(self._c, f"UC_X86_REG_{known.upper()}", None)
             if number is None:
                 raise InputError(f"no register is called '{name}'", stage=STAGE)
             self._numbers[name] = int(number)
@@ -283,7 +299,7 @@ class Emulator:
             self._uc.ctl_flush_tb()
             self._stale = False
         try:
-            self._uc.emu_start(address, _NOWHERE, count=limit)
+            self._uc.emu_start(address, _NOWHERE if self.bits == 64 else _NOWHERE & 0xFFFFFFFF, count=limit)
         except self._error as error:
             if run.end is None:
                 run.end = "interrupt" if "exception" in str(error).lower() else "fault"

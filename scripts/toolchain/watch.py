@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from toolchain.emulator import MASK64, Emulator
@@ -56,8 +56,8 @@ def watch(
         for match in _OPCODES.finditer(code):
             # The byte before may be a REX prefix or the end of another instruction: only one of the two places runs.
             for at in (match.start() - 1, match.start()):
-                if at == match.start() or (at >= 0 and 0x40 <= code[at] <= 0x4F):
-                    action = _action(code[at : at + 15], start + at, note)
+                if at == match.start() or (machine.bits == 64 and at >= 0 and 0x40 <= code[at] <= 0x4F):
+                    action = _action(code[at : at + 15], start + at, note, machine.bits)
                     if action is not None:
                         machine.probe(start + at, action)
     return events
@@ -76,14 +76,14 @@ def _pieces(image: Image, routines: Collection[str] | None) -> Iterator[tuple[in
                     yield symbol.address, section.data[at : at + symbol.size]
 
 
-def _action(code: bytes, address: int, note: Callable[[Event], None]) -> Any:
+def _action(code: bytes, address: int, note: Callable[[Event], None], bits: int) -> Any:
     """What a probe at an instruction does; None when the bytes are none of those that are watched."""
-    opcode = code[1:] if 0x40 <= code[0] <= 0x4F else code
+    opcode = code[1:] if bits == 64 and 0x40 <= code[0] <= 0x4F else code
     if opcode[:2] == b"\x0f\x30":
         return lambda m: note(_msr(m))
     if opcode[:2] == b"\x0f\xae":
         return lambda m: note(Event(_FENCES[opcode[2:3]]))
-    item = next(_decoder().disasm(code, address, 1), None)
+    item = next(_decoder(bits).disasm(code, address, 1), None)
     if item is None or not item.operands:
         return None
     name = item.mnemonic
@@ -120,18 +120,15 @@ def _full(item: Any, number: int) -> str:
     return full_register(item.reg_name(number)) or item.reg_name(number)
 
 
-_DECODERS: list[Any] = []
+@cache
+def _decoder(bits: int) -> Any:
+    import capstone
 
-
-def _decoder() -> Any:
-    """One decoder for 64-bit code, made when first needed."""
-    if not _DECODERS:
-        import capstone
-
-        machine: Any = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-        machine.detail = True
-        _DECODERS.append(machine)
-    return _DECODERS[0]
+    machine: Any = capstone.Cs(
+        capstone.CS_ARCH_X86, capstone.CS_MODE_64 if bits == 64 else capstone.CS_MODE_32
+    )
+    machine.detail = True
+    return machine
 
 
 _RDMSR = b"\x0f\x32"

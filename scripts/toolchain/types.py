@@ -95,16 +95,41 @@ class Diagnostic(NamedTuple):
     expected: str = ""
 
     def __str__(self) -> str:
-        """``file:line: error: message``, the source line with a caret, what was expected, the macro trail."""
-        parts = [f"{self.place.file}:{self.place.line}: error: {self.message}"]
+        """``file:line: error: message``, the source line with a caret, what was expected, the macro trail.
+
+        Of a long line the part around the caret is shown, of a long trail its ends; nothing that a terminal obeys.
+        """
+        parts = [f"{self.place.file}:{self.place.line}: error: {_shown(self.message)}"]
         if self.place.text:
-            parts.append(f"    {self.place.text}")
-            lead = "".join("\t" if c == "\t" else " " for c in self.place.text[: self.place.column])
+            begin = max(0, self.place.column - SHOWN_MAX // 2)
+            text = _visible(self.place.text[begin : begin + SHOWN_MAX])
+            parts.append(f"    {text}")
+            lead = "".join("\t" if c == "\t" else " " for c in text[: self.place.column - begin])
             parts.append(f"    {lead}^")
         if self.expected:
-            parts.append(f"    expected {self.expected}")
-        parts += [f"    in macro {e.name}, expanded at {e.file}:{e.line}" for e in self.place.trail]
-        return "\n".join(parts)
+            parts.append(f"    expected {_shown(self.expected)}")
+        trail = [f"    in macro {e.name}, expanded at {e.file}:{e.line}" for e in self.place.trail]
+        if len(trail) > TRAIL_MAX:
+            trail[TRAIL_MAX - 2 : -1] = [f"    … {len(trail) - TRAIL_MAX + 1} more expansions"]
+        return "\n".join(parts + trail)
+
+
+SHOWN_MAX = 200  # characters of a line or a message
+TRAIL_MAX = 8  # lines of a macro trail
+
+
+def _shown(text: str) -> str:
+    """``text`` for a person, its middle left out when it is long."""
+    if len(text) > 2 * SHOWN_MAX:
+        text = f"{text[:SHOWN_MAX]} … {text[-SHOWN_MAX // 2 :]}"
+    return _visible(text)
+
+
+def _visible(text: str) -> str:
+    """``text`` with a replacement for what is not printed: escape sequences, bells."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in text)
 
 
 # --- encoding ----------------------------------------------------------------------------------------------

@@ -10,10 +10,13 @@ import argparse
 import importlib
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from toolchain.command import STATUS_INTERNAL, STATUS_INTERRUPTED, STATUS_INVALID, Ui
+from toolchain.command import STATUS_INTERNAL, STATUS_INTERRUPTED, STATUS_INVALID, STATUS_OK, Outcome, Ui
 from toolchain.errors import PxError
+from toolchain.process import Ended, Process, say
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("toolchain.commands.build", "assemble, link, make the ELF and the ISO"),
@@ -30,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("architect.commands.bench", "measure, side by side with a peer in the same run"),
     "demo": ("architect.commands.demo", "the main job on real input: plant bugs, repair them"),
 }
+INTERACTIVE = ("run", "debug")  # a person is at the other end: no --json
+_LIBRARIES = ("keystone", "capstone", "unicorn", "elftools")
 
 
 class _Usage(Exception):
@@ -38,6 +43,12 @@ class _Usage(Exception):
 
 class _Parser(argparse.ArgumentParser):
     """Raises instead of exiting, so that a bad command line is one line and status 2 like any other error."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **options})
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        say(message.rstrip("\n"))  # --help, whose reader may have seen enough
 
     def error(self, message: str) -> None:  # type: ignore[override]
         raise _Usage(f"{self.prog}: {message} (see {self.prog} --help)")
@@ -49,7 +60,7 @@ def _overview() -> str:
     return f"usage: pxos COMMAND [ARG ...]\n\n{rows}\n\npxos COMMAND --help shows a command's options and an example."
 
 
-def _parse(name: str, argv: list[str]) -> tuple[argparse.Namespace, object]:
+def _parse(name: str, argv: list[str]) -> tuple[argparse.Namespace, Any]:
     module = importlib.import_module(COMMANDS[name][0])
     parser = _Parser(
         prog=f"pxos {name}",
@@ -57,77 +68,131 @@ def _parse(name: str, argv: list[str]) -> tuple[argparse.Namespace, object]:
         epilog=f"example: {module.EXAMPLE}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout, progress on stderr")
+    if name not in INTERACTIVE:
+        parser.add_argument(
+            "--json", action="store_true", help="one JSON object on stdout, progress on stderr"
+        )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
     module.configure(parser)
     return parser.parse_args(argv), module
 
 
-def _print_json(data: object) -> None:
+def _print_json(data: object) -> OSError | None:
     import json  # loaded here: most runs of a command print text, and the start of `pxos` counts
 
-    print(json.dumps(data, default=str))
+    return say(json.dumps(data, default=str))
+
+
+def _complain(line: str) -> None:
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        return  # nobody listens there; the exit status still tells
+
+
+def _refuse(lines: Sequence[str], error: Mapping[str, str | None], status: int, as_json: bool) -> int:
+    """The end of a command that cannot answer: a line per error for the person, one object for a program."""
+    for line in lines:
+        _complain(line)
+    if as_json:
+        _print_json({"error": error})
+    return status
 
 
 def _fail(error: PxError, as_json: bool) -> int:
-    for line in error.lines():
-        print(line, file=sys.stderr)
-    if as_json:
-        log = str(error.log) if error.log else None
-        _print_json({"error": {"stage": error.stage, "message": error.message, "log": log}})
-    return error.status
+    log = str(error.log) if error.log else None
+    told = {"stage": error.stage, "message": error.message, "log": log}
+    return _refuse(error.lines(), told, error.status, as_json)
 
 
 def _internal(exc: BaseException, as_json: bool) -> int:
     import tempfile
     import traceback
 
-    fd, name = tempfile.mkstemp(prefix="pxos-internal-", suffix=".log")
-    with os.fdopen(fd, "w") as log:
-        traceback.print_exception(exc, file=log)
     summary = f"pxos: internal error: {type(exc).__name__}: {exc}".splitlines()[0]
-    print(f"{summary} (details in {name})", file=sys.stderr)
-    if as_json:
-        _print_json({"error": {"stage": "internal", "message": summary, "log": name}})
-    return STATUS_INTERNAL
+    name = None
+    try:
+        fd, name = tempfile.mkstemp(prefix="pxos-internal-", suffix=".log")
+        with os.fdopen(fd, "w") as log:
+            traceback.print_exception(exc, file=log)
+        details = f"details in {name}"
+    except OSError as error:
+        details = f"its details could not be written: {error.strerror}"
+    told = {"stage": "internal", "message": summary, "log": name}
+    return _refuse([f"{summary} ({details})"], told, STATUS_INTERNAL, as_json)
+
+
+def _ended(wish: BaseException, as_json: bool) -> int:
+    text, status = "interrupted", STATUS_INTERRUPTED
+    if isinstance(wish, Ended):
+        text, status = f"ended by {wish.name}", wish.status
+    return _refuse([f"pxos: {text}"], {"stage": "interrupted", "message": text, "log": None}, status, as_json)
+
+
+def _answer(outcome: Outcome, as_json: bool) -> int:
+    """Print what a command has to say; its status, or that of an output that cannot be written."""
+    broken = None
+    try:
+        if as_json:
+            broken = _print_json(outcome.data)
+        elif outcome.text:
+            broken = say(outcome.text)
+    except (KeyboardInterrupt, Ended) as wish:
+        return _ended(wish, as_json=False)  # half of the answer is out: an object behind it would be no JSON
+    if broken is None:
+        return outcome.status
+    _complain(f"pxos: cannot write to standard output: {broken.strerror}")
+    return STATUS_INVALID
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one subcommand; returns the exit status of the contract."""
-    arguments = sys.argv[1:] if argv is None else argv
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_overview())
-        return 0 if arguments else STATUS_INVALID
-    name, rest = arguments[0], arguments[1:]
+    """Run one subcommand; returns the exit status of the contract.
+
+    Args:
+        argv: the arguments; None for those of this process, which is then the command's alone.
+    """
+    if argv is not None:
+        return _main(argv)
+    try:
+        with Process() as process:
+            return _main(sys.argv[1:], process.listen)
+    except (KeyboardInterrupt, Ended) as wish:
+        return _ended(wish, as_json=False)  # it came while an error was being told
+
+
+def _main(arguments: list[str], begin: Callable[[], None] = lambda: None) -> int:
+    name, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     as_json = "--json" in rest
     try:
+        begin()
+        if name in ("", "-h", "--help", "help"):
+            say(_overview())
+            return STATUS_OK if name else STATUS_INVALID
         if name not in COMMANDS:
             raise _Usage(f"pxos: no command '{name}' (there are: {', '.join(COMMANDS)})")
         args, module = _parse(name, rest)
-        outcome = module.run(args, Ui(quiet=args.quiet))  # type: ignore[attr-defined]
-        if args.json:
-            _print_json(dict(outcome.data))
-        elif outcome.text:
-            print(outcome.text)
-        sys.stdout.flush()
-        return int(outcome.status)
+        outcome = module.run(args, Ui(quiet=args.quiet))
+        return _answer(outcome, as_json)
     except _Usage as usage:
-        print(usage, file=sys.stderr)
-        if as_json:
-            _print_json({"error": {"stage": "arguments", "message": str(usage), "log": None}})
-        return STATUS_INVALID
+        told = {"stage": "arguments", "message": str(usage), "log": None}
+        return _refuse([str(usage)], told, STATUS_INVALID, as_json)
     except PxError as error:
         return _fail(error, as_json)
-    except KeyboardInterrupt:
-        print("pxos: interrupted", file=sys.stderr)
-        return STATUS_INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except (KeyboardInterrupt, Ended) as wish:
+        return _ended(wish, as_json)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         message = f"pxos {name}: {place}{error.strerror or error}"
         return _fail(PxError(message, stage=name), as_json)
+    except MemoryError:
+        return _fail(PxError(f"pxos {name}: not enough memory for this input", stage=name), as_json)
+    except ImportError as error:
+        if error.name in _LIBRARIES:
+            mend = "set the environment up again: remove .venv, then make setup"
+            return _fail(
+                PxError(f"the Python package {error.name} is not installed; {mend}", stage=name), as_json
+            )
+        return _internal(error, as_json)
     except Exception as error:
         return _internal(error, as_json)
 

@@ -61,18 +61,22 @@ class Ui:
         """A line that the next one replaces (on a terminal; elsewhere nothing is printed)."""
         if self.quiet or not self.terminal:
             return
-        self.stream.write(f"\r\x1b[K{text}")
-        self.stream.flush()
+        self._write(f"\r\x1b[K{text}")
         self._open_line = True
 
     def _print(self, text: str) -> None:
         if self.quiet:
             return
-        if self._open_line:
-            self.stream.write("\r\x1b[K")
-            self._open_line = False
-        self.stream.write(text + "\n")
-        self.stream.flush()
+        clear = "\r\x1b[K" if self._open_line else ""
+        self._open_line = False
+        self._write(f"{clear}{text}\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except OSError:
+            self.quiet = True  # nobody reads it any more, or its disk is full: the work goes on
 
 
 def wants_colour(stream: TextIO) -> bool:

@@ -44,6 +44,9 @@ def _rebuilt(kind: type[PxError], message: str, state: dict[str, object]) -> PxE
     return error
 
 
+DIAGNOSTICS_SHOWN = 100  # more than anybody reads; a source that is no assembly has one for each line
+
+
 class InputError(PxError):
     """The person can mend it: arguments, a missing file, a source in error (status 2).
 
@@ -58,7 +61,10 @@ class InputError(PxError):
 
     def lines(self) -> list[str]:
         """One entry per diagnostic (each may span text and caret), or the message alone."""
-        return [str(d) for d in self.diagnostics] or [self.message]
+        shown = [str(d) for d in self.diagnostics[:DIAGNOSTICS_SHOWN]]
+        if len(self.diagnostics) > len(shown):
+            shown.append(f"… and {len(self.diagnostics) - len(shown)} more errors")
+        return shown or [self.message]
 
 
 class ToolError(PxError):

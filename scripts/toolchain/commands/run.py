@@ -21,7 +21,7 @@ _CHUNK = 4096
 
 
 class _Left(Exception):
-    """The person pressed Ctrl-]."""
+    """The person pressed Ctrl-], or stopped reading."""
 
 
 class _Terminal:
@@ -37,8 +37,11 @@ class _Terminal:
         return data
 
     def show(self, data: bytes) -> None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise _Left from None  # `pxos run | head`: the reader has seen enough
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -124,7 +124,7 @@ class Trial:
     def _checks(self) -> GateResult:
         from architect import checks
 
-        return checks.run(self.image, self.judge.sources, self.terms.routines)
+        return checks.run(self.image, self.judge.sources)
 
     def _contract(self) -> GateResult:
         from architect import contracts

@@ -27,12 +27,12 @@ from __future__ import annotations
 
 import difflib
 import shutil
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolchain import tomlfile
 from toolchain.errors import InputError
 
 STAGE = "corpus"
@@ -83,10 +83,7 @@ def load(folder: Path) -> list[Bug]:
 
 def read(path: Path) -> Bug:
     """One bug; ``InputError`` names the file and the key that is wrong."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: {error}", stage=STAGE) from error
+    data = tomlfile.load(path, stage=STAGE)
     for key in _TEXTS:
         if not isinstance(data.get(key), str) or not data[key].strip():
             raise InputError(f"{path}: '{key}' is missing or no text", stage=STAGE)
@@ -100,8 +97,8 @@ def read(path: Path) -> Bug:
     edits = data.get("reference_edits")
     if not isinstance(edits, int) or edits < 1:
         raise InputError(f"{path}: 'reference_edits' must be a number from 1 up", stage=STAGE)
-    plants = tuple(_plant(path, row) for row in data.get("plant", []))
-    invariants = tuple(data.get("invariant", []))
+    plants = tuple(_plant(path, row) for row in _rows(path, data, "plant"))
+    invariants = tuple(_rows(path, data, "invariant"))
     if not plants or not invariants:
         raise InputError(f"{path}: needs at least one [[plant]] and one [[invariant]]", stage=STAGE)
     if any(not isinstance(row.get("kind"), str) for row in invariants):
@@ -110,6 +107,13 @@ def read(path: Path) -> Bug:
         data["id"], data["class"], data["report"], data["shows"], data["expect"], data["noticed_by"],
         edits, plants, invariants, path,
     )  # fmt: skip
+
+
+def _rows(path: Path, data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    rows = data.get(key, [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"{path}: expected [[{key}]] tables", stage=STAGE)
+    return rows
 
 
 def _plant(path: Path, row: Mapping[str, Any]) -> Plant:

@@ -180,7 +180,7 @@ def _baseline(path: Path) -> Mapping[str, Any]:
     try:
         text = data.decode()
         told = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (UnicodeDecodeError, ValueError) as error:
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
         form = "JSON of `pxos boot --json`" if path.suffix == ".json" else "TOML"
         raise InputError(f"{path}: not {form}: {error}", stage=STAGE) from error
     if not isinstance(told, dict):

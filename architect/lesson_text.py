@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from architect.protocols import Lesson, Signature
+from toolchain import tomlfile
 from toolchain.errors import InputError
 
 STAGE = "lessons"
@@ -93,12 +94,7 @@ def load(text: str, name: str = "lessons") -> list[Lesson]:
     Raises:
         InputError: not TOML, or not lessons.
     """
-    import tomllib
-
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{name}: not valid TOML: {error}", stage=STAGE) from error
+    data = tomlfile.parse(text, name, stage=STAGE)
     rows = data.get("lesson")
     if not isinstance(rows, list):
         raise InputError(f"{name}: no [[lesson]] in it; `pxos lessons export` shows the form", stage=STAGE)

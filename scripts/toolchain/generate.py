@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toolchain import contract
+from toolchain import contract, tomlfile
 from toolchain.errors import InputError
 from toolchain.files import make_folder, write_atomic
 
@@ -159,25 +159,13 @@ def load_boot_units(path: Path) -> tuple[BootUnit, ...]:
     Raises:
         InputError: file, key and mend of the first thing that is wrong.
     """
-    try:
-        text = path.read_bytes().decode()
-    except FileNotFoundError:
-        raise _refuse(path, "", "no such file; a kernel tree declares its boot units there") from None
-    except OSError as error:
-        raise _refuse(path, "", f"cannot read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise _refuse(path, "", f"not UTF-8 text (byte {error.start}); write it as text") from error
-    return parse_boot_units(path, text)
+    mend = "a kernel tree declares its boot units there"
+    return parse_boot_units(path, tomlfile.text(path, stage=STAGE, missing=mend))
 
 
 def parse_boot_units(path: Path, text: str) -> tuple[BootUnit, ...]:
     """Check the text of a ``boot.toml``; ``path`` is for messages. Otherwise as ``load_boot_units``."""
-    import tomllib
-
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise _refuse(path, "", f"not valid TOML: {error}") from error
+    data = tomlfile.parse(text, path, stage=STAGE)
     _reject_unknown(path, "", data, ("unit",))
     rows = data.get("unit", [])
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

@@ -6,13 +6,15 @@ sees an object file; ``link`` does the placing.
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from toolchain import tomlfile
 from toolchain.errors import InputError
 
 STAGE = "layout"
 PAGE = 0x1000
+_PHYSICAL_END, _VIRTUAL_END = 1 << 52, 1 << 64  # what page tables can say, Intel SDM volume 3, 4.1.4
 CODE_FILL = 0xCC  # int3: what lies between the sections of two units in code traps when it is run
 
 _TOP_KEYS = {"image", "section"}
@@ -81,14 +83,8 @@ def load(image_toml: Path) -> Layout:
     Raises:
         InputError: it is missing, is no TOML, or lacks or misspells a key.
     """
-    try:
-        text = image_toml.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        mend = "--kernel DIR names a kernel tree, whose root holds image.toml"
-        raise InputError(f"{image_toml}: no such file; {mend}", stage=STAGE) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{image_toml}: cannot read: {error}", stage=STAGE) from error
-    return parse(text, image_toml)
+    mend = "--kernel DIR names a kernel tree, whose root holds image.toml"
+    return parse(tomlfile.text(image_toml, stage=STAGE, missing=mend), image_toml)
 
 
 def parse(text: str, image_toml: Path) -> Layout:
@@ -114,12 +110,7 @@ def parse(text: str, image_toml: Path) -> Layout:
             if key not in known:
                 raise refuse(f"{where}: unknown key `{key}'; known: {', '.join(sorted(known))}")
 
-    import tomllib
-
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise refuse(str(error)) from error
+    table = tomlfile.parse(text, image_toml, stage=STAGE)
     no_others(table, _TOP_KEYS, "the file")
     image = get(table, "image", dict, "the file")
     no_others(image, _IMAGE_KEYS, "[image]")
@@ -157,6 +148,15 @@ def parse(text: str, image_toml: Path) -> Layout:
         raise refuse("no [[section]]")
     if layout.physical_base % PAGE or layout.virtual_base % PAGE:
         raise refuse(f"[image]: physical_base and virtual_base are multiples of {PAGE:#x}")
+    if not (0 <= layout.physical_base < _PHYSICAL_END and 0 <= layout.virtual_base < _VIRTUAL_END):
+        raise refuse("[image]: physical_base is at most 52 bits, virtual_base 64")
+    for key, names in (("sources", layout.sources), ("include", layout.include)):
+        for name in names:
+            parts = PurePosixPath(name).parts
+            if name.startswith("/") or ".." in parts or any("**" in part and part != "**" for part in parts):
+                raise refuse(
+                    f'[image]: `{key}\' names "{name}": expected a path inside the tree, such as "mm/*.s"'
+                )
     return layout
 
 

@@ -99,7 +99,7 @@ def check(config: BootConfig) -> None:
             f"--cpu {config.cpu!r} is no CPU model: e.g. max, qemu64, Skylake-Client", stage=STAGE
         )
     text = config.cmdline
-    if len(text.encode()) > _CMDLINE_MAX or not text.isprintable():
+    if not text.isprintable() or len(text.encode()) > _CMDLINE_MAX:
         raise InputError(
             f"--cmdline: give at most {_CMDLINE_MAX} printable characters on one line", stage=STAGE
         )

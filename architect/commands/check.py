@@ -3,58 +3,87 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from toolchain.command import STATUS_NO, STATUS_OK, Outcome, Ui, paint, wants_colour
 
 HELP = "Static checks and contract tests of a kernel tree; nothing is booted."
 EXAMPLE = "pxos check --kernel kernel"
+SEEDS_MAX = 10_000
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments."""
+    """Add the arguments."""
     parser.add_argument(
-        "--kernel", type=Path, metavar="DIR", help="the kernel tree (default: this checkout's)"
+        "--kernel", type=Path, default=Path("kernel"), metavar="DIR", help="kernel tree (default kernel)"
     )
     parser.add_argument(
-        "--seeds", type=int, default=3, metavar="N", help="calls per routine and contract (default 3)"
+        "--seeds", type=_seeds, default=3, metavar="N", help="calls of each routine by its header (default 3)"
     )
+
+
+def _seeds(text: str) -> int:
+    value = int(text) if text.isdecimal() else 0
+    if not 1 <= value <= SEEDS_MAX:
+        raise argparse.ArgumentTypeError(f"'{text}': expected a number from 1 to {SEEDS_MAX}")
+    return value
 
 
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Build in memory, look, call."""
     import sys
+    import time
 
     from architect import checks, contracts
     from toolchain import build
 
-    tree = build.kernel_tree(args.kernel)
-    ui.step(f"assembling {tree}")
-    with build.Session(tree) as session:
+    began = time.monotonic()
+    ui.step(f"assembling {args.kernel}")
+    with build.Session(args.kernel) as session:
         image = session.build()
-    sources = build.sources(tree)
-    subject_findings = checks.findings(image, sources)
-    ui.step("calling every routine that can run alone")
+        sources = session.sources()
     headers = contracts.routines(sources)
-    broken = contracts.violations(image, headers, seeds=max(1, args.seeds))
-    rows = [asdict(finding) for finding in subject_findings]
-    for violation in broken:
+    ui.step("looking at the code")
+    rows = [asdict(finding) for finding in checks.findings(image, sources)]
+    ui.step("calling every routine that can run alone")
+    for violation in contracts.violations(image, headers, seeds=args.seeds):
         header = headers.get(violation.routine)
-        row = checks.Finding(
-            "contract",
-            violation.promise,
-            violation.routine,
-            header.file if header else None,
-            header.line if header else None,
+        place = {"file": header.file, "line": header.line} if header else {"file": None, "line": None}
+        rows.append(
+            {
+                "rule": "contract",
+                "message": violation.promise,
+                "routine": violation.routine,
+                **place,
+                "call": dict(violation.call),
+            }
         )
-        rows.append({**asdict(row), "call": dict(violation.call)})
-        subject_findings.append(row)
-    colour = wants_colour(sys.stdout)
-    lines = [str(finding) for finding in subject_findings]
-    count = len(lines)
+    data = {
+        "findings": rows,
+        "routines": len(headers),
+        "models": len(contracts.registry()),
+        "seconds": round(time.monotonic() - began, 3),
+    }
+    return Outcome(STATUS_NO if rows else STATUS_OK, data, _text(data, wants_colour(sys.stdout)))
+
+
+def _text(data: Mapping[str, Any], colour: bool) -> str:
+    from architect.checks import Finding
+
+    lines = []
+    for row in data["findings"]:
+        call = row.get("call", {})
+        lines.append(str(Finding(*(row[name] for name in ("rule", "message", "routine", "file", "line")))))
+        if call:
+            lines.append("    " + " ".join(f"{name}={_shown(value)}" for name, value in call.items()))
+    count = len(data["findings"])
     verdict = f"{count} finding{'s' if count != 1 else ''}" if count else "no findings"
-    lines.append(paint(f"{verdict}; {len(headers)} routines", "red" if count else "green", colour))
-    return Outcome(
-        STATUS_NO if count else STATUS_OK, {"findings": rows, "routines": len(headers)}, "\n".join(lines)
-    )
+    summary = f"{verdict}; {data['routines']} routines, {data['models']} models, {data['seconds']:.2f} s"
+    return "\n".join([*lines, paint(summary, "red" if count else "green", colour)])
+
+
+def _shown(value: int | str) -> str:
+    return hex(value) if isinstance(value, int) and abs(value) > 9 else str(value)

@@ -90,4 +90,4 @@ class Session:
 
 
 def _shown(value: int | str | bytes) -> int | str:
-    return repr(value) if isinstance(value, bytes) else value
+    return repr(value) if isinstance(value, bytes) else int(value) if isinstance(value, bool) else value

@@ -13,9 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from toolchain import boot_log, snapshot
+from toolchain import boot_log, snapshot, tomlfile
 from toolchain import walk as paging_walk
 from toolchain.codeview import Code, CodeView
+from toolchain.errors import InputError
 from toolchain.types import BootResult, CodePlace, Exception_, Symbol, Walk
 
 if TYPE_CHECKING:
@@ -255,12 +256,10 @@ def boot_units(tree: Path | None) -> dict[str, str]:
     """Boot units of a tree, name -> entry routine; empty where ``boot.toml`` is missing or not readable as such."""
     if tree is None:
         return {}
-    import tomllib
-
     try:
-        data = tomllib.loads((tree / "boot.toml").read_text())
+        data = tomlfile.load(tree / "boot.toml", stage="fault")
         return {str(unit["name"]): str(unit["entry"]) for unit in data.get("unit", ())}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, AttributeError):
+    except (InputError, KeyError, TypeError):
         return {}
 
 

@@ -1,9 +1,9 @@
 """Starting a child that cannot outlive us, and ending it with everything it started.
 
 Owns: a session (process group) of its own for the child, the parent-death signal, the kill. The signal is set by
-``setpriv`` rather than between fork and exec: a fork of a Python with a few tens of megabytes costs 7 ms, a third of
-QEMU's own start; and a shell compares its parent afterwards, because a parent that died before the signal was set
-sends none. Never waits without a bound.
+``launch_guard`` rather than between fork and exec: a fork of a Python with a few tens of megabytes costs 7 ms, a third
+of QEMU's own start. Where a file in memory cannot be executed ``setpriv`` sets it, and a shell compares its parent
+afterwards, because a parent that died before the signal was set sends none. Never waits without a bound.
 
 The kernel sends the signal when the *thread* that started the child ends, so that thread must wait for it.
 """
@@ -16,14 +16,14 @@ import shutil
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from toolchain import tools
+from toolchain import launch_guard, tools
 from toolchain.errors import ToolError
 
 _REAP_SECONDS = 10.0  # between SIGKILL and the end of a process; only a stuck kernel takes longer
@@ -69,6 +69,7 @@ def spawn(
     stdout: int | IO[bytes] = subprocess.DEVNULL,
     stderr: int | IO[bytes] = subprocess.DEVNULL,
     pass_fds: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start ``command`` in a process group of its own; it is killed when this thread or process dies.
 
@@ -79,21 +80,31 @@ def spawn(
         stdout: likewise.
         stderr: likewise.
         pass_fds: file descriptors that it inherits under the same numbers.
+        environment: all its variables; None for ours.
 
     Raises:
-        ToolError: ``setpriv`` is missing.
+        ToolError: ``setpriv`` is needed and missing.
     """
+
+    def start(guarded: Sequence[str], executable: str | None) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            guarded,
+            executable=executable,
+            cwd=folder,
+            env=environment,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+
+    guard = launch_guard.path()
+    if guard is not None:
+        with suppress(OSError):  # a security policy; whatever else it is, the other way meets it again
+            return start(command, guard)
     setpriv, shell = _guard()
-    guarded = [setpriv, "--pdeathsig", "KILL", shell, "-c", _GUARD, str(os.getpid()), *command]
-    return subprocess.Popen(
-        guarded,
-        cwd=folder,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        pass_fds=pass_fds,
-        start_new_session=True,
-    )
+    return start([setpriv, "--pdeathsig", "KILL", shell, "-c", _GUARD, str(os.getpid()), *command], None)
 
 
 def spawn_bare(command: Sequence[str]) -> subprocess.Popen[bytes]:

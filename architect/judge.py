@@ -17,6 +17,7 @@ from typing import Any
 
 from toolchain import contract, ktap
 from toolchain.errors import InputError
+from toolchain.files import read_bounded
 from toolchain.generate import load_boot_units
 
 STAGE = "baseline"
@@ -171,12 +172,7 @@ def tests_of(sources: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _baseline(path: Path) -> Mapping[str, Any]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the baseline: {error.strerror}", stage=STAGE) from error
-    if len(data) > BASELINE_BYTES_MAX:
-        raise InputError(f"{path}: more than {BASELINE_BYTES_MAX >> 20} MB; is this a baseline?", stage=STAGE)
+    data = read_bounded(path, BASELINE_BYTES_MAX, stage=STAGE)
     try:
         text = data.decode()
         told = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)

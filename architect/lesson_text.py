@@ -15,6 +15,7 @@ from typing import Any
 from architect.protocols import Lesson, Signature
 from toolchain import tomlfile
 from toolchain.errors import InputError
+from toolchain.files import read_bounded
 
 STAGE = "lessons"
 FILE_BYTES_MAX = 8 << 20
@@ -76,12 +77,7 @@ def read(path: Path) -> list[Lesson]:
     Raises:
         InputError: the file cannot be read, is not TOML, or holds something else: which lesson, which key.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot read: {error.strerror}", stage=STAGE) from error
-    if len(data) > FILE_BYTES_MAX:
-        raise InputError(f"{path}: more than {FILE_BYTES_MAX >> 20} MB; is this a lesson file?", stage=STAGE)
+    data = read_bounded(path, FILE_BYTES_MAX, stage=STAGE)
     try:
         return load(data.decode(), str(path))
     except UnicodeDecodeError as error:

@@ -1,12 +1,13 @@
-"""Writing files so that nothing half-written is ever seen under its final name.
+"""Reading and writing files so that nothing half-written is ever seen under its final name, and nothing endless read.
 
-Owns: atomic writes (a temporary file beside the target, then renamed) and the one clear line for a folder that
-cannot be written or a disk that is full. Never decides where anything belongs.
+Owns: atomic writes (a temporary file beside the target, then renamed), reads with a bound, and the one clear line for
+a folder that cannot be written, a disk that is full, a file that cannot be read. Never decides where anything belongs.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 from toolchain.errors import InputError
@@ -27,6 +28,8 @@ def make_folder(path: Path, *, stage: str) -> None:
 def write_atomic(path: Path, data: bytes | str, *, stage: str) -> bool:
     """Write ``data`` to ``path`` as a whole or not at all; a file that holds ``data`` already is left alone.
 
+    A link is followed, a file that was there keeps its mode, and what is no file (``/dev/stdout``) is written to.
+
     Returns:
         True when the file was (re)written, False when its content was already right.
 
@@ -34,19 +37,52 @@ def write_atomic(path: Path, data: bytes | str, *, stage: str) -> bool:
         InputError: the folder cannot be written or the disk is full; no partial file is left behind.
     """
     content = data.encode() if isinstance(data, str) else data
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        target = Path(os.path.realpath(path)) if path.is_symlink() else path
+        there = target.stat() if target.exists() else None
+        if there is not None and not stat.S_ISREG(there.st_mode):
+            path.write_bytes(content)
+            return True
+        if there is not None and there.st_size == len(content) and target.read_bytes() == content:
             return False
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             temporary.write_bytes(content)
-            temporary.replace(path)
+            if there is not None:
+                temporary.chmod(stat.S_IMODE(there.st_mode))
+            temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise unwritable(path, error, stage=stage) from error
     return True
+
+
+def read_bounded(path: Path, limit: int, *, stage: str, missing: str = "") -> bytes:
+    """The bytes of ``path``, which may be anybody's: a device without end, a file as large as the disk.
+
+    Args:
+        path: the file.
+        limit: most bytes that make sense.
+        stage: for errors.
+        missing: what to do about a file that does not exist.
+
+    Raises:
+        InputError: it cannot be read, or is larger.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        if missing and isinstance(error, FileNotFoundError):
+            raise InputError(f"{path}: no such file; {missing}", stage=stage) from error
+        raise InputError(f"{path}: cannot read: {error.strerror}", stage=stage) from error
+    if len(data) > limit:
+        raise InputError(
+            f"{path}: more than {limit >> 20} MiB, which is too large for what it should be", stage=stage
+        )
+    return data
 
 
 def unwritable(path: Path, error: OSError, *, stage: str) -> InputError:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from toolchain.errors import InputError
+from toolchain.files import read_bounded
 
 BYTES_MAX = 1 << 20
 
@@ -29,16 +30,7 @@ def load(path: Path, *, stage: str, missing: str = "") -> dict[str, Any]:
 
 def text(path: Path, *, stage: str, missing: str = "") -> str:
     """The text of the file ``path``; arguments and errors as for ``load``."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(BYTES_MAX + 1)
-    except FileNotFoundError as error:
-        mend = f"; {missing}" if missing else ""
-        raise InputError(f"{path}: no such file{mend}", stage=stage) from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot read: {error.strerror}", stage=stage) from error
-    if len(data) > BYTES_MAX:
-        raise InputError(f"{path}: more than {BYTES_MAX >> 20} MiB; expected a small TOML file", stage=stage)
+    data = read_bounded(path, BYTES_MAX, stage=stage, missing=missing)
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -28,12 +28,15 @@ def _balanced(data: bytes, at: int) -> bytes:
 
 
 def table(signature: bytes, body: bytes = b"", *, length: int | None = None) -> bytes:
-    """A whole table with its header; ``length`` is what its header says, when that is to be wrong."""
+    """A whole table with its header; ``length`` is what its header says, when that is to be wrong.
+
+    As many bytes as the header says sum to zero.
+    """
     size = _HEADER + len(body)
-    head = signature + struct.pack(
-        "<IBB6s8sI4sI", length or size, 1, 0, b"PXTEST", b"CONTRACT", 1, b"TEST", 1
-    )
-    return _balanced(head + body, 9)
+    told = size if length is None else length
+    head = signature + struct.pack("<IBB6s8sI4sI", told, 1, 0, b"PXTEST", b"CONTRACT", 1, b"TEST", 1)
+    counted = told if 9 < told < size else size
+    return _balanced((head + body)[:counted], 9) + (head + body)[counted:]
 
 
 def root_pointer(rsdt: int, xsdt: int, *, revision: int = 2) -> bytes:
@@ -167,9 +170,12 @@ def acpi_root(harness: Harness) -> None:
     firmware.loader(b"")
     firmware.put(_ROM + 0x108, pointer)
     firmware.start(_SKIP, "takes a root pointer that is not on 16 bytes")
+    lopsided = pointer[:10] + b"?" + pointer[11:]
     _, xsdt = roots(_MCFG)
     for promise, loader, spoil in (
         ("takes a root pointer with a wrong checksum", pointer[:10] + b"?" + pointer[11:], None),
+        ("takes a root pointer with a wrong checksum", old[:10] + b"?" + old[11:], None),
+        ("takes a root pointer with a wrong checksum of its first part", _balanced(lopsided, 33), None),
         ("takes a root pointer with a wrong extended checksum", pointer[:33] + b"\1" + pointer[34:], None),
         ("takes a root pointer with another signature", _balanced(b"RSD PTR_" + old[8:], 8), None),
         ("takes a root table with a wrong checksum", old, (_RSDT + 12, b"?")),

@@ -31,7 +31,8 @@ class Dispi:
     """
 
     def __init__(self, *, version: int = 0xB0C5, largest: int = 4096) -> None:
-        self.registers = [version, 0, 0, 8, 0, 0, 0, 0, 0, 0]
+        # Firmware has left a picture of its own.
+        self.registers = [version, 640, 480, 8, _ENABLED | _LINEAR, 0, 640, 0, 0, 0]
         self.largest = largest
         self.index = 0
         self.cleared = False

@@ -18,7 +18,17 @@ from toolchain.harness import BUFFER_BASE, PERCPU_PAGE, Harness
 
 _STACK, _UNMAPPED = 0x9_0000, 0x9_2000
 _LIMIT = 2_000_000
-_VECTORS = {0: "#DE", 6: "#UD", 8: "#DF", 13: "#GP", 14: "#PF", 18: "#MC", 21: "#CP", 33: "interrupt"}
+_VECTORS = {
+    0: "#DE",
+    6: "#UD",
+    8: "#DF",
+    13: "#GP",
+    14: "#PF",
+    18: "#MC",
+    21: "#CP",
+    31: "#31",
+    32: "interrupt",
+}
 _PERCPU_UNIT = 0x10
 
 

@@ -123,9 +123,7 @@ def test_a_bad_baseline_and_a_bad_revision(capsys: pytest.CaptureFixture[str], t
         "--out",
         str(tmp_path / "o"),
     ]
-    assert (
-        "cannot read" in pxos(capsys, "fix", *tree, "--baseline", "/no")[1]["error"]["message"]
-    )
+    assert "cannot read" in pxos(capsys, "fix", *tree, "--baseline", "/no")[1]["error"]["message"]
     assert "--good" in pxos(capsys, "fix", *tree, "--good", "no-such-revision")[1]["error"]["message"]
 
 

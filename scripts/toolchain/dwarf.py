@@ -9,7 +9,7 @@ is told where the tree lies (``directory DIR`` in gdb) or runs beside a folder `
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import itemgetter
 from typing import NamedTuple
 
 from toolchain.frames import debug_frame
@@ -48,7 +48,7 @@ def sections(image: Image) -> dict[str, bytes]:
 
     Source: DWARF Debugging Information Format, version 4.
     """
-    lines = sorted(image.lines, key=attrgetter("address"))
+    lines = sorted(image.lines, key=itemgetter(0))  # by address
     names = _file_table(image, lines)
     subprograms = routines(image)
     runs = _runs(lines)
@@ -66,7 +66,7 @@ def routines(image: Image) -> list[Routine]:
 
     A symbol without a size reaches to the next one or to the end of its section.
     """
-    starts = {line.address for line in image.lines}
+    starts = {line[0] for line in image.lines}
     by_section: dict[str, list[Symbol]] = {}
     for symbol in image.symbols:
         if symbol.section is not None and symbol.kind != "object" and symbol.address in starts:
@@ -117,7 +117,7 @@ def _text(value: str) -> bytes:
 def _file_table(image: Image, lines: Sequence[Line]) -> dict[str, int]:
     """File name -> its 1-based number: translation units first, then what else code came from."""
     names = dict.fromkeys(image.files)
-    names.update(dict.fromkeys(line.file for line in lines))
+    names.update(dict.fromkeys(map(itemgetter(2), lines)))
     names.update(dict.fromkeys(symbol.file for symbol in image.symbols if symbol.file))
     return {name: number for number, name in enumerate(names, 1)}
 
@@ -125,12 +125,15 @@ def _file_table(image: Image, lines: Sequence[Line]) -> dict[str, int]:
 def _runs(lines: Sequence[Line]) -> list[list[Line]]:
     """``lines`` cut where addresses are not contiguous: one sequence of the line program each."""
     runs: list[list[Line]] = []
+    run: list[Line] = []
     end = None
     for line in lines:
-        if line.address != end:
-            runs.append([])
-        runs[-1].append(line)
-        end = line.address + line.length
+        address, length, _, _ = line
+        if address != end:
+            run = []
+            runs.append(run)
+        run.append(line)
+        end = address + length
     return runs
 
 
@@ -139,19 +142,19 @@ def _debug_line(runs: Sequence[Sequence[Line]], names: dict[str, int]) -> bytes:
     for run in runs:
         program += b"\x00" + uleb(9) + bytes([_DW_LNE_SET_ADDRESS]) + _u64(run[0].address)
         address, line_number, file_number = run[0].address, 1, 1
-        previous = None
-        for line in run:
-            where = (line.file, line.line)
-            if where == previous:
+        previous_file, previous_number = "", 0
+        for line_address, _, file, number in run:
+            if number == previous_number and file == previous_file:
                 continue
-            previous = where
-            number = names[line.file]
-            if number != file_number:
-                program.append(_DW_LNS_SET_FILE)
-                program += uleb(number)
-                file_number = number
-            step, climb = line.address - address, line.line - line_number
-            address, line_number = line.address, line.line
+            if file != previous_file:
+                named = names[file]
+                if named != file_number:
+                    program.append(_DW_LNS_SET_FILE)
+                    program += uleb(named)
+                    file_number = named
+            previous_file, previous_number = file, number
+            step, climb = line_address - address, number - line_number
+            address, line_number = line_address, number
             special = climb - _LINE_BASE + _LINE_RANGE * step + _OPCODE_BASE
             if _LINE_BASE <= climb < _LINE_BASE + _LINE_RANGE and special <= 0xFF:
                 program.append(special)

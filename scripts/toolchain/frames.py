@@ -69,13 +69,40 @@ def debug_frame(image: Image, lines: Sequence[Line], extents: Sequence[tuple[int
     out = bytearray(_entry(header))
     code = sorted((s for s in image.sections if "x" in s.flags and not s.nobits), key=attrgetter("address"))
     bases = [section.address for section in code]
-    starts = [line.address for line in lines]
+    starts = [line[0] for line in lines]
+    memory = _Memory()
     for start, end in extents:
         section = code[bisect_right(bases, start) - 1]
         rows = lines[bisect_left(starts, start) : bisect_left(starts, end)]
         place = start.to_bytes(8, "little") + (end - start).to_bytes(8, "little")
-        out += _entry(bytes(4) + place + _program(start, rows, section.data, section.address))
+        out += _entry(bytes(4) + place + _program(start, rows, section.data, section.address, memory))
     return bytes(out)
+
+
+class _Memory:
+    """What was worked out for one routine and happens in most: all begin alike. Keys are objects kept alive here.
+
+    Attributes:
+        steps: (id of the rules before, instruction, in the prologue) -> the rules behind it, and those before.
+        changes: (id of the rules written, id of those that hold) -> the instructions from the first to the second,
+            None where both say the same; and both rules.
+        flows: a branch -> how far behind itself it goes, if that is known, and whether control may go on behind it.
+    """
+
+    __slots__ = ("_rules", "changes", "flows", "steps")
+
+    def __init__(self) -> None:
+        self.steps: dict[tuple[int, bytes, bool], tuple[_Rules, _Rules]] = {}
+        self.changes: dict[tuple[int, int], tuple[bytes | None, _Rules, _Rules]] = {}
+        self.flows: dict[bytes, tuple[int | None, bool]] = {}
+        self._rules: dict[tuple[object, ...], _Rules] = {}
+
+    def shared(self, after: _Rules, before: _Rules) -> _Rules:
+        """The object that stands for all rules that say what ``after`` does; not ``before``, unless it is ``after``."""
+        if after is before:
+            return after
+        found = self._rules.setdefault((after.base, after.depth, *after.saved.items()), after)
+        return after if found is before else found
 
 
 def _entry(body: bytes) -> bytes:
@@ -83,7 +110,7 @@ def _entry(body: bytes) -> bytes:
     return len(padded).to_bytes(4, "little") + padded
 
 
-def _program(start: int, rows: Sequence[Line], code: bytes, base: int) -> bytes:
+def _program(start: int, rows: Sequence[Line], code: bytes, base: int, memory: _Memory) -> bytes:
     """The call frame instructions of one routine; ``rows`` are its instructions, ``code`` lies at ``base``."""
     out = bytearray()
     written, written_at = _ENTRY, start
@@ -91,17 +118,26 @@ def _program(start: int, rows: Sequence[Line], code: bytes, base: int) -> bytes:
     prologue, falls_through = True, True
     arriving: dict[int, _Rules] = {}  # branch target -> the rules there
     settled = True  # what holds here is written
+    steps, changes, flows = memory.steps, memory.changes, memory.flows
+    by_first, rex_w = _STEPS, _rex_w
     for address, length, _, _ in rows:
         at = address - base
-        step = _STEPS[code[at]]
-        if step is _rex_w and code[at : at + 3] not in _REX_W_HEADS and code[at + 1] not in _REX_W_RETURNS:
+        step = by_first[code[at]]
+        if step is rex_w and code[at : at + 3] not in _REX_W_HEADS and code[at + 1] not in _REX_W_RETURNS:
             step = None
         if not settled:
             if not falls_through:
                 rules, falls_through = arriving.get(address, body), True
-            if rules != written:
-                out += _advance(address - written_at) + _change(written, rules)
-                written, written_at = rules, address
+            if rules is not written:
+                pair = (id(written), id(rules))
+                found = changes.get(pair)
+                if found is None:
+                    change = _change(written, rules) if rules != written else None
+                    found = changes[pair] = (change, written, rules)
+                if found[0] is not None:
+                    out += _advance(address - written_at)
+                    out += found[0]
+                    written, written_at = rules, address
             settled = True
         if step is None:  # hardly any instruction moves the stack or branches
             prologue = False
@@ -109,12 +145,18 @@ def _program(start: int, rows: Sequence[Line], code: bytes, base: int) -> bytes:
         data = code[at : at + length]
         before = rules
         if step is _branch or (step is _rex_w and data[1] in _REX_W_RETURNS):
-            displacement = _displacement(data)
+            flow = flows.get(data)
+            if flow is None:
+                flow = flows[data] = (_displacement(data), not _ends_flow(data))
+            displacement, falls_through = flow
             if displacement is not None:
                 arriving.setdefault(address + length + displacement, rules)
-            falls_through = not _ends_flow(data)
         else:
-            rules = step(rules, data, prologue)
+            case = (id(rules), data, prologue)
+            known = steps.get(case)
+            if known is None:
+                known = steps[case] = (memory.shared(step(rules, data, prologue), rules), rules)
+            rules = known[0]
         settled = falls_through and rules is before
         grows = rules is not before and (rules.depth or 0) >= (before.depth or 0)
         if prologue and (grows or data == _ENDBR64):

@@ -44,7 +44,8 @@ def listing_text(image: Image, sources: Mapping[str, str]) -> str:
     made = _bytes_by_line(image)
     out: list[str] = []
     append = out.append
-    blank = " " * (16 + 1 + 2 * _BYTES_SHOWN + 1)
+    blank = " " * (1 + 16 + 1 + 2 * _BYTES_SHOWN + 1 + 1)
+    numbers: list[str] = []  # of lines, as shown
     width = 2 * _BYTES_SHOWN + 1
     for file in image.files:
         text = sources.get(file)
@@ -52,16 +53,21 @@ def listing_text(image: Image, sources: Mapping[str, str]) -> str:
             continue
         out += [f"=== {file}", ""]
         get = made.get(file, {}).get
-        for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), 1):
+        lines = text.replace("\r\n", "\n").split("\n")
+        while len(numbers) <= len(lines):
+            numbers.append(f"{len(numbers):5}")
+        for number, line in enumerate(lines, 1):
             found = get(number)
             if found is not None:
                 address, data = found
-                shown = data[:_BYTES_SHOWN].hex() + ("+" if len(data) > _BYTES_SHOWN else "")
-                append(f"{number:5} {address:016x} {shown:<{width}} {line}")
+                shown = data.hex()
+                if len(data) > _BYTES_SHOWN:
+                    shown = f"{shown[: 2 * _BYTES_SHOWN]}+"
+                append(f"{numbers[number]} {address:016x} {shown:{width}} {line}")
             elif line:
-                append(f"{number:5} {blank} {line}")
+                append(f"{numbers[number]}{blank}{line}")
             else:
-                append(f"{number:5}")
+                append(numbers[number])
         append("")
     return "\n".join(out)
 

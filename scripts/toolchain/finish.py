@@ -11,7 +11,7 @@ from typing import Literal
 from toolchain import nops
 from toolchain.expr import Expr
 from toolchain.fragment import SECTION_MAX, Align, Branch, Fragment, Label, Org, Patch, SectionBuilder, Space
-from toolchain.objectfile import ObjectFile, ObjectSection, ObjectSymbol, Relocation, Row
+from toolchain.objectfile import CodeLine, ObjectFile, ObjectSection, ObjectSymbol, Relocation, Row
 from toolchain.relax import RelaxFault, relax
 from toolchain.resolve import ResolveFault, Resolver
 from toolchain.source import Statement, nearest
@@ -144,8 +144,23 @@ def _pack(unit: UnitState, section: SectionBuilder, resolver: Resolver) -> Objec
             relocations.append(result)
     return ObjectSection(
         section.name, section.flags, section.nobits, section.align, size, bytes(data), relocations, rows,
-        section.opened,
+        section.opened, _code_lines(rows),
     )  # fmt: skip
+
+
+def _code_lines(rows: list[Row]) -> list[CodeLine]:
+    """The instructions among ``rows``, with the line that a person edits: of a macro's, its outermost call."""
+    found: list[CodeLine] = []
+    append = found.append
+    for offset, length, statement, is_code in rows:
+        if is_code:
+            trail = statement[5]
+            if trail:
+                outermost = trail[-1]
+                append((offset, length, outermost[1], outermost[2]))
+            else:
+                append((offset, length, statement[4].name, statement[2]))
+    return found
 
 
 def _filling(unit: UnitState, section: SectionBuilder, fragment: Fragment) -> bytes:

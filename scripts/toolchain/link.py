@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Literal, NamedTuple
 
 from toolchain.layout import CODE_FILL, PAGE, Layout, OutputSection
@@ -235,20 +235,17 @@ def _lines(outputs: Sequence[_Output]) -> tuple[tuple[Line, ...], tuple[str, ...
     """The line table in the order of addresses, and the files in it in the order of their first line."""
     lines: list[Line] = []
     files: dict[str, None] = {}
-    make, append = tuple.__new__, lines.append
+    make = tuple.__new__
     for output in outputs:
         for placed in output.placed:
             base = placed.address
-            for offset, length, statement, is_code in placed.section.rows:
-                if is_code:
-                    trail = statement[5]
-                    if trail:
-                        name, line = trail[-1].file, trail[-1].line
-                    else:
-                        name, line = statement[4].name, statement[2]
-                    files[name] = None
-                    append(make(Line, (base + offset, length, name, line)))
-    lines.sort(key=attrgetter("address"))
+            made = [
+                make(Line, (base + offset, length, name, line))
+                for offset, length, name, line in placed.section.lines
+            ]
+            files.update(dict.fromkeys(map(itemgetter(2), made)))
+            lines += made
+    lines.sort(key=itemgetter(0))  # by address
     return tuple(lines), tuple(files)
 
 
@@ -289,7 +286,7 @@ def _symbols(objects: Sequence[ObjectFile], outputs: Sequence[_Output], layout: 
 
 def _section_symbols(symbols: list[ObjectSymbol], placed: _Placed, output: _Output) -> list[Symbol]:
     section = placed.section
-    code = {row[0] for row in section.rows if row[3]} if "x" in section.flags else set()
+    code = {line[0] for line in section.lines} if "x" in section.flags else set()
     kinds: dict[str, Literal["func", "object", "notype"]] = {}
     for symbol in symbols:
         named = symbol.binding != "local" or _MODULE_VERB_NOUN.fullmatch(symbol.name) is not None

@@ -37,8 +37,18 @@ class Relocation(NamedTuple):
 Row = tuple[int, int, Statement, bool]
 
 
+# (offset, length, file, line) of an instruction: the line that a debugger shows.
+CodeLine = tuple[int, int, str, int]
+
+
 class ObjectSection(NamedTuple):
-    """An input section. ``data`` is empty for ``nobits``, whose length is ``size``."""
+    """An input section.
+
+    Attributes:
+        data: empty for ``nobits``, whose length is ``size``.
+        rows: what its bytes came from.
+        lines: the instructions of ``rows``.
+    """
 
     name: str
     flags: str
@@ -49,6 +59,7 @@ class ObjectSection(NamedTuple):
     relocations: Sequence[Relocation]
     rows: Sequence[Row]
     opened: Statement | None
+    lines: Sequence[CodeLine]
 
 
 class ObjectSymbol(NamedTuple):

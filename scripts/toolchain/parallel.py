@@ -1,7 +1,7 @@
 """The units of a tree assembled by two processes at once.
 
-Owns: sharing units out, and carrying object files from the second process to the first. They come without the texts
-of their statements, which only errors need: when anything is wrong in a unit, nothing comes, and the caller
+Owns: sharing units out, and carrying object files from the second process to the first. They come without their
+statements, which only errors need: when anything is wrong in a unit, nothing comes, and the caller
 assembles everything itself.
 """
 
@@ -95,7 +95,7 @@ def _packed(made: ObjectFile) -> tuple[Any, ...]:
         (
             s.name, s.flags, s.nobits, s.align, s.size, s.data, s.opened is not None,
             [(r.offset, r.size, r.kind, r.target, r.addend) for r in s.relocations],
-            [(offset, length, *_origin(statement), code) for offset, length, statement, code in s.rows],
+            s.lines,
         )
         for s in made.sections
     ]  # fmt: skip
@@ -117,11 +117,10 @@ def _unpacked(packed: tuple[Any, ...], sources: dict[str, SourceFile]) -> Object
 
     nowhere = at(file, 0)
     rebuilt = []
-    for name, flags, nobits, align, size, data, opened, relocations, rows in sections:
+    for name, flags, nobits, align, size, data, opened, relocations, lines in sections:
         fields = tuple([make(Relocation, (*relocation, nowhere)) for relocation in relocations])
-        origins = tuple([(offset, length, at(home, line), code) for offset, length, home, line, code in rows])
         start = nowhere if opened else None
-        rebuilt.append(ObjectSection(name, flags, nobits, align, size, data, fields, origins, start))
+        rebuilt.append(ObjectSection(name, flags, nobits, align, size, data, fields, (), start, lines))
     named = [
         ObjectSymbol(name, section, value, size, kind, binding, at(home, line))
         for name, section, value, size, kind, binding, home, line in symbols

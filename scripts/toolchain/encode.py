@@ -62,8 +62,10 @@ class Encoder:
             core = insn.core
             if core.plan is None and not (core.operands and isinstance(core.operands[0], Target)):
                 shape = self._shape(mode, core)
-                if isinstance(shape, Shape) and not shape.known and shape.plan.request not in self._answers:
-                    wanted[shape.plan.request] = None
+                if isinstance(shape, Shape):
+                    core.plan = shape  # ``encode`` goes on from there
+                    if not shape.known and shape.plan.request not in self._answers:
+                        wanted[shape.plan.request] = None
         self._ask(wanted)
 
     def encode(self, requests: Sequence[tuple[Mode, Insn]]) -> list[Encoding | Diagnostic]:
@@ -84,13 +86,13 @@ class Encoder:
             done = core.plan
             if done is None:
                 done = self._begin(mode, core)
-                if isinstance(done, Shape):
-                    if not done.known and done.plan.request not in self._answers:
-                        wanted[done.plan.request] = None
-                    open_shapes.append((index, core, done))
-                    results.append(None)
-                    continue
-            results.append(_result(done, insn))
+            if isinstance(done, Shape):
+                if not done.known and done.plan.request not in self._answers:
+                    wanted[done.plan.request] = None
+                open_shapes.append((index, core, done))
+                results.append(None)
+            else:
+                results.append(_result(done, insn))
         self._ask(wanted)
         self._collect()
         scaled = {

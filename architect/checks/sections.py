@@ -38,12 +38,8 @@ def _stores(subject: Subject) -> Iterator[Finding]:
     """Stores to a fixed address in a section that cannot be written: a page fault once CR0.WP is on."""
     fixed = [(s.address, s.address + s.size, s.name) for s in subject.image.sections if "w" not in s.flags]
     for flow in subject.flows:
-        for address, branch in flow.distances.values():
-            if branch or not any(first <= address < end for first, end, _ in fixed):
-                continue
-            for instruction in flow.instructions:
-                if instruction.reference == address and instruction.stores:
-                    name = next(name for first, end, name in fixed if first <= address < end)
-                    message = f"stores into {name}, which is read-only"
-                    yield subject.finding("store-read-only", message, instruction.address, flow.symbol.name)
-            break
+        for instruction, place in flow.stores():
+            name = next((name for first, end, name in fixed if first <= place < end), None)
+            if name is not None:
+                message = f"stores into {name}, which is read-only"
+                yield subject.finding("store-read-only", message, instruction, flow.symbol.name)

@@ -23,6 +23,8 @@ def check(subject: Subject) -> Iterator[Finding]:
     """Every LGDT and LIDT of a fixed address, every far jump to a fixed selector."""
     for flow, bits in (*((f, 32) for f in early(subject)), *((f, 64) for f in subject.flows)):
         tables: list[tuple[int, int]] = []
+        if flow.mnemonics.isdisjoint(_DESCRIPTOR):
+            continue
         for instruction in flow.instructions:
             if instruction.mnemonic in _DESCRIPTOR:
                 yield from _pointer(subject, flow, instruction, bits, tables)

@@ -80,6 +80,7 @@ class _Decoded:
     fixed: bytes
     fields: tuple[_Field, ...]
     instructions: tuple[Instruction, ...]
+    mnemonics: frozenset[str]
 
 
 class RoutineFlow:
@@ -89,6 +90,7 @@ class RoutineFlow:
         symbol: the routine.
         key: equal for two variants of a routine that differ only in distances.
         whole: whether all its bytes decode.
+        mnemonics: of all its instructions; to pass a routine over without placing them.
     """
 
     def __init__(self, symbol: Symbol, code: bytes, decoded: _Decoded) -> None:
@@ -96,6 +98,7 @@ class RoutineFlow:
         self.code = code
         self.key = decoded.fixed
         self._decoded = decoded
+        self.mnemonics = decoded.mnemonics
         last = decoded.instructions[-1].end if decoded.instructions else 0
         self.whole = last == len(code)
 
@@ -120,6 +123,13 @@ class RoutineFlow:
             reference = None if branch else place
             made.append(row._replace(address=base + row.address, target=target, reference=reference))
         return tuple(made)
+
+    def stores(self) -> Iterator[tuple[int, int]]:
+        """Every store to a fixed place: the instruction's address, and the place."""
+        for number, (place, branch) in self.distances.items():
+            row = self._decoded.instructions[number]
+            if row.stores and not branch:
+                yield self.symbol.address + row.address, place
 
     @cached_property
     def by_address(self) -> dict[int, Instruction]:
@@ -229,4 +239,5 @@ def _decode(code: bytes, bits: int) -> _Decoded:
         made.append(
             Instruction(item.address, item.size, item.mnemonic, item.op_str, target, writes, None, stores)
         )
-    return _Decoded(_fixed(code, fields), tuple(fields), tuple(made))
+    mnemonics = frozenset(row.mnemonic for row in made)
+    return _Decoded(_fixed(code, fields), tuple(fields), tuple(made), mnemonics)

@@ -90,6 +90,11 @@ def load(text: str, name: str = "lessons") -> list[Lesson]:
     Raises:
         InputError: not TOML, or not lessons.
     """
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{name}: holds bytes that are not UTF-8 text", stage=STAGE) from error
     data = tomlfile.parse(text, name, stage=STAGE)
     rows = data.get("lesson")
     if not isinstance(rows, list):

@@ -47,9 +47,19 @@ PRAGMA user_version = {VERSION};
 
 
 def default_folder() -> Path:
-    """Where a person's lessons lie: ``$XDG_DATA_HOME/pxos/lessons``."""
-    home = os.environ.get("XDG_DATA_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "share") / "pxos" / "lessons"
+    """Where a person's lessons lie: ``$XDG_DATA_HOME/pxos/lessons`` (XDG Base Directory: a relative path is no path).
+
+    Raises:
+        InputError: this user has no home folder.
+    """
+    data = Path(os.environ.get("XDG_DATA_HOME", ""))
+    if not data.is_absolute():
+        try:
+            data = Path.home() / ".local" / "share"
+        except RuntimeError as error:
+            message = "this user has no home folder: say where the lessons lie (--lessons DIR)"
+            raise InputError(message, stage=STAGE) from error
+    return data / "pxos" / "lessons"
 
 
 class SqliteLessons:
@@ -62,6 +72,8 @@ class SqliteLessons:
     """
 
     def __init__(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: not a folder; name the lessons' folder (--lessons DIR)", stage=STAGE)
         self.path = folder / "lessons.db"
 
     def recall(self, signature: Signature, limit: int = 5) -> Sequence[Lesson]:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import os
 from pathlib import Path
 from typing import Final
 
+from toolchain.errors import InputError
+from toolchain.files import make_folder, write_atomic
+
+_STAGE: Final = "encode"
 _FORMAT: Final = "pxos encodings 1"
 _LIBRARIES: Final = (("keystone", "libkeystone.so"), ("capstone", "lib/libcapstone.so"))
 
@@ -48,14 +51,10 @@ class Cache:
         if len(answers) == self._loaded:
             return
         body = "".join(f"{request}\x1f{reply}\n" for request, reply in sorted(answers.items()) if reply)
-        temporary = self._path.with_name(f"encodings.{os.getpid()}")
-        with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(f"{self._head}\n{_digest(body)}\n{body}", encoding="ascii")
-            temporary.replace(self._path)
+        with contextlib.suppress(InputError):
+            make_folder(self._path.parent, stage=_STAGE)
+            write_atomic(self._path, f"{self._head}\n{_digest(body)}\n{body}", stage=_STAGE)
             self._loaded = len(answers)
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _digest(body: str) -> str:

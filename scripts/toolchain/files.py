@@ -89,5 +89,5 @@ def unwritable(path: Path, error: OSError, *, stage: str) -> InputError:
     """The error for a ``path`` that could not be written, e.g. ``ENOSPC``, ``EACCES``, ``ENOTDIR``."""
     reason = error.strerror or str(error)
     return InputError(
-        f"{path}: cannot write: {reason}; choose a writable folder with free space (--out DIR)", stage=stage
+        f"{path}: cannot write: {reason}; choose a writable folder with free space", stage=stage
     )

@@ -1,8 +1,9 @@
 """``pxos bench boot``: what a boot costs, beside an empty kernel in the same machine.
 
 Owns: the four figures of the contract. ``direct boot``, ``iso boot bios`` and ``iso boot uefi`` are wall time from
-the call to the machine being gone; the peer is a bare QEMU without log, monitor or watch and on the heap that its
-C library gives it (ours is on ``machine.quick_environment``), whose kernel writes one byte and exits. ``instructions to ready`` are ticks under icount from the first instruction of the kernel.
+the call to the machine being gone; the peer is a bare QEMU without log, monitor or watch and on the heap that its C
+library gives it (ours is on ``machine.quick_environment``), whose kernel writes one byte and exits. ``instructions
+to ready`` are ticks under icount from the first instruction of the kernel.
 """
 
 from __future__ import annotations

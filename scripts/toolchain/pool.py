@@ -73,6 +73,9 @@ class Pool:
         if index is None:
             index = self._by_core[core] = len(self._requests)
             self._requests.append((mode, parsed))
+        if not names:
+            self.by_text[mode][text] = (index, ())
+            return index
         unknown = [name for name, found in names.items() if found is None]
         # A difference of labels may be folded where it stands, and a numeric label is another one elsewhere.
         if not (len(unknown) > 1 and "-" in text) and not any(name[0].isdigit() for name in unknown):

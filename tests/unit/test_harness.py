@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import random
+from typing import get_args
+
 import pytest
 
 from toolchain.errors import InputError
-from toolchain.harness import BUFFER_BASE, DIRECT_BASE, Harness
+from toolchain.harness import BUFFER_BASE, DIRECT_BASE, HALT, STACK_TOP, End, Harness
+from toolchain.headers import GENERAL
 from toolchain.types import Image, Section, Symbol
 
 TEXT = 0xFFFFFFFF80100000
 DATA = 0xFFFFFFFF80101000
+ENDS = set(get_args(End))
 
 
 def machine(code: str, **more: str) -> Harness:
@@ -97,3 +102,103 @@ def test_errors_are_named() -> None:
         harness.call("g")
     with pytest.raises(InputError, match="nothing is mapped"):
         harness.read(0x1000, 4)
+
+
+def test_a_call_is_cheap_to_repeat_and_always_the_same() -> None:
+    harness = machine("488d4701 c3")
+    for number in range(50):
+        assert harness.call("f", {"rdi": number}).registers["rax"] == number + 1
+
+
+def test_every_register_goes_in_and_comes_out() -> None:
+    given = {name: 0x1234_0000_0000_0000 | number for number, name in enumerate(GENERAL) if name != "rsp"}
+    result = machine("c3").call("f", given)
+    assert {name: result.registers[name] for name in given} == given
+    assert result.registers["rsp"] == result.before["rsp"] + 8
+    assert result.before["rsp"] % 16 == 8
+
+
+def test_a_hook_is_seen_in_code_that_has_run() -> None:
+    harness = machine("e804000000 4889c3 c3", g="31c0 c3")
+    assert harness.call("f").registers["rbx"] == 0
+    harness.substitute("g", lambda h: h.set("rax", 7))
+    assert harness.call("f").registers["rbx"] == 7
+    harness.renew()
+    assert harness.call("f").registers["rbx"] == 0
+
+
+def test_a_routine_is_substituted_once() -> None:
+    harness = machine("c3")
+    harness.substitute("f", lambda h: None)
+    with pytest.raises(InputError, match="already"):
+        harness.substitute("f", lambda h: None)
+
+
+def test_device_windows() -> None:
+    harness = machine("8b07 83c001 894708 c3")  # mov eax, [rdi]; add eax, 1; mov [rdi+8], eax
+    seen: list[tuple[int, int, int]] = []
+    harness.window(0xFD00_0000, 0x1000, lambda o, s: 0x40 + o, lambda o, s, v: seen.append((o, s, v)))
+    assert harness.call("f", {"rdi": 0xFD00_0010}).end == "returned"
+    assert seen == [(0x18, 4, 0x51)]
+    with pytest.raises(InputError, match="no device can be mapped"):
+        harness.window(0xFD00_0000, 0x1000, lambda o, s: 0, lambda o, s, v: None)
+    harness.renew()
+    assert harness.call("f", {"rdi": 0xFD00_0010}).end == "fault"
+
+
+def test_ports_are_told_and_answered() -> None:
+    harness = machine("ba f80c0000 b8 01000080 ef ba fc0c0000 ed c3")
+    seen: list[tuple[int, int, int]] = []
+    harness.port_out = lambda port, size, value: seen.append((port, size, value))
+    harness.port_in = lambda port, size: port + size
+    assert harness.call("f").value("eax") == 0xCFC + 4
+    assert seen == [(0xCF8, 4, 0x8000_0001)]
+
+
+def test_cpuid_is_answered() -> None:
+    harness = machine("b807000000 31c9 0fa2 c3")
+    harness.cpuid = lambda leaf, subleaf: (leaf, subleaf, 3, 4)
+    result = harness.call("f")
+    assert [result.registers[name] for name in ("rax", "rbx", "rcx", "rdx")] == [7, 0, 3, 4]
+
+
+def test_code_entered_with_all_registers_given() -> None:
+    harness = machine("50 4801d8 5b c3")  # push rax; add rax, rbx; pop rbx; ret
+    stack = STACK_TOP - 0x100
+    harness.write_u64(stack, HALT)
+    registers = {name: number for number, name in enumerate(GENERAL)} | {"rsp": stack, "rflags": 0x2}
+    result = harness.enter(harness.address("f"), registers)
+    assert result.end == "returned"
+    assert result.registers["rax"] == registers["rax"] + registers["rbx"]
+    assert result.registers["rbx"] == registers["rax"]
+
+
+def test_a_probe_may_stop_a_run() -> None:
+    harness = machine("31c0 ffc0 ffc0 c3")
+    harness.probe(TEXT + 4, lambda h: h.stop())
+    result = harness.enter(TEXT, dict.fromkeys(GENERAL, 0) | {"rsp": STACK_TOP - 0x100})
+    assert (result.end, result.registers["rax"], result.rip) == ("returned", 1, TEXT + 4)
+
+
+def test_the_cpu_is_as_before_after_a_reset() -> None:
+    harness = machine("0f20e0 0c80 0f22e0 c3")  # sets CR4.PGE
+    before = harness.get("cr4")
+    harness.call("f")
+    assert harness.get("cr4") == before | 0x80
+    harness.reset()
+    assert harness.get("cr4") == before
+
+
+def test_an_image_that_cannot_be_mapped_is_refused() -> None:
+    section = Section(".text", STACK_TOP - 0x1000, 0x100000, 1, b"\xc3", "ax", 4096)
+    with pytest.raises(InputError, match="cannot be mapped"):
+        Harness(Image(0, (section,), (), (), ()))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_code_takes_the_machine_down(seed: int) -> None:
+    noise = random.Random(seed)
+    for _ in range(150):
+        harness = machine(noise.randbytes(64).hex())
+        for call in range(2):
+            assert harness.call("f", {"rdi": BUFFER_BASE}, seed=call, limit=2000).end in ENDS

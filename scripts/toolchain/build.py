@@ -98,9 +98,9 @@ def _on_two_cores(tree: Path) -> tuple[Image, dict[str, str]] | None:
         if not others:
             return None
         second = Second(others, preprocessor, twin, guard.leave)
-        with Encoder(guard=guard) as encoder:
-            units = [preprocessor.run(Path(name)) for name in own]
-            made = {item.file: item for item in assemble_units(units, Pool(encoder))}
+        units = [preprocessor.run(Path(name)) for name in own]
+        made = {item.file: item for item in assemble_units(units, Pool(Encoder(guard=guard)))}
+        guard.dismiss()
         from toolchain import link
 
         found = second.result()
@@ -285,28 +285,29 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
 
         check_tools()
     image, read = once(tree)
-    from toolchain import elf, generate
+    from toolchain import elf, generate, listing
     from toolchain.files import make_folder, write_atomic
     from toolchain.forked import Forked, available
     from toolchain.types import BuildResult
 
     with _no_collection():
-        child = Forked(lambda: _texts(image, read)) if available() else None
+        child = Forked(lambda: listing.listing_text(image, read)) if available() else None
         try:
             data = elf.write(image)
-            texts: Any = child.result() if child is not None else None
+            map_ = listing.map_text(image)
+            lines: Any = child.result() if child is not None else None
         finally:
             if child is not None:
                 child.cancel()
-        if texts is None:
-            texts = _texts(image, read)
+        if lines is None:
+            lines = listing.listing_text(image, read)
     make_folder(out, stage=STAGE)
     generate.generate(tree, out)
     elf_path = out / f"{NAME}.elf"
     write_atomic(elf_path, data, stage=STAGE)
     map_path, listing_path = out / f"{NAME}.map", out / f"{NAME}.lst"
-    for path, text in zip((map_path, listing_path), texts, strict=True):
-        write_atomic(path, text, stage=STAGE)
+    write_atomic(map_path, map_, stage=STAGE)
+    write_atomic(listing_path, lines, stage=STAGE)
     if ui is not None:
         ui.step(f"{elf_path}: {len(data)} bytes")
     iso_path = None
@@ -319,13 +320,6 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
             ui.step(f"{iso_path}: BIOS and UEFI")
     seconds = round(time.monotonic() - began, 3)
     return BuildResult(elf_path, iso_path, map_path, listing_path, len(data), len(image.symbols), seconds)
-
-
-def _texts(image: Image, read: Mapping[str, str]) -> tuple[str, str]:
-    """The map and the listing."""
-    from toolchain import listing
-
-    return listing.map_text(image), listing.listing_text(image, read)
 
 
 @contextmanager

@@ -61,6 +61,7 @@ class Guard:
         self._adopt()
         if self._to >= 0:
             return
+        self._reap()  # one that was dismissed
         request_read, reply_write = self._connect()
         if threading.active_count() == 1:
             sys.stdout.flush()
@@ -93,6 +94,7 @@ class Guard:
         if self._to >= 0 or threading.active_count() > 1:
             self.start()
             return
+        self._reap()
         ends = self._connect()
         twin_ends = twin._connect()
         sys.stdout.flush()
@@ -153,6 +155,11 @@ class Guard:
 
     def close(self) -> None:
         """End the worker. It may be started again."""
+        self.dismiss()
+        self._reap()
+
+    def dismiss(self) -> None:
+        """End the worker without waiting until it is gone; ``close`` is to follow."""
         self._adopt()
         if self._to < 0:
             return
@@ -160,7 +167,6 @@ class Guard:
         os.close(self._from)
         self._to = self._from = -1
         self._kill()
-        self._reap()
         self._outgoing = b""
 
     def __enter__(self) -> Guard:

@@ -1,8 +1,8 @@
 """A function run in a fork of this process, so that a second core shares the work of one build.
 
-Owns: the fork, the pipe and the child's end. A result is what ``marshal`` carries: numbers, bytes, text, tuples,
-lists, dicts. Never retries: a child that fails gives no result, and the caller does the work itself, where an
-exception reaches the person.
+Owns: the fork, the memory that carries the result, and the child's end. A result is what ``marshal`` carries:
+numbers, bytes, text, tuples, lists, dicts. Never retries: a child that fails gives no result, and the caller does
+the work itself, where an exception reaches the person.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def available() -> bool:
 
 
 class Forked:
-    """Runs ``function`` in a fork, beginning now.
+    """Runs ``function`` in a fork, beginning now. ``cancel`` is to be called in the end, come what may.
 
     Args:
         function: what the child does; it must leave nothing behind but its result.
@@ -31,43 +31,52 @@ class Forked:
 
     def __init__(self, function: Callable[[], object]) -> None:
         self._source, sink = os.pipe()
+        self._memory = os.memfd_create("result")
         sys.stdout.flush()
         sys.stderr.flush()
         self._pid = os.fork()
         if self._pid == 0:
             os.close(self._source)
-            _serve(function, sink)
+            _serve(function, self._memory, sink)
         os.close(sink)
 
     def result(self) -> object | None:
-        """What the function returned, or None when the child failed. Waits for it."""
-        with os.fdopen(self._source, "rb") as file:
-            self._source = -1
-            data = file.read()
-        _, status = os.waitpid(self._pid, 0)
-        self._pid = 0
-        return marshal.loads(data) if status == 0 and data else None
+        """What the function returned, or None when the child failed. Waits for it, but not for the child's end."""
+        done = os.read(self._source, 1)
+        found: object | None = None
+        if done:
+            os.lseek(self._memory, 0, os.SEEK_SET)
+            with os.fdopen(self._memory, "rb") as file:
+                self._memory = -1
+                found = marshal.loads(file.read())
+        self._close()
+        return found
 
     def cancel(self) -> None:
-        """End the child, if its result has not been taken."""
-        if self._source >= 0:
-            os.close(self._source)
-            self._source = -1
+        """End the child, if it has not ended, and wait for that."""
+        self._close()
         if self._pid:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
             os.waitpid(self._pid, 0)
             self._pid = 0
 
+    def _close(self) -> None:
+        for descriptor in (self._source, self._memory):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._source = self._memory = -1
 
-def _serve(function: Callable[[], object], sink: int) -> None:
+
+def _serve(function: Callable[[], object], memory: int, sink: int) -> None:
     status = 1
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent says that it was interrupted
         found: Any = function()
         data = memoryview(marshal.dumps(found))
         while data:
-            data = data[os.write(sink, data) :]
+            data = data[os.write(memory, data) :]
+        os.write(sink, b"!")  # the parent goes on while this process is taken apart
         status = 0
     finally:
         os._exit(status)

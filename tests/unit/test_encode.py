@@ -186,6 +186,16 @@ def test_a_worker_that_is_killed_is_replaced(guard: Guard) -> None:
     assert guard.collect() == ["f4\thlt", "fa\tcli"]
 
 
+def test_a_worker_that_is_dismissed_leaves_nothing(guard: Guard) -> None:
+    guard.start()
+    first = guard.pid
+    guard.dismiss()
+    guard.submit(["64 - nop"])
+    assert guard.collect() == ["90\tnop"]
+    assert guard.pid != first
+    assert first not in map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
 def test_the_worker_ends_with_its_guard(guard: Guard) -> None:
     guard.submit(["64 - nop"])
     guard.collect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,10 +83,20 @@ def test_small_trees_stay_in_one_process(tmp_path: Path) -> None:
 
 def test_results_come_back() -> None:
     data = {"a": [1, (2, b"x")], "b": "t" * 200_000}
-    assert Forked(lambda: data).result() == data
-    assert Forked(lambda: 1 // 0).result() is None
-    assert Forked(lambda: object()).result() is None
-    assert Forked(lambda: os._exit(3)).result() is None
+    before, open_files = children(), os.listdir("/proc/self/fd")  # noqa: PTH208 - names, not paths
+    functions: list[tuple[Callable[[], object], object]] = [
+        (lambda: data, data),
+        (lambda: 1 // 0, None),
+        (lambda: object(), None),
+        (lambda: os._exit(3), None),
+        (lambda: os.kill(os.getpid(), signal.SIGKILL), None),
+    ]
+    for function, expected in functions:
+        child = Forked(function)
+        assert child.result() == expected
+        child.cancel()
+    assert children() == before
+    assert os.listdir("/proc/self/fd") == open_files  # noqa: PTH208
 
 
 def test_cancel_ends_the_child() -> None:

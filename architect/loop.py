@@ -7,9 +7,9 @@ Owns the order of these steps and when to give up; everything that costs is behi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from architect.bench import Diagnosis
 from architect.budget import Budget
@@ -21,6 +21,7 @@ from architect.protocols import Case, Engine, Evaluation, Evaluator, GateResult,
 from architect.recall import lesson_of
 from architect.signature import of_case
 from architect.verdict import Verdict
+from toolchain.errors import InputError
 
 
 class Judge(Protocol):
@@ -122,14 +123,27 @@ class FixLoop:
             "boots": self.budget.boots,
             "seconds": round(self.budget.total_seconds(), 3),
         }
-        number = self.lessons.record(of_case(case), _cause(case, patch), edit, evidence)
+        number = self._recorded(case, patch, edit, evidence)
         self._credit(lesson_of(patch))
         reason = f"{patch.reason}; {len(gates)} gates passed on a fresh copy."
         return self._verdict("fixed", case, reason, patch=patch, gates=tuple(gates), lesson=number)
 
+    def _recorded(
+        self, case: Case, patch: Patch, edit: Mapping[str, Any], evidence: Mapping[str, Any]
+    ) -> int | None:
+        """The id of the new lesson; None where it cannot be kept, which must not cost the person the repair."""
+        try:
+            return self.lessons.record(of_case(case), _cause(case, patch), edit, evidence)
+        except InputError as error:
+            self.say(f"the lesson is lost: {error.message}")
+            return None
+
     def _credit(self, winner: int | None) -> None:
-        for number in sorted(self.lessons_tried):
-            self.lessons.credit(number, helped=number == winner)
+        try:
+            for number in sorted(self.lessons_tried):
+                self.lessons.credit(number, helped=number == winner)
+        except InputError as error:
+            self.say(f"which lessons helped is not noted: {error.message}")
 
     def _gave_up(self, case: Case) -> Verdict:
         why = self.budget.spent()

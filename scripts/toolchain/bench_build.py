@@ -7,6 +7,7 @@ project's kernel and on a generated one, and the peak memory of a cold build. Ne
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import tempfile
@@ -166,11 +167,16 @@ def _cold(ui: Ui, suffix: str, tree: Path, gnu: Gnu, out: Path, lines: int) -> l
 
 def _process(command: list[str]) -> float:
     began = time.perf_counter()
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, env=_environment())
     seconds = time.perf_counter() - began
     if result.returncode:
         raise _failed(command, result.returncode, result.stderr)
     return seconds
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, in which the warm-up may keep the bytecode of modules just edited."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _failed(command: list[str], status: int, output: str) -> ToolError:
@@ -189,7 +195,9 @@ def _peak(command: list[str]) -> float:
 
     Pages that the processes share are counted in each of them: the figure is an upper bound.
     """
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment()
+    )
     highest: dict[int, int] = {}
     while process.poll() is None:
         for pid in _family(process.pid):

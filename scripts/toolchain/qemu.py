@@ -86,6 +86,8 @@ def boot(config: BootConfig, progress: Progress | None = None, console: Console 
         ):
             watch.run()
             result = watch.result()
+        if result.outcome == "qemu-died":
+            qemu_args.check_firmware(result.stderr_tail)
         if config.log_dir is not None:
             boot_log.save(result, config.log_dir)
         return result

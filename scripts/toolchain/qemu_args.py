@@ -29,6 +29,7 @@ _OVMF = (
     "/usr/share/edk2/ovmf/OVMF_CODE.fd",
     "/usr/share/edk2/x64/OVMF_CODE.4m.fd",
 )
+_NO_FIRMWARE = re.compile(r"(?:could not load PC BIOS|failed to find romfile) ['\"]([\w.-]+)['\"]")
 _DISPLAYS = {
     "std": ("-vga", "std"),
     "bochs": ("-vga", "none", "-device", "bochs-display"),
@@ -185,6 +186,21 @@ def _firmware(config: BootConfig) -> list[str]:
     if found is None:
         raise tools.missing("UEFI firmware", "ovmf", STAGE)
     return ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={found}"]
+
+
+def check_firmware(said: str) -> None:
+    """Tell a firmware that QEMU did not find in its data folder from a kernel that it refuses.
+
+    Args:
+        said: QEMU's last words.
+
+    Raises:
+        ToolError: the firmware is missing.
+    """
+    found = _NO_FIRMWARE.search(said)
+    if found is not None:
+        package = "seabios" if "bios" in found[1] else "qemu-system-data"
+        raise tools.missing(found[1], package, STAGE)
 
 
 def _escape(text: str) -> str:

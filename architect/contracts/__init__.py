@@ -12,6 +12,7 @@ says nothing; silence is not success, and the boots that follow decide.
 from __future__ import annotations
 
 import importlib
+import struct
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -58,6 +59,11 @@ class Contract:
             return [broken.violation]
         except InputError as error:  # it left a pointer that leads nowhere, or addresses that cannot be used
             return [Violation(self.judges[0], f"leaves what cannot be used: {error.message}", {})]
+        except (LookupError, ValueError, ArithmeticError, MemoryError, struct.error) as error:
+            # The kernel on trial left something of no form that the model knows: nothing where a call should have
+            # been, a count beyond all bounds. On a sound kernel no model does this; its tests say so.
+            what = f"{type(error).__name__}: {error}"
+            return [Violation(self.judges[0], "leaves what no model can read", {"error": what})]
         return []
 
 

@@ -11,7 +11,8 @@ import struct
 from collections.abc import Callable
 
 from architect.contracts import contract
-from architect.contracts.model import Session
+from architect.contracts.model import INVALID, MALFORMED, Session
+from architect.contracts.units import said, sent
 from toolchain.harness import BUFFER_BASE, Harness
 
 _EBDA_POINTER, _EBDA = 0x40E, 0x9FC00
@@ -56,6 +57,7 @@ class _Firmware(Session):
 
     def __init__(self, harness: Harness) -> None:
         super().__init__(harness)
+        self.said = ""
         harness.substitute("page_cover", self._cover)
         self.fresh()
 
@@ -100,6 +102,7 @@ class _Firmware(Session):
         found = None if result.flag("cf") else result.registers["rax"] - self.harness.direct_base
         evidence = {"rdi": number, "rsi": skip}
         self.expect(found == expected, "acpi_find", promise, **evidence, got=-1 if found is None else found)
+        self.said = sent(result.ports).decode("latin-1")
 
 
 @contract(
@@ -119,6 +122,10 @@ def acpi_tables(harness: Harness) -> None:
         # Each root table alone leads on: the other one is spoilt.
         firmware.put(_RSDT if revision else _XSDT, bytes(4))
         firmware.start(_OK, "does not find the tables")
+        notes = said(firmware, "acpi_init")
+        root = f"{_XSDT if revision else _RSDT:#x}"
+        right = notes.get("root") == root and notes.get("tables") == "4"
+        firmware.expect(right, "acpi_init", "notes another root table, or another count", got=repr(notes))
         for signature, skip, place in (
             (b"MCFG", 0, _MCFG), (b"FACP", 0, _FADT), (b"SSDT", 0, _SSDT), (b"SSDT", 1, _SSDT + 0x100),
             (b"SSDT", 2, None), (b"HPET", 0, None),
@@ -142,7 +149,14 @@ def acpi_tables(harness: Harness) -> None:
         spoil()
         firmware.start(_OK, "does not find the tables")
         firmware.find(b"MCFG", None, promise)
+        told = f"{_MCFG:#x}" in firmware.said
+        firmware.expect(
+            told, "acpi_map_table", "does not say which table it refuses", got=repr(firmware.said)
+        )
         firmware.find(b"SSDT", _SSDT, "finds another table, or none")
+        result = firmware.call("acpi_map_table", rdi=_MCFG)
+        right = result.flag("cf") and result.registers["rax"] in (MALFORMED, INVALID)
+        firmware.expect(right, "acpi_map_table", "gives another reason to refuse a table")
     firmware.fresh()
     # A root table that names itself, the other one, itself again, and what is no memory: it ends, and goes on.
     _, xsdt = roots(_XSDT, _RSDT, 0xFFFF_F000_0000, 0, harness.ram - 8, _MCFG)
@@ -189,6 +203,7 @@ def acpi_root(harness: Harness) -> None:
         if spoil:
             firmware.put(*spoil)
         firmware.start(_SKIP, promise)
+        firmware.expect("reason" in said(firmware, "acpi_init"), "acpi_init", "does not say why it skips")
         firmware.find(b"MCFG", None, "finds tables though there is no root")
     firmware.fresh()
     firmware.put(_XSDT, xsdt)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 
 from architect.contracts import contract
-from architect.contracts.model import Session
+from architect.contracts.model import NO_MEMORY, NOT_FOUND, Session
 from architect.contracts.pcihost import ADDRESS_PORT, CAPABILITIES, DATA_PORT, ONES, Function, Host
 from architect.contracts.tables import UNCACHEABLE
 from toolchain.harness import Harness
@@ -70,7 +70,7 @@ def config_ports(harness: Harness) -> None:
 
 @contract(
     "ecam_read32", "ecam_write32", "ecam_address", "ecam_open", "ecam_map_bus", "pci_read32", "pci_write32",
-    needs=("mmio_map", "ecam_open", "ecam_map_bus"),
+    needs=("mmio_map", "ecam_open", "ecam_map_bus", "ecam_base", "ecam_mapped"),
 )  # fmt: skip
 def config_ecam(harness: Harness) -> None:
     """Buses are mapped when they are opened, uncacheable; each function has its 4 KB."""
@@ -83,8 +83,9 @@ def config_ecam(harness: Harness) -> None:
 
     def mmio_map(machine: Harness) -> None:
         mapped.append((machine.get("rdi"), machine.get("rsi"), machine.get("rdx")))
-        machine.set("rax", mapped[-1][0])
-        machine.set_flag("cf", False)
+        refused = mapped[-1][0] == _ECAM + 7 * _BUS
+        machine.set("rax", NO_MEMORY if refused else mapped[-1][0])
+        machine.set_flag("cf", refused)
 
     harness.window(_ECAM, (_LAST + 2) * _BUS, lambda offset, size: _answer(offset), write)
     harness.substitute("mmio_map", mmio_map)
@@ -97,7 +98,7 @@ def config_ecam(harness: Harness) -> None:
     session.expect(early.flag("cf"), "ecam_address", "names a place on a bus that is not mapped")
     for bus in (_FIRST - 1, _LAST + 1, 255):
         result = session.call("ecam_map_bus", rdi=bus)
-        session.expect(result.flag("cf"), "ecam_map_bus", "maps a bus outside of the window", rdi=bus)
+        session.refused(result, NOT_FOUND, "ecam_map_bus", "a bus outside of the window", rdi=bus)
     for bus in (_FIRST, _LAST, _LAST, 5):
         result = session.call("ecam_map_bus", rdi=bus)
         session.expect(not result.flag("cf"), "ecam_map_bus", "refuses a bus of the window", rdi=bus)
@@ -108,6 +109,10 @@ def config_ecam(harness: Harness) -> None:
         inside = pa >= _ECAM + _FIRST * _BUS and pa + length <= _ECAM + (_LAST + 1) * _BUS
         session.expect(inside, "ecam_map_bus", "maps memory outside of the window", pa=pa, length=length)
         session.equal(kind, UNCACHEABLE, "ecam_map_bus", "maps configuration space cacheable")
+    _one_by_one(session)
+    session.call("ecam_open", rdi=_ECAM, rsi=_FIRST, rdx=_LAST)
+    for bus in (_FIRST, 5, _LAST):
+        session.call("ecam_map_bus", rdi=bus)
     for number in range(10):
         bus, device, function = noise.choice((_FIRST, 5, _LAST)), noise.randrange(32), noise.randrange(8)
         offset = noise.choice((0, 0xFFC, noise.randrange(1024) * 4))
@@ -131,6 +136,25 @@ def config_ecam(harness: Harness) -> None:
         result = session.call("ecam_read32", rdi=bdf, rsi=offset)
         promise = "names a place that there is not"
         session.expect(result.flag("cf"), "ecam_address", promise, rdi=bdf, rsi=offset)
+
+
+def _one_by_one(session: Session) -> None:
+    """A window that begins in the middle of a large page, in which one bus cannot be mapped."""
+    harness = session.harness
+    harness.write(harness.address("ecam_mapped"), bytes(32))
+    session.call("ecam_open", rdi=_ECAM + _BUS, rsi=0, rdx=6)
+    session.call("ecam_map_bus", rdi=4)
+    result = session.call("ecam_read32", rdi=_bdf(4, 1, 0), rsi=8)
+    place = 5 << 20 | 1 << 15 | 8
+    session.equal(result.value("eax"), _answer(place), "ecam_map_bus", "maps other memory than the bus's")
+    for bus in (3, 5):
+        result = session.call("ecam_read32", rdi=_bdf(bus, 0, 0), rsi=0)
+        session.expect(result.flag("cf"), "ecam_map_bus", "takes a bus for mapped that is not", rdi=bus)
+    result = session.call("ecam_map_bus", rdi=6)  # for which there is no memory
+    session.refused(result, NO_MEMORY, "ecam_map_bus", "a bus that cannot be mapped", rdi=6)
+    result = session.call("ecam_read32", rdi=_bdf(6, 0, 0), rsi=0)
+    session.expect(result.flag("cf"), "ecam_map_bus", "takes a bus for mapped that is not", rdi=6)
+    harness.write(harness.address("ecam_mapped"), bytes(32))
 
 
 @contract("pci_find_capability")

@@ -10,6 +10,7 @@ import struct
 
 from architect.contracts import contract
 from architect.contracts.model import Session
+from architect.contracts.units import said
 from toolchain.harness import BUFFER_BASE, PERCPU_PAGE, Harness
 from toolchain.watch import answer_rdmsr, watch
 
@@ -22,7 +23,7 @@ _EBX_SMEP, _EBX_SMAP, _ECX_UMIP = 1 << 7, 1 << 20, 1 << 2
 _MSR_PAT, _MSR_APIC_BASE = 0x277, 0x1B
 _WB, _WC, _UC_MINUS, _UC = 6, 1, 7, 0
 _VALID = (0, 1, 4, 5, 6, 7)
-_MXCSR = 0x1F80
+_MXCSR, _FPCW = 0x1F80, 0x037F  # as after a reset and after FNINIT
 _EVERYTHING = _EDX_MSR | _EDX_PAE | _EDX_MCE | _EDX_APIC | _EDX_PGE | _EDX_PAT | _EDX_SSE
 _APIC, _APIC_ENABLED, _APIC_X2 = 0xFEE0_0000, 1 << 11, 1 << 10
 _PERCPU_APIC_ID = 0x0C
@@ -56,9 +57,11 @@ def cpu_features(harness: Harness) -> None:
         (_EVERYTHING & ~_EDX_MCE, _EBX_SMEP, 0, 7, always | _PGE | _SMEP),
         (_EVERYTHING & ~_EDX_PGE, _EBX_SMAP, _ECX_UMIP, 7, always | _MCE | _SMAP | _UMIP),
         (least, 0, 0, 7, always),
+        (least, _EBX_SMAP, 0, 7, always | _SMAP),
         (_EVERYTHING, _EBX_SMEP | _EBX_SMAP, _ECX_UMIP, 4, always | _MCE | _PGE),
     ):
         events.clear()
+        harness.set("fpcw", 0)
         _cpu(harness, edx, ebx7, ecx7, leaves=leaves)
         what = {"cpuid1": edx, "cpuid7b": ebx7, "cpuid7c": ecx7}
         result = session.call("features_enable")
@@ -86,6 +89,7 @@ def cpu_features(harness: Harness) -> None:
         promise = "keeps translations that were made under the old PAT"
         session.expect("cr3" in later or "cr4" in later, "features_enable", promise)
         session.equal(harness.get("mxcsr"), _MXCSR, "features_enable", "leaves SSE exceptions unmasked")
+        session.equal(harness.get("fpcw"), _FPCW, "features_enable", "leaves the x87 unit as it was")
     events.clear()
     _cpu(harness, _EVERYTHING & ~_EDX_PAT)
     result = session.call("features_enable")
@@ -93,6 +97,14 @@ def cpu_features(harness: Harness) -> None:
     session.expect(nothing, "features_enable", "programs a PAT that the CPU lacks")
     result = session.call("features_init", rdi=BUFFER_BASE)
     session.equal(result.registers["rax"], _FAIL, "features_init", "succeeds on a CPU without a PAT")
+    session.equal(
+        said(session, "features_init").get("missing", ""), "pat", "features_init", "does not say what lacks"
+    )
+    _cpu(harness, _EVERYTHING)
+    result = session.call("features_init", rdi=BUFFER_BASE)
+    session.equal(result.registers["rax"], _OK, "features_init", "fails on a CPU that has what it needs")
+    cr4 = f"{harness.get('cr4'):#x}"
+    session.equal(said(session, "features_init").get("cr4", ""), cr4, "features_init", "notes another CR4")
 
 
 @contract("lapic_init", needs=("mmio_map",))
@@ -117,6 +129,9 @@ def local_apic(harness: Harness) -> None:
     _cpu(harness, _EVERYTHING)
     result = session.call("lapic_init", rdi=BUFFER_BASE)
     session.equal(result.registers["rax"], _OK, "lapic_init", "fails on a machine with a local APIC")
+    notes = said(session, "lapic_init")
+    right = notes.get("mode") == "xapic" and notes.get("id") == "0x7"
+    session.expect(right, "lapic_init", "notes something else", got=repr(notes))
     right = len(mapped) == 1 and mapped[0][0] == _APIC and mapped[0][1] >= 0x364 and mapped[0][2] == 0x18
     session.expect(right, "lapic_init", "maps its registers in another way", got=repr(mapped))
     _judge(session, registers[0xF0], registers[0x360])
@@ -127,6 +142,9 @@ def local_apic(harness: Harness) -> None:
     harness.write(PERCPU_PAGE + _PERCPU_APIC_ID, bytes(4))
     result = session.call("lapic_init", rdi=BUFFER_BASE)
     session.equal(result.registers["rax"], _OK, "lapic_init", "fails on a machine with an x2APIC")
+    notes = said(session, "lapic_init")
+    right = notes.get("mode") == "x2apic" and notes.get("id") == "0x7"
+    session.expect(right, "lapic_init", "notes something else", got=repr(notes))
     written = {event.number: event.value for event in events if event.kind == "wrmsr"}
     known = 0x80F in written and 0x836 in written and not mapped
     session.expect(
@@ -142,6 +160,7 @@ def local_apic(harness: Harness) -> None:
         _cpu(harness, edx)
         result = session.call("lapic_init", rdi=BUFFER_BASE)
         session.equal(result.registers["rax"], _SKIP, "lapic_init", "uses a local APIC that there is not")
+        session.expect("reason" in said(session, "lapic_init"), "lapic_init", "does not say why it skips")
         session.expect(not registers and not events, "lapic_init", "writes to a local APIC that there is not")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 
 from architect.contracts import contract
-from architect.contracts.model import Session
+from architect.contracts.model import MALFORMED, NO_MEMORY, Session
 from toolchain.harness import Harness
 
 _PAGE = 4096
@@ -33,6 +33,7 @@ class _Frames(Session):
         """Take a frame; False when there is none."""
         result = self.call("frame_alloc")
         if result.flag("cf"):
+            self.equal(result.registers["rax"], NO_MEMORY, "frame_alloc", "gives another reason to refuse")
             return False
         frame = result.registers["rax"]
         self.expect(frame % _PAGE == 0, "frame_alloc", "hands out an address that is not page-aligned")
@@ -51,11 +52,35 @@ class _Frames(Session):
         self.expect(result.flag("cf") != valid, "frame_free", promise, rdi=frame)
         if valid:
             self.held.discard(frame)
+        self.counted()
+
+    def counted(self) -> None:
+        """The allocator's own count, which the boot reports."""
+        used = self.harness.read_u64(self.harness.address("frame_used"))
+        self.equal(used, len(self.held), "frame_alloc", "counts other frames as used")
+
+    def damage(self) -> None:
+        """A free frame is written by somebody who does not own it: its link leads nowhere, or to a frame in use."""
+        held = sorted(self.held)
+        for link in (0x1234_5678_9ABC_D000, held[0], held[0] + 8, _RANGES[-1][1]):
+            frame = held[-1]
+            self.free(frame, valid=True)
+            self.harness.write_u64(self.harness.direct_base + frame, link)
+            first = self.call("frame_alloc")
+            self.expect(not first.flag("cf"), "frame_alloc", "loses the frame whose link is damaged")
+            self.held.add(first.registers["rax"])
+            second = self.call("frame_alloc")
+            refused = second.flag("cf") and second.registers["rax"] == MALFORMED
+            self.expect(refused, "frame_alloc", "follows a damaged list", link=link)
+            self.counted()
+            self.expect(
+                not self.allocate(), "frame_alloc", "hands out a frame from a damaged list", link=link
+            )
 
 
 @contract(
     "frame_alloc", "frame_free", "frame_take_fresh", "frame_bit_find", "frame_region_find", "memory_make_regions",
-    needs=("memory_free", "ranges_add", "frame_free", "memory_make_regions"),
+    needs=("memory_free", "ranges_add", "frame_free", "memory_make_regions", "frame_used", "frame_total"),
 )  # fmt: skip
 def frame_allocator(harness: Harness) -> None:
     """Random takes and returns, then all frames, then some of them back and out again."""
@@ -82,9 +107,12 @@ def frame_allocator(harness: Harness) -> None:
     # An allocator may keep its own records in the ranges it was given: a page for each of them.
     enough = total - len(_RANGES) <= len(frames.held) <= total
     frames.expect(enough, "frame_alloc", "is out of memory before the memory is", got=len(frames.held))
+    told = harness.read_u64(harness.address("frame_total"))
+    frames.equal(told, len(frames.held), "memory_make_regions", "counts another number of frames")
     before = len(frames.held)
     for frame in noise.sample(sorted(frames.held), 12):
         frames.free(frame, valid=True)
     while frames.allocate():
         pass
     frames.equal(len(frames.held), before, "frame_free", "loses frames that were given back")
+    frames.damage()

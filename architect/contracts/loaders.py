@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from architect.contracts import contract
 from architect.contracts.model import Session
+from architect.contracts.units import said
 from toolchain.harness import BUFFER_BASE, Harness
 
 _MEMORY = struct.Struct("<QQI4x")
@@ -61,12 +62,17 @@ class _Handover(Session):
         self.harness.write(self.harness.direct_base + address, data)
         return address
 
-    def multiboot2(self, *tags: bytes, total: int | None = None) -> bool:
-        """Read an information made of tags; whether it was taken for malformed."""
+    def multiboot2(self, *tags: bytes, wrong: int | None = None) -> bool:
+        """Read an information made of tags; whether it was taken for malformed, and then at the tag ``wrong``."""
         self.fresh()
         body = b"".join(tags)
-        data = struct.pack("<II", 8 + len(body) if total is None else total, 0) + body
-        return self.call("multiboot2_read", rdi=self.place(data)).flag("cf")
+        data = struct.pack("<II", 8 + len(body), 0) + body
+        result = self.call("multiboot2_read", rdi=self.place(data))
+        if wrong is not None and result.flag("cf"):
+            at = 8 + sum(map(len, tags[:wrong]))
+            promise = "names another place than the malformed tag's"
+            self.equal(result.registers["rax"], at, "multiboot2_read", promise)
+        return result.flag("cf")
 
     def number(self, name: str) -> int:
         """A quadword of the kernel."""
@@ -150,10 +156,13 @@ def multiboot2(harness: Harness) -> None:
         ("accepts a root pointer that is cut short", (good, _tag(15, _RSDP_2[:30]), _END)),
         ("accepts a framebuffer that is cut short", (good, _tag(8, bytes(20)), _END)),
     ):
-        here.expect(here.multiboot2(*wrong), "multiboot2_read", promise)
+        here.expect(here.multiboot2(*wrong, wrong=1), "multiboot2_read", promise)
         promise = "loses what came before the malformed piece, or keeps what is malformed"
         here.expect(here.memory("multiboot2_read") == list(_MAP[:2]), "multiboot2_read", promise)
-    here.multiboot2(_memory_tag(_MAP, size=16 + 2 * 24 + 5), _END, total=8 + 16 + 4 * 24)
+    beyond = _memory_tag(_MAP, size=16 + 50 * 24)
+    here.expect(
+        here.multiboot2(beyond, _END), "multiboot2_read", "accepts a tag that ends behind the information"
+    )
     for pa in (0, 1 << 32, (1 << 32) - 8, (1 << 64) - 8):
         here.fresh()
         result = here.call("multiboot2_read", rdi=pa)
@@ -171,12 +180,12 @@ def pvh(harness: Harness) -> None:
     places = {"cmdline": 0x80000, "rsdp": 0x80100, "memory": 0x80200, "modules": 0x80400, "name": 0x80500}
 
     def given(*, version: int = 1, **changes: int) -> bool:
-        at = {**places, "count": len(_MAP), "module_count": 1, **changes}
+        at = {**places, "count": len(_MAP), "module_count": 3, **changes}
         here.fresh()
         rows = b"".join(_MEMORY.pack(*row) for row in _MAP)
         for key, data in (
             ("cmdline", text + b"\0"), ("rsdp", _RSDP_2), ("memory", rows), ("name", name + b"\0"),
-            ("modules", struct.pack("<4Q", 0x40_0000, 0x1234, places["name"], 0)),
+            ("modules", b"".join(struct.pack("<4Q", 0x40_0000 * n, 0x1234 + n, places["name"], 0) for n in (1, 2, 3))),
         ):  # fmt: skip
             harness.write(harness.direct_base + places[key], data)
         information = struct.pack(
@@ -188,7 +197,8 @@ def pvh(harness: Harness) -> None:
     here.expect(not given(), "pvh_read", "takes a sound information for malformed")
     here.expect(here.memory("pvh_read_memory") == list(_MAP), "pvh_read_memory", "keeps another memory map")
     kept = here.modules("pvh_read_modules")
-    here.expect(kept == [(0x40_0000, 0x1234, name)], "pvh_read_modules", "keeps other modules")
+    modules = [(0x40_0000 * n, 0x1234 + n, name) for n in (1, 2, 3)]
+    here.expect(kept == modules, "pvh_read_modules", "keeps other modules")
     here.equal(here.cmdline(), text, "pvh_read_cmdline", "keeps another command line")
     here.equal(here.rsdp(), _RSDP_2, "pvh_read_rsdp", "keeps another root pointer")
     given(version=0)
@@ -250,3 +260,11 @@ def handover(harness: Harness) -> None:
         here.expect(rows == expected, "bootinfo_init", "keeps another memory map", protocol=protocol)
         promise = "is wrong about whether there is a memory map"
         here.equal(result, _OK if rows else _FAIL, "bootinfo_init", promise, protocol=protocol)
+        notes = said(here, "bootinfo_init")
+        loader = "pvh" if protocol == _PVH else "multiboot2"
+        right = (
+            notes.get("loader") == loader
+            and notes.get("memory") == str(len(rows))
+            and "malformed" not in notes
+        )
+        here.expect(right, "bootinfo_note_counts", "notes something else", got=repr(notes))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from architect.contracts import contract
 from architect.contracts.model import Session
+from architect.contracts.units import said
 from toolchain.harness import BUFFER_BASE, PAGE, Harness
 
 _USABLE, _RESERVED, _ACPI, _NVS, _BAD = 1, 2, 3, 4, 5
@@ -105,7 +106,7 @@ class _Maps(Session):
 @contract(
     "frames_init", "memory_entry_range", "memory_add_type", "memory_subtract_taken", "memory_subtract_pages",
     "memory_make_regions",
-    needs=("bootinfo_memory_map", "bootinfo_modules", "memory_ram", "memory_free"),
+    needs=("bootinfo_memory_map", "bootinfo_modules", "memory_ram", "memory_free", "frame_regions", "frame_total"),
 )  # fmt: skip
 def memory_map(harness: Harness) -> None:
     """Random maps of overlapping entries, and what no map of a sane loader holds."""
@@ -119,6 +120,16 @@ def memory_map(harness: Harness) -> None:
         entries = [(*somewhere(), noise.choice(_KINDS)) for _ in range(noise.randint(1, 14))]
         maps.compare(entries, [somewhere() for _ in range(noise.randint(0, 2))])
     maps.compare([], [])
+    large = 0x1_0000_0000
+    maps.given([(large, 8 << 30, _USABLE)], [])
+    region = harness.read_u64(harness.address("frame_regions"))
+    bits = (8 << 30) // PAGE
+    promise = "gives a region another bitmap than one bit for each frame"
+    maps.equal(region, large + bits // 8, "memory_make_regions", promise)
+    notes = said(maps, "frames_init")
+    maps.equal(notes.get("regions", ""), "1", "frames_init", "notes another number of regions")
+    total = str(harness.read_u64(harness.address("frame_total")))
+    maps.equal(notes.get("frames", ""), total, "frames_init", "notes another number of frames")
     first = 0x4000_0000
     for entry in ((first, (1 << 64) - first, _USABLE), (first, _DIRECT_LIMIT, _USABLE)):
         maps.given([entry, (0xFFFF_FFFF_FFFF_F000, PAGE, _USABLE)], [])

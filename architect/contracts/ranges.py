@@ -6,14 +6,14 @@ import random
 import struct
 
 from architect.contracts import contract
-from architect.contracts.model import Session
+from architect.contracts.model import FULL, Session
 from toolchain.harness import BUFFER_BASE, Harness
 
 _CAPACITY = 6
 _HEAD = 24
 _UNIT = 0x1000
 _SPAN = 24
-_STEPS = 60
+_STEPS = 45
 _SET = struct.Struct(f"<3Q{2 * (_CAPACITY + 1)}Q")
 # Unused rows hold noise: a routine that reads beyond the count is found out, and one that writes beyond the capacity.
 _NOISE = 0x5A5A_5A5A_5A5A_5A5A
@@ -50,7 +50,9 @@ class _Set(Session):
         self.expect(values[-2:] == [_NOISE] * 2, routine, "writes beyond the last row", **where)
         full = len(_rows(after)) > _CAPACITY
         self.expect(result.flag("cf") == full, routine, "is wrong about whether a row is left", **where)
-        self.expect((lost > 0) == full, routine, "does not count what found no row", **where)
+        self.equal(lost, int(full), routine, "does not count what found no row", **where)
+        error = result.registers["rax"]
+        self.equal(error, FULL if full else 0, routine, "gives another reason, or one where none is", **where)
         if full:  # the rest of the set is not promised: begin anew
             self.empty()
             return
@@ -80,6 +82,13 @@ def range_sets(harness: Harness) -> None:
     """Random additions and subtractions."""
     noise = random.Random(2)
     rows = _Set(harness)
+    for number in range(_CAPACITY + 1):  # one more than there are rows, the highest first
+        rows.change("ranges_add", _SPAN - 3 * number, _SPAN - 3 * number + 2)
+    for number in range(_CAPACITY - 1):
+        rows.change("ranges_add", 4 * number + 1, 4 * number + 4)
+    for first in (2, 6, 10):  # holes: the second finds no row
+        rows.change("ranges_subtract", first, first + 1)
+    rows.empty()
     for _ in range(_STEPS):
         first = noise.randrange(1, _SPAN)
         end = first + noise.choice((0, 1, 1, 2, 3, 9))

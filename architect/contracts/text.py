@@ -17,6 +17,7 @@ _NUMBERS = (0, 1, 9, 10, 15, 16, 255, 256, 65535, 10**9, 2**32 - 1, 2**32, 10**1
 _TEXTS = (b"", b"x", b"PXBOOT v1 ", bytes(range(1, 128)))
 _FIFO = 16
 _FAULT = 0x12
+_CPU = 0x08  # of the per-CPU block
 
 
 class Uart:
@@ -99,9 +100,14 @@ def serial_text(harness: Harness) -> None:
     line.sends("serial_line_end", b"\n", "does not end the line")
     line.sends("serial_line_begin", b"", "begins a line where one begins already")
     line.sends("serial_line_end", b"\n", "does not end the line")
-    # The next holder is another CPU: whoever ended its lines has let the lock go.
-    harness.write(PERCPU_PAGE + 8, b"\5\0\0\0")
+    # The next is another CPU: whoever ended its lines has let the lock go, and whoever holds it keeps others out.
+    harness.write(PERCPU_PAGE + _CPU, b"\5\0\0\0")
     line.sends("serial_line_begin", b"", "does not let the line go")
+    line.sends("serial_line_begin", b"", "does not let its holder in again")
+    line.sends("serial_line_end", b"\n", "does not end the line")
+    harness.write(PERCPU_PAGE + _CPU, bytes(4))
+    waits = harness.call("serial_line_begin", {}, limit=4000).end == "limit"
+    line.expect(waits, "serial_line_begin", "lets two CPUs into one line")
 
 
 @contract("panic", "debug_exit", "debug_exit_fault", needs=("debug_exit", "debug_exit_fault"))

@@ -14,13 +14,15 @@ from typing import NamedTuple
 from architect.contracts import contract
 from architect.contracts.model import Session
 from toolchain import contract as shared
-from toolchain.harness import BUFFER_BASE, Harness
+from toolchain.harness import BUFFER_BASE, PERCPU_PAGE, Harness
 
 _COM1 = 0x3F8
 _ROWS_MAX, _NOTES_MAX = 64, 8
 _ROW = struct.Struct("<4Q")
 _TSC = re.compile(rb" tsc=\d+")
 _OK, _SKIP, _FAIL = 0, 1, 2
+# of the per-CPU block
+_CPU, _UNIT, _NOTE_COUNT, _NOTES = 0x08, 0x10, 0x68, 0x70
 
 
 class Unit(NamedTuple):
@@ -42,11 +44,25 @@ def lines(text: bytes) -> list[bytes]:
     return [line for line in text.replace(b"\r", b"").split(b"\n") if line]
 
 
+def said(session: Session, routine: str) -> dict[str, str]:
+    """The notes that a boot unit has left, by key; they are taken away."""
+    text = sent(session.call("unit_put_notes").ports).decode("latin-1")
+    session.harness.write_u64(PERCPU_PAGE + _NOTE_COUNT, 0)
+    pairs = [word.partition("=") for word in text.split()]
+    session.expect(
+        all(mark for _, mark, _ in pairs), routine, "leaves a note that is no pair", got=repr(text)
+    )
+    return {key: value for key, _, value in pairs}
+
+
 class _Units(Session):
     def __init__(self, harness: Harness, results: dict[int, int]) -> None:
         super().__init__(harness)
         self.results = results
         self.ran: list[int] = []
+        self.told: list[bytes] = []
+        harness.write(BUFFER_BASE, b"note\0")
+        harness.write_u64(PERCPU_PAGE + _NOTE_COUNT, 3)  # what an earlier unit left is nobody's
         self.rows = self._rows()
         for entry in {row.entry for row in self.rows}:
             harness.substitute(entry, self._run)
@@ -69,30 +85,37 @@ class _Units(Session):
     def _run(self, harness: Harness) -> None:
         number = (harness.get("rdi") - self.harness.address("boot_unit_table")) // _ROW.size
         self.ran.append(number)
+        name = harness.read_u64(PERCPU_PAGE + _UNIT)
+        self.told.append(self.read(name, 33, "unit_run").split(b"\0")[0])
+        note = struct.pack("<3Q", BUFFER_BASE, number, harness.address("serial_put_dec"))
+        harness.write(PERCPU_PAGE + _NOTES, note)
+        count = harness.read_u64(PERCPU_PAGE + _NOTE_COUNT)
+        self.equal(count, 0, "unit_run", "leaves a unit the notes of another")
+        harness.write_u64(PERCPU_PAGE + _NOTE_COUNT, 1)
         harness.set("rax", self.results.get(number, _OK))
 
     def expected(self) -> tuple[list[bytes], list[int], int, bool]:
         """Lines, units that run, the mask of those that succeed, and whether the boot goes on to the end."""
         prefix = shared.string("BOOT_PREFIX").encode()
-        said: list[bytes] = []
+        lines_: list[bytes] = []
         ran: list[int] = []
         succeeded = 0
         for number, unit in enumerate(self.rows):
             missing = unit.needs & ~succeeded
             if missing:
                 first = self.rows[(missing & -missing).bit_length() - 1].name
-                said.append(prefix + unit.name + b" skip needs=" + first)
+                lines_.append(prefix + unit.name + b" skip needs=" + first)
                 continue
             ran.append(number)
             result = min(self.results.get(number, _OK), _FAIL)
-            said.append(prefix + unit.name + b" start")
-            said.append(prefix + unit.name + (b" ok", b" skip", b" fail")[result])
+            lines_.append(prefix + unit.name + b" start")
+            lines_.append(prefix + unit.name + (b" ok", b" skip", b" fail")[result] + b" note=%d" % number)
             if result == _OK:
                 succeeded |= 1 << number
             elif result == _FAIL and not unit.optional:
-                said.append(shared.string("PANIC_PREFIX").encode() + b"unit-failed " + unit.name)
-                return said, ran, succeeded, False
-        return said, ran, succeeded, True
+                lines_.append(shared.string("PANIC_PREFIX").encode() + b"unit-failed " + unit.name)
+                return lines_, ran, succeeded, False
+        return lines_, ran, succeeded, True
 
 
 @contract(
@@ -107,29 +130,30 @@ def boot_units(harness: Harness) -> None:
         {},
         {number: noise.choice((_OK, _OK, _OK, _SKIP)) for number in range(count)},
         {number: _FAIL for number in range(count) if noise.random() < 0.2},
-        {0: 0x1_0000_0000},
         {count - 1: 3, count - 2: _SKIP, 0: 0x1_0000_0000},
     ):
         harness.renew()
         units = _Units(harness, results)
         result = harness.call("boot_run_units", {}, seed=1)
-        said, ran, succeeded, whole = units.expected()
+        expected, ran, succeeded, whole = units.expected()
         got = [_TSC.sub(b"", line).strip() for line in lines(sent(result.ports))]
         told = {"results": repr(results), "said": repr(got[-3:])}
         units.expect(units.ran == ran, "boot_run_units", "runs other units than it should", **told)
-        units.expect(got == said, "unit_run", "says other lines than it should", **told)
+        units.expect(got == expected, "unit_run", "says other lines than it should", **told)
         times = [line for line in lines(sent(result.ports)) if b"tsc=" not in line and b"PANIC" not in line]
         units.expect(not times, "unit_line_begin", "says a line without its time", **told)
+        names = [units.rows[number].name for number in ran]
+        units.expect(units.told == names, "unit_run", "names another unit as the one in progress", **told)
         ended = (result.end == "returned") == whole
         units.expect(ended, "boot_run_units", "goes on, or ends, where it should not", **told)
         if whole:
-            units.equal(
-                result.registers["rax"],
-                succeeded,
-                "boot_run_units",
-                "counts other units as succeeded",
-                **told,
-            )
+            promise = "counts other units as succeeded"
+            units.equal(result.registers["rax"], succeeded, "boot_run_units", promise, **told)
+            left = harness.read_u64(PERCPU_PAGE + _UNIT)
+            units.equal(left, 0, "unit_run", "names a unit after it has ended", **told)
+            harness.write(PERCPU_PAGE + _CPU, b"\5\0\0\0")
+            free = harness.call("serial_line_begin", {}, limit=3000).end == "returned"
+            units.expect(free, "unit_run", "keeps the serial line", **told)
 
 
 @contract(

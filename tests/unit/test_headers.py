@@ -33,7 +33,9 @@ def test_header_of_the_plan() -> None:
 
 
 def test_none_and_continuation_lines() -> None:
-    text = "# f -- go\n# In: none\n# Out: none\n# Clobbers: rax, rcx,\n#           r11d\n# Context:  any\nf:\n"
+    text = (
+        "# f -- go\n# In: none\n# Out: none\n# Clobbers: rax, rcx,\n#           r11d\n# Context:  any\nf:\n"
+    )
     (routine,) = parse(text)
     assert routine.inputs == routine.outputs == ()
     assert routine.may_change() == {"rax", "rcx", "r11"}
@@ -71,6 +73,8 @@ def test_any_text_is_survived(text: str) -> None:
 
 
 def test_a_slot_may_go_on_after_a_semicolon() -> None:
-    header = "# f -- do it\n# In:       none\n# Out:      rax = pa:u64, cf = refused: ERROR_A; ERROR_B where it is large\n"
+    header = (
+        "# f -- do it\n# In: none\n# Out: rax = pa:u64, cf = refused: ERROR_A; ERROR_B where it is large\n"
+    )
     (routine,) = parse(header)
     assert [slot.register for slot in routine.outputs] == ["rax", "cf"]

@@ -42,7 +42,9 @@ def test_room_imports_only_what_it_may(room: str) -> None:
 
 def test_a_breach_is_seen(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
-    bad.write_text("def f():\n    from architect.loop import repair\n    import cli\n    return repair, cli\n")
+    bad.write_text(
+        "def f():\n    from architect.loop import repair\n    import cli\n    return repair, cli\n"
+    )
     assert len(breaches([bad], {"toolchain"})) == 2
 
 

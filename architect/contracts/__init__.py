@@ -27,8 +27,8 @@ from toolchain.types import Image
 __all__ = ["Contract", "Violation", "contract", "registry", "routines", "run", "violations"]
 
 AREAS = (
-    "acpi", "cmdline", "config", "descriptors", "display", "entry", "features", "frames", "loaders", "mapping",
-    "memory", "paging", "pci", "picture", "ranges", "reports", "space", "text", "traps", "units",
+    "acpi", "cmdline", "config", "descriptors", "display", "entry", "faults", "features", "frames", "loaders",
+    "mapping", "memory", "paging", "pci", "picture", "ranges", "reports", "space", "starts", "text", "traps", "units",
 )  # fmt: skip
 MODULES = tuple(f"architect.contracts.{name}" for name in AREAS)
 

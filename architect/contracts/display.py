@@ -9,8 +9,9 @@ STATUS, and ready is said last.
 from __future__ import annotations
 
 from architect.contracts import contract
-from architect.contracts.model import Session
+from architect.contracts.model import NOT_FOUND, UNSUPPORTED, Session
 from architect.contracts.pcihost import IO, MEMORY, Bar, Function, Host
+from architect.contracts.units import said
 from toolchain.harness import BUFFER_BASE, Harness
 
 _BAR0, _BAR2 = 0xFD00_0000, 0xFEBF_0000
@@ -22,6 +23,7 @@ _UC = 0x18
 _ID, _XRES, _YRES, _BPP, _ENABLE, _BANK, _VIRT_WIDTH, _VIRT_HEIGHT, _X_OFFSET, _Y_OFFSET = range(10)
 _ENABLED, _LINEAR, _KEEP = 1, 0x40, 0x80
 _ATTRIBUTE, _MISC_WRITE, _MISC_READ, _STATUS = 0x3C0, 0x3C2, 0x3CC, 0x3DA
+_MISC_OTHER = 0x62  # what firmware set of the miscellaneous output register
 
 
 class Dispi:
@@ -36,8 +38,8 @@ class Dispi:
         self.largest = largest
         self.index = 0
         self.cleared = False
-        self.misc = 0
-        self.attribute_is_data = False
+        self.misc = _MISC_OTHER  # without bit 0 the status register lies at another port
+        self.attribute_is_data = True  # whoever was here before left it between index and data
         self.shown = False
 
     def read(self, index: int) -> int:
@@ -176,7 +178,13 @@ def display_device(harness: Harness) -> None:
         if used is not None:
             command = functions[used].command & (IO | MEMORY)
             display.equal(command, IO | MEMORY, "gpu_init", "leaves the device without decoding")
-            display.equal(display.mapped[-1][0], _BAR0, "gpu_init", "maps another address for the mailbox")
+            got = display.mapped[-1][0] if display.mapped else 0
+            display.equal(got, _BAR0, "gpu_init", "maps another address for the mailbox")
+            notes = said(display, "gpu_init")
+            identity = functions[used].device << 16 | functions[used].vendor
+            right = notes.get("bdf") == f"{used << 3:#x}" and notes.get("id") == f"{identity:#x}"
+            right = right and notes.get("bar0") == f"{_BAR0:#x}" and notes.get("size") == f"{1 << 24:#x}"
+            display.expect(right, "gpu_init", "notes something else", got=repr(notes))
             size = harness.read_u64(harness.address("gpu_bar0_size"))
             display.equal(size, 1 << 24, "gpu_init", "keeps another size of BAR0")
 
@@ -220,6 +228,9 @@ def display_mode(harness: Harness) -> None:
         )
         display.equal(mode[_VIRT_WIDTH], 1024, "dispi_set_mode", "sets another pitch")
         display.expect(device.shown, "dispi_show", "leaves the picture blanked")
+        display.equal(
+            device.misc, _MISC_OTHER | 1, "dispi_show", "changes what it should keep of the output register"
+        )
         for index in (_ID, _XRES, _BPP):
             got = display.call("dispi_read", rdi=index).value("eax")
             display.equal(got, mode[index], "dispi_read", "reads another register", rdi=index)
@@ -228,14 +239,31 @@ def display_mode(harness: Harness) -> None:
     small.memory(harness, _BAR2)
     display.call("dispi_find", rdi=display.row(0))
     result = display.call("dispi_set_mode", rdi=display.row(0))
-    display.expect(result.flag("cf"), "dispi_set_mode", "takes its word for a mode that the device refused")
+    display.refused(result, UNSUPPORTED, "dispi_set_mode", "a mode that the device did not take")
+    _other_places(harness)
+
+
+def _other_places(harness: Harness) -> None:
+    """Devices without the interface, or with it at another place than the usual."""
     for version in (0xB0C0, 0xB0C1, 0xFFFF, 0):
         display = _Display(harness, _vga(vendor=0x80EE, device=0xBEEF))
         Dispi(version=version).ports(harness)
         result = display.call("dispi_find", rdi=display.row(0))
-        display.expect(
-            result.flag("cf"), "dispi_find", "takes a device for one with the interface", id=version
-        )
+        display.refused(result, NOT_FOUND, "dispi_find", "a device without the interface", id=version)
+    # Registers that cannot lie in BAR2, and a device whose ports are another's.
+    for bars in ({2: Bar(_PAGE, base=_BAR2 & 0xFFFF, io=True)}, {2: Bar(0x100, base=_BAR2)}, {}):
+        display, device = _Display(harness, _vga(bars, klass=0x038000)), Dispi()
+        device.ports(harness)
+        result = display.call("dispi_find", rdi=display.row(0))
+        display.refused(result, 0, "dispi_find", "a device that has its registers at the ports")
+        display.expect(not display.mapped, "dispi_find", "maps a BAR that cannot hold the registers")
+        display.call("dispi_set_mode", rdi=display.row(0))
+        display.expect(device.misc == _MISC_OTHER, "dispi_show", "writes to the VGA ports of another device")
+    for vendor, number in ((0x1234, 0x1111), (0x1AF4, 0x1050)):
+        display = _Display(harness, _vga(vendor=vendor, device=number))
+        Dispi().memory(harness, _BAR2)
+        result = display.call("dispi_find", rdi=display.row(0))
+        display.refused(result, 0, "dispi_find", "a device that has its registers in BAR2", vendor=vendor)
 
 
 @contract("mailbox_setup", "mailbox_check", needs=("mailbox_check",))

@@ -237,7 +237,9 @@ def memory_entries(harness: Harness) -> None:
 
 
 @contract(
-    "bootinfo_init", needs=("boot_handover_protocol", "boot_handover_info", "multiboot2_read", "pvh_read")
+    "bootinfo_init",
+    "bootinfo_note_counts",
+    needs=("boot_handover_protocol", "boot_handover_info", "multiboot2_read", "pvh_read"),
 )
 def handover(harness: Harness) -> None:
     """The unit reads what the protocol says; without any memory map it fails."""

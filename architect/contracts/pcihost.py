@@ -19,6 +19,8 @@ ID, COMMAND, CLASS, HEADER, BAR0, CAPABILITIES = 0x00, 0x04, 0x08, 0x0C, 0x10, 0
 BUSES, IO_WINDOW, MEMORY_WINDOW, PREFETCH_WINDOW = 0x18, 0x1C, 0x20, 0x24
 PREFETCH_BASE_HIGH, PREFETCH_LIMIT_HIGH, IO_WINDOW_HIGH = 0x28, 0x2C, 0x30
 _STATUS_LIST = 1 << 20
+_COMMON = (COMMAND,)
+_BARS = {0: 6, 1: 2, 2: 1}
 _ECAM_BUS = 1 << 20
 _WRITABLE = {
     BUSES: 0xFFFFFFFF,
@@ -60,7 +62,7 @@ class Bar:
 
 @dataclass
 class Function:
-    """A function of type 0; ``bars`` by register index, ``extra`` further read-only dwords by offset."""
+    """A function of layout 0; ``bars`` by register index, ``extra`` further read-only dwords by offset."""
 
     vendor: int = 0x1234
     device: int = 1
@@ -70,8 +72,12 @@ class Function:
     multifunction: bool = False
     extra: dict[int, int] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
-    written: list[tuple[int, int]] = field(default_factory=list)
-    layout = 0
+    layout: int = 0
+
+    @property
+    def slots(self) -> int:
+        """How many BARs the header's layout has."""
+        return _BARS.get(self.layout, 0)
 
     def read(self, offset: int) -> int:
         """One dword of configuration space."""
@@ -90,7 +96,12 @@ class Function:
 
     def write(self, offset: int, value: int) -> None:
         """One dword of configuration space."""
-        self.written.append((offset, value))
+        if (
+            offset not in _COMMON
+            and self._bar(offset)[0] is None
+            and (offset - BAR0) // 4 not in range(self.slots)
+        ):
+            self.complaints.append("writes a register that is no BAR")
         if offset == COMMAND:
             self.command = value & 0x0547
             if value >> 16:
@@ -106,7 +117,7 @@ class Function:
     def _bar(self, offset: int) -> tuple[Bar | None, bool]:
         """The BAR of a register, and whether the register is its upper half."""
         index, rest = divmod(offset - BAR0, 4)
-        if rest or not 0 <= index < (6 if self.layout == 0 else 2):
+        if rest or not 0 <= index < self.slots:
             return None, False
         if index in self.bars:
             return self.bars[index], False
@@ -116,7 +127,7 @@ class Function:
 
 @dataclass
 class Bridge(Function):
-    """A function of type 1 and what stands behind it, by device << 3 | function.
+    """A function of layout 1 and what stands behind it, by device << 3 | function.
 
     ``registers`` holds its bus numbers and windows as they are read.
     """
@@ -124,7 +135,7 @@ class Bridge(Function):
     behind: dict[int, Function] = field(default_factory=dict)
     klass: int = 0x060400
     registers: dict[int, int] = field(default_factory=dict)
-    layout = 1
+    layout: int = 1
 
     def read(self, offset: int) -> int:
         """One dword of configuration space."""
@@ -135,7 +146,6 @@ class Bridge(Function):
     def write(self, offset: int, value: int) -> None:
         """One dword of configuration space."""
         if offset in _WRITABLE:
-            self.written.append((offset, value))
             self.registers[offset] = value & _WRITABLE[offset]
         else:
             super().write(offset, value)

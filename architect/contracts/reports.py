@@ -113,7 +113,15 @@ def fault_blocks(harness: Harness) -> None:
         got = len([word for word in said["stack"].split(",") if word])
         here.equal(got, count, "fault_put_stack", "says more of the stack than can be read, or less", rsp=rsp)
         here.equal(said["unit"], "", "print_unit", "says a boot unit where none runs")
+    long_chain = tuple((first + 0x100 * (n + 1), here.code[1]) for n in range(7))
+    gone = harness.image.entry
     chains = (
+        (first, (*long_chain, (0, here.code[2])), 8),
+        (
+            first,
+            ((second, gone), (0, here.code[2])),
+            0,
+        ),  # returns into code of the boot that is no longer there
         (first, ((first, here.code[1]),), 1),  # goes round
         (first, ((here.top + 0x700, here.code[1]), (0, 0)), 1),  # goes down
         (first, ((second, here.outside), (0, here.code[2])), 0),  # returns into no code

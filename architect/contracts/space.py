@@ -30,12 +30,17 @@ from architect.contracts.tables import (
     canonical,
     walk,
 )
+from architect.contracts.units import said
 from toolchain.harness import Harness
 from toolchain.types import Section
 from toolchain.watch import Event, watch
 
 _PAGE_MASK = SMALL_SIZE - 1
-_LOW_RAM = ((0x1000, 0x9F000), (0x10_0000, 0x60_0000))
+# The image begins a row of RAM, or lies within one.
+_LOW_RAM = {
+    False: ((0x1000, 0x9F000), (0x10_0000, 0x60_0000)),
+    True: ((0x1000, 0x9F000), (0xF_8000, 0x60_0000)),
+}
 _HIGH_RAM = {False: (0x1_0000_0000, 0x1_0020_3000), True: (0x1_0000_0000, 0x1_4000_1000)}
 _ENTERS = ("paging_init", "space_enter")
 _CR0_WP, _CR4_PGE = 1 << 16, 1 << 7
@@ -87,7 +92,7 @@ class _Built(Session):
         self.huge = huge
         harness.cpuid = self._cpuid
         ram = harness.address("memory_ram")
-        self.ram = (*_LOW_RAM, _HIGH_RAM[huge])
+        self.ram = (*_LOW_RAM[huge], _HIGH_RAM[huge])
         for first, end in self.ram:
             self.call("ranges_add", rdi=ram, rsi=first, rdx=end)
         self.frames = Frames(harness, first=0x20000)
@@ -96,6 +101,12 @@ class _Built(Session):
         harness.set("cr4", self.before)
         result = self.call("paging_init", rdi=0)
         self.equal(result.registers["rax"], 0, "paging_init", "fails though there is memory")
+        notes = said(self, "paging_init")
+        kib = str(sum(end - first for first, end in self.ram) >> 10)
+        self.equal(notes.get("ram_kib", ""), kib, "space_count_ram", "notes another amount of RAM")
+        self.equal(notes.get("huge", ""), str(int(huge)), "page_find_features", "notes another size of pages")
+        root = harness.read_u64(harness.address("page_root"))
+        self.equal(notes.get("root", ""), f"{root:#x}", "paging_init", "notes another PML4")
         self.root = harness.read_u64(harness.address("page_root"))
         inside = self.frames.first <= self.root < self.frames.next and self.root % SMALL_SIZE == 0
         self.expect(inside, "paging_init", "keeps its PML4 in no frame", got=self.root)
@@ -214,6 +225,7 @@ class _Built(Session):
 @contract(
     "paging_init", "space_map_image", "space_map_ram", "space_map_direct", "space_guard_stacks", "space_enter",
     "page_find_features",
+    "space_count_ram",
     needs=("memory_ram", "ranges_add", "frame_alloc", "page_root", "stack_guards", "boot_stack_bottom"),
 )  # fmt: skip
 def address_space(harness: Harness) -> None:

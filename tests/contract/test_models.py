@@ -51,6 +51,11 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("cpu/idt.s", "interrupt_enter", ("cld", "")),
         plant("cpu/idt.s", "interrupt_enter", ("pop r8 pop rbp", "pop rbp \n pop r8")),
     ),
+    "fault_paths": (
+        plant("cpu/fault.s", "fault_dispatch", ("fault_probe_failed]", "fault_probe_load]")),
+        plant("cpu/fault.s", "fault_dispatch", ("jne .Ldispatch_nested", "")),
+        plant("cpu/fault.s", "fault_restore_gs", ("wrmsr", "")),
+    ),
     "caught_faults": (plant("cpu/fault.s", "fault_catch", ("gs:[CAUGHT_ERROR]", "gs:[CAUGHT_RIP]")),),
     "display_device": (
         plant("gpu/gpu.s", "gpu_init", ("PCI_COMMAND_MEMORY | PCI_COMMAND_IO", "PCI_COMMAND_IO")),
@@ -70,6 +75,16 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         ),
         plant("gpu/mailbox.s", "mailbox_setup", ("[rdi + MAILBOX_RESP]", "[rdi + MAILBOX_RESP + 1]")),
     ),
+    "mailbox_unit": (plant("gpu/mailbox.s", "mailbox_init", ("call mailbox_check jc", "call mailbox_check \n jz")),),
+    "picture_unit": (
+        plant("dev/framebuffer.s", "framebuffer_from_dispi", ("jb .Lfrom_dispi_none", "")),
+        plant("dev/framebuffer.s", "framebuffer_note_mode", ("FRAMEBUFFER_PITCH", "FRAMEBUFFER_BITS")),
+    ),
+    "pci_access": (
+        plant("bus/pci.s", "pci_find_ecam", ("jne .Lecam_next", "")),
+        plant("bus/pci.s", "pci_try_ecam", ("je .Ltry_leave", "jmp .Ltry_leave")),
+    ),
+    "after_ready": (plant("boot/main.s", "boot_main", ("mov edi, DEBUG_EXIT_TESTS_FAILED", "")),),
     "loader_entry": (
         plant("boot/entry32.s", "boot_start", ("EFER_LME | EFER_NXE", "EFER_LME")),
         plant("boot/entry32.s", "boot_start", ("boot_pml4 - VIRTUAL_BASE", "boot_pml4 - VIRTUAL_BASE + 0x1000")),
@@ -133,6 +148,15 @@ BUGS: dict[str, tuple[Plant, ...]] = {
     "bus_numbers": (
         plant("bus/pci_bridge.s", "pci_is_numbered", ("jae .Lnumbered_not", "ja .Lnumbered_not")),
         plant("bus/pci_bridge.s", "pci_write_numbers", ("and edx, PCI_LATENCY_MASK", "xor edx, edx")),
+    ),
+    "full_table": (
+        plant("bus/pci_scan.s", "pci_add_function", ("jae .Ladd_full", "ja .Ladd_full")),
+        plant("bus/pci_scan.s", "pci_add_function", ("inc dword ptr [rip + pci_lost]", "")),
+    ),
+    "given_windows": (
+        plant("bus/pci_bridge.s", "pci_read_bridge", ("shl esi, 8", "shl esi, 4")),
+        plant("bus/pci_bridge.s", "pci_read_prefetch_window", ("or rax, r12", "")),
+        plant("bus/pci_bridge.s", "pci_write_windows", ("jne .Lwindows_pass", "")),
     ),
     "bar_addresses": (
         plant("bus/pci_bar.s", "pci_write_bar", ("jz .Lwrite_bar_restore", "jmp .Lwrite_bar_restore")),

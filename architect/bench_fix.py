@@ -8,7 +8,6 @@ anything of a bug.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 from architect import corpus, invariants, run
 from architect.corpus import Bug
 from architect.verdict import Verdict
-from toolchain import measure
+from toolchain import measure, scratch
 from toolchain.command import Ui
 from toolchain.errors import InputError, PxError
 
@@ -110,8 +109,7 @@ def chosen(bugs: Sequence[Bug], ids: Sequence[str]) -> Sequence[Bug]:
 
 def repair(bug: Bug, tree: Path, terms: Terms) -> Result:
     """Plant, repair, judge: one bug in a folder of its own that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="pxos-bench-") as name:
-        folder = Path(name)
+    with scratch.folder("pxos-bench-") as folder:
         planted = corpus.plant(bug, tree, folder / "tree")
         settings = run.Settings(
             planted, folder / "fix", folder / "lessons", terms.engine, terms.seconds, terms.max_boots

@@ -8,17 +8,21 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from architect import checks, contracts, corpus
 from architect.corpus import Bug
 from architect.invariants import Court, judge
+from architect.workers import Workers
+from toolchain import scratch
 from toolchain.errors import InputError
 
 REJECTED = "rejected"
+PROOF_SECONDS = 300.0  # after which a proof is taken for dead: its boots have deadlines of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +35,9 @@ class Proof:
     noticed_by: tuple[str, ...]
 
 
-def prove(bug: Bug, tree: Path) -> Proof:
-    """Plant one bug and look: the outcome of a boot, the gates that notice it, the invariants."""
-    with tempfile.TemporaryDirectory(prefix="pxos-bug-") as name:
-        folder = Path(name)
+def prove(bug: Bug, tree: Path, parent: Path) -> Proof:
+    """Plant one bug in a folder under ``parent`` and look: how a boot ends, who notices, what the invariants say."""
+    with scratch.folder(f"{bug.id}-", parent) as folder:
         try:
             planted = corpus.plant(bug, tree, folder / "tree")
         except InputError as error:
@@ -82,8 +85,8 @@ def clean(bugs: Sequence[Bug], tree: Path) -> list[str]:
     """What the sound kernel breaks of the invariants of all bugs (nothing, if they are sound too)."""
     problems: dict[str, None] = {}
     seen: set[str] = set()
-    with tempfile.TemporaryDirectory(prefix="pxos-sound-") as name:
-        court = Court(tree, tree, Path(name))
+    with scratch.folder("pxos-sound-") as folder:
+        court = Court(tree, tree, folder)
         for bug in bugs:
             fresh = tuple(row for row in bug.invariants if repr(row) not in seen)
             seen.update(repr(row) for row in fresh)
@@ -97,16 +100,43 @@ def clean(bugs: Sequence[Bug], tree: Path) -> list[str]:
 
 
 def prove_all(bugs: Sequence[Bug], tree: Path, say: Callable[[Proof], None]) -> list[Proof]:
-    """Every bug on all cores, in the order of the corpus."""
+    """Every bug on all cores, in the order of the corpus.
+
+    Args:
+        bugs: which.
+        tree: the sound tree.
+        say: told of each proof as it is finished.
+
+    Raises:
+        PxError: a proof could not be carried out, e.g. a tool is missing.
+    """
     proofs: dict[str, Proof] = {}
-    with ProcessPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        waiting = {pool.submit(prove, bug, tree): bug for bug in bugs}
-        try:
-            for done in as_completed(waiting):
-                proof = done.result()
-                proofs[proof.id] = proof
-                say(proof)
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [proofs[bug.id] for bug in bugs]
+    waiting = iter(bugs)
+    running: set[int] = set()
+    log = Path(tempfile.gettempdir()) / f"pxos-bugs-{os.getpid()}.log"  # written only for errors of ours
+    with ExitStack() as stack:
+        folder = stack.enter_context(scratch.folder("pxos-bugs-"))  # outlives a worker that is killed
+        workers = Workers(partial(nullcontext, _Prover(tree, folder)), os.cpu_count() or 1, log=log)
+        stack.callback(workers.close)
+        while True:
+            while workers.idle and (bug := next(waiting, None)) is not None:
+                running.add(workers.submit("prove", bug, seconds=PROOF_SECONDS))
+            if not running:
+                return [proofs[bug.id] for bug in bugs]
+            for answer in workers.answers(PROOF_SECONDS):
+                running.discard(answer.call)
+                if answer.error is not None:
+                    raise workers.logged(answer)
+                proofs[answer.value.id] = answer.value
+                say(answer.value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prover:
+    """What a worker does."""
+
+    tree: Path
+    folder: Path
+
+    def prove(self, bug: Bug) -> Proof:
+        return prove(bug, self.tree, self.folder)

@@ -22,7 +22,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -30,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from architect import checks, claims, contracts, corpus
-from toolchain import build, snapshot, walk
+from toolchain import build, scratch, snapshot, walk
 from toolchain.errors import InputError, PxError
 from toolchain.generate import load_boot_units
 from toolchain.types import BootConfig, BootResult, Image
@@ -196,8 +195,8 @@ def in_own_process(bug: corpus.Bug, sound: Path, patched: Path) -> list[Mapping[
 def main(arguments: Sequence[str]) -> int:
     """Bug, sound tree, patched tree -> JSON on stdout."""
     bug, sound, patched = corpus.read(Path(arguments[0])), Path(arguments[1]), Path(arguments[2])
-    with tempfile.TemporaryDirectory(prefix="pxos-invariants-") as folder:
-        print(json.dumps(judge(bug, Court(sound, patched, Path(folder)))))
+    with scratch.folder("pxos-invariants-") as folder:
+        print(json.dumps(judge(bug, Court(sound, patched, folder))))
     return 0
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 from toolchain.command import STATUS_NO, STATUS_OK, Outcome, Ui, paint, wants_colour
+from toolchain.scratch import folder
 
 HELP = "The main job on real input: boot, plant a bug, explain the fault, repair it, learn from it."
 EXAMPLE = "pxos demo"
@@ -58,8 +58,7 @@ class _Demo:
 
         shutil.rmtree(self.out, ignore_errors=True)
         make_folder(self.out, stage="demo")
-        with tempfile.TemporaryDirectory(prefix="pxos-demo-") as name:
-            scratch = Path(name)
+        with folder("pxos-demo-") as scratch:
             good = (
                 self._healthy() and self._faults(scratch) and self._repair(scratch) and self._learnt(scratch)
             )

@@ -11,9 +11,8 @@ import os
 import struct
 import subprocess
 from functools import cache
-from pathlib import Path
 
-from toolchain import contract, launch, qemu_args
+from toolchain import contract, launch, qemu_args, scratch
 from toolchain.types import BootConfig
 
 PROBE_SECONDS = 0.5  # an honest KVM needs a tenth of this, most of it QEMU's own start
@@ -104,10 +103,8 @@ def kvm_works(cpu: str = "max") -> bool:
     """True when KVM ran the probe to its end within ``PROBE_SECONDS``. Asked once per process and CPU model."""
     if not os.access(_KVM, os.R_OK | os.W_OK):
         return False
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="pxos-probe-") as folder:
-        image = Path(folder) / "probe.elf"
+    with scratch.folder("pxos-probe-") as folder:
+        image = folder / "probe.elf"
         image.write_bytes(probe_kernel())
         config = BootConfig(image, display="none", cpu=cpu)
         return _runs([*qemu_args.machine_arguments(config, "kvm"), "-serial", "stdio"])

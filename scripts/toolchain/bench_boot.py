@@ -9,12 +9,11 @@ to ready`` are ticks under icount from the first instruction of the kernel.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from toolchain import accel, build, iso, launch, measure, qemu, qemu_args
+from toolchain import accel, build, iso, launch, measure, qemu, qemu_args, scratch
 from toolchain.command import Ui
 from toolchain.errors import GuestFault, ToolError
 from toolchain.types import BootConfig
@@ -45,8 +44,7 @@ def run(ui: Ui, kernel: Path | None = None) -> dict[str, Any]:
         ToolError: QEMU, a firmware or GRUB is missing.
     """
     tree = kernel or Path(__file__).resolve().parents[2] / "kernel"
-    with tempfile.TemporaryDirectory(prefix="pxos-bench-") as name:
-        folder = Path(name)
+    with scratch.folder("pxos-bench-") as folder:
         built = build.build(tree, folder / "out", ui=ui)
         assert built.iso is not None
         empty, empty_iso = folder / "empty.elf", folder / "empty.iso"

@@ -10,7 +10,6 @@ import itertools
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from toolchain import bench_kernel, measure
 from toolchain.build import Session
 from toolchain.command import Ui
 from toolchain.errors import ToolError
+from toolchain.scratch import folder as scratch_folder
 from toolchain.tools import GnuAs, GnuLd
 
 STAGE = "bench"
@@ -72,8 +72,7 @@ def run(ui: Ui, kernel: Path | None = None) -> dict[str, Any]:
     GnuLd(STAGE).find()
     tree = kernel or Path(__file__).resolve().parents[2] / "kernel"
     rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="pxos-bench-") as name:
-        scratch = Path(name)
+    with scratch_folder("pxos-bench-") as scratch:
         generated = scratch / "generated"
         lines = bench_kernel.write(generated, GENERATED_LINES)
         trees = [("", tree, _lines(tree)), (f" ({lines} generated lines)", generated, lines)]

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import itertools
 import os
-import tempfile
 from pathlib import Path
 from typing import Literal
 
+from toolchain import scratch
 from toolchain.errors import InputError, ToolError
 from toolchain.files import make_folder, unwritable, write_atomic
 from toolchain.tools import GrubMkrescue
@@ -60,9 +60,9 @@ def make(
         raise InputError(f"{kernel}: cannot read: {error.strerror}", stage=STAGE) from error
     make_folder(iso.parent, stage=STAGE)
     try:
-        with tempfile.TemporaryDirectory(prefix=".iso-", dir=iso.parent) as scratch:
-            _pack(tool, Path(scratch), content, config, firmware)
-            data = bytearray((Path(scratch) / "image.iso").read_bytes())
+        with scratch.folder(".iso-", iso.parent) as folder:
+            _pack(tool, folder, content, config, firmware)
+            data = bytearray((folder / "image.iso").read_bytes())
             if firmware == "hybrid":
                 _set_fat_serial(data)
             write_atomic(iso, bytes(data), stage=STAGE)

@@ -15,12 +15,10 @@ import select
 import shutil
 import signal
 import subprocess
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from types import FrameType
 from typing import IO
 
 from toolchain import launch_guard, tools
@@ -36,29 +34,6 @@ def _guard() -> tuple[str, str]:
     if found[0] is None or found[1] is None:
         raise tools.missing("setpriv", "util-linux", "boot")
     return found[0], found[1]
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Ctrl-C and SIGTERM inside the block take effect at its end: no child is started and then lost sight of."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread only
-        return
-    came: list[tuple[int, FrameType | None]] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, lambda *what: came.append(what))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    for which, frame in came[:1]:
-        meant = before[signal.Signals(which)]
-        if callable(meant):
-            meant(which, frame)
-        elif meant == signal.SIG_DFL:
-            signal.raise_signal(which)
 
 
 def spawn(

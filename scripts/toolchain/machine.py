@@ -24,6 +24,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from toolchain import files, launch, qemu_args, qemulog
+from toolchain.interrupts import uninterrupted
 from toolchain.qmp import Qmp, QmpClosed, QmpError
 from toolchain.types import PciBar, Screen
 
@@ -76,7 +77,7 @@ class Machine:
             with control_there, self._open_stderr() as errors:
                 number = control_there.fileno()
                 self.command = self.arguments + tuple(qemu_args.line_arguments(number))
-                with launch.uninterrupted():
+                with uninterrupted():
                     self.process = launch.spawn(
                         self.command,
                         folder=self.folder,

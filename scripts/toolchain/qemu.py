@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from io import RawIOBase
-from pathlib import Path
 from typing import Protocol
 
-from toolchain import accel, boot_log, contract, files, qemu_args, qemulog, snapshot
+from toolchain import accel, boot_log, contract, files, qemu_args, qemulog, scratch, snapshot
 from toolchain.machine import Machine, process_handle
 from toolchain.qmp import Event, QmpClosed
 from toolchain.serial import Happening, SerialLog
@@ -73,10 +71,7 @@ def boot(config: BootConfig, progress: Progress | None = None, console: Console 
     with ExitStack() as stack:
         folder = config.log_dir
         if folder is None:
-            import tempfile  # costs 10 ms, and whoever keeps the logs does not need it
-
-            folder = Path(tempfile.mkdtemp(prefix="pxos-boot-"))
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            folder = stack.enter_context(scratch.folder("pxos-boot-"))
         else:
             files.make_folder(folder, stage=qemu_args.STAGE)
         began = time.monotonic()

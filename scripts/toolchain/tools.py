@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from toolchain.errors import ToolError
+from toolchain.interrupts import uninterrupted
 
 TAIL_LINES = 8  # how much of a program's output an error quotes
 
@@ -25,25 +26,6 @@ class ToolResult:
 
     stdout: str
     stderr: str
-
-
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Ctrl-C inside the block is raised at its end: a child that was just started is never lost sight of."""
-    import signal
-    import threading
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt
 
 
 class Tool:
@@ -108,7 +90,7 @@ class Tool:
         limit = self.timeout if timeout is None else timeout
         process: subprocess.Popen[str] | None = None
         try:
-            with _interrupts_held():
+            with uninterrupted():
                 process = subprocess.Popen(
                     command,
                     cwd=cwd,

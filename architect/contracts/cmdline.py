@@ -18,7 +18,7 @@ _SIZE = 1024
 _SELECTOR_PORT, _DATA_PORT = 0x510, 0x511
 _SIGNATURE, _DIRECTORY, _FIRST_FILE = 0x0000, 0x0019, 0x0020
 _NAME = "opt/px/cmdline"
-_LIMIT = 2_000_000
+_LIMIT = 300_000
 
 
 class _Line(Session):

@@ -136,7 +136,7 @@ class _Display(Session):
         self.host = Host(harness, {number << 3: function for number, function in enumerate(functions)})
         for routine in ("mmio_map", "gpu_map_bar0"):
             harness.substitute(routine, self._map)
-        self.call("pci_scan_bus", limit=2_000_000, rdi=0, rsi=255, rdx=0xFFFF_FFFF, rcx=0)
+        self.call("pci_scan_bus", limit=600_000, rdi=0, rsi=255, rdx=0xFFFF_FFFF, rcx=0)
 
     def _map(self, harness: Harness) -> None:
         self.mapped.append((harness.get("rdi"), harness.get("rsi"), harness.get("rdx")))

@@ -16,7 +16,7 @@ from toolchain.errors import InputError
 from toolchain.harness import BUFFER_BASE, BUFFER_SIZE, RETURN_PAGE, Harness, Result
 from toolchain.headers import GENERAL, Routine, Slot, full_register, register_bits
 
-_LIMIT = 60_000
+_LIMIT = 20_000
 _BUFFER_STEP = 0x1000
 _POINTERS = {"ptr", "asciz", "address", "va", "buffer"}
 _PHYSICAL = {"phys", "pa", "physical"}

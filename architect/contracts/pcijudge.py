@@ -20,7 +20,7 @@ _RESERVED = (0xFD80_0000, 0x40_0000)
 _HIGH_RAM = (0x1_0000_0000, 0x1_4000_0000)
 _CHIPSET = 0xFEC0_0000  # interrupt controllers and the firmware's ROM lie from here to 4 GB
 ADDRESS_BITS = 40
-_LIMIT = 2_000_000
+_LIMIT = 600_000
 _PAGE = 0x1000
 ROWS_MAX = 64
 

@@ -17,7 +17,7 @@ from toolchain import contract as shared
 from toolchain.harness import BUFFER_BASE, PERCPU_PAGE, Harness
 
 _STACK, _UNMAPPED = 0x9_0000, 0x9_2000
-_LIMIT = 2_000_000
+_LIMIT = 300_000
 _VECTORS = {
     0: "#DE",
     6: "#UD",
@@ -108,11 +108,7 @@ def fault_blocks(harness: Harness) -> None:
     here.equal(said["trace"], wanted, "print_trace", "says another trace")
     harness.write_u64(PERCPU_PAGE + _PERCPU_UNIT, 0)
     end = here.top + 0x2000
-    for rsp, count in ((end - 24, 3), (end, 0), (end + 0x1000, 0), (0x1234_5678_9ABC_DEF0, 0)):
-        said = here.report({**frame, "rsp": rsp})
-        got = len([word for word in said["stack"].split(",") if word])
-        here.equal(got, count, "fault_put_stack", "says more of the stack than can be read, or less", rsp=rsp)
-        here.equal(said["unit"], "", "print_unit", "says a boot unit where none runs")
+    stacks = ((end - 24, 3), (end, 0), (end + 0x1000, 0), (0x1234_5678_9ABC_DEF0, 0), (here.top + 0x100, 16))
     long_chain = tuple((first + 0x100 * (n + 1), here.code[1]) for n in range(7))
     gone = harness.image.entry
     chains = (
@@ -130,13 +126,20 @@ def fault_blocks(harness: Harness) -> None:
         (0, (), 0),
         (0xDEAD_0000_0000_0000, (), 0),  # is no address
     )
-    for rbp, frames, count in chains:
+    for number, (rbp, frames, count) in enumerate(chains):
+        rsp, words_left = stacks[number % len(stacks)]
+        vector = list(_VECTORS)[number % len(_VECTORS)]
         here.chain(*frames)
-        said = here.report({**frame, "rbp": rbp})
+        said = here.report({**frame, "rbp": rbp, "rsp": rsp, "vector": vector})
         got = len([word for word in said["trace"].split(",") if word])
         here.equal(
             got, count, "fault_put_trace", "follows a chain that is not sound, or leaves a sound one", rbp=rbp
         )
-    for vector, name in _VECTORS.items():
-        said = here.report({**frame, "vector": vector})
-        here.equal(said["name"], name, "print_name", "gives an exception another name", vector=vector)
+        got = len([word for word in said["stack"].split(",") if word])
+        here.equal(
+            got, words_left, "fault_put_stack", "says more of the stack than can be read, or less", rsp=rsp
+        )
+        here.equal(said["unit"], "", "print_unit", "says a boot unit where none runs")
+        here.equal(
+            said["name"], _VECTORS[vector], "print_name", "gives an exception another name", vector=vector
+        )

@@ -68,7 +68,7 @@ def pci_access(harness: Harness) -> None:
             )
 
         harness.substitute("acpi_find", find)
-        result = session.call("pci_init", limit=2_000_000, rdi=BUFFER_BASE)
+        result = session.call("pci_init", limit=600_000, rdi=BUFFER_BASE)
         session.equal(result.registers["rax"], _OK, "pci_init", "fails on a machine with PCI", case=case)
         notes = said(session, "pci_init")
         access = "ecam" if case == "sound" else "ports"
@@ -85,7 +85,7 @@ def pci_access(harness: Harness) -> None:
     harness.renew()
     session = Session(harness)
     Host(harness, {})
-    result = session.call("pci_init", limit=2_000_000, rdi=BUFFER_BASE)
+    result = session.call("pci_init", limit=600_000, rdi=BUFFER_BASE)
     session.equal(result.registers["rax"], _SKIP, "pci_init", "finds functions where none answer")
 
 

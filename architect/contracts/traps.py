@@ -42,6 +42,7 @@ NAMES = (*_PUSHED, *_REST)
 FRAME = struct.Struct(f"<{len(NAMES)}Q")
 _GATE = struct.Struct("<HHBBHII")
 _CR2 = 0x0000_7EAD_BEEF_1000
+_CODE_AT = BUFFER_BASE + 0x8000
 
 
 class _Traps(Session):
@@ -126,16 +127,15 @@ def caught_faults(harness: Harness) -> None:
     session.call("descriptors_init", rdi=BUFFER_BASE)
     _, base, _ = harness.table("idtr")
     rows = list(_GATE.iter_unpack(harness.read(base, 256 * _GATE.size)))
-    for number, (vector, error) in enumerate(((14, 7), (6, None), (13, 0x28))):
+    for vector, error in ((14, 7), (6, None), (13, 0x28)):
         low, _, _, _, middle, high, _ = rows[vector]
         stub = low | middle << 16 | high << 32
         # What stands in for the routine: the CPU's pushes, then the stub.
         code = bytes.fromhex("4889e0 4883e4f0 6a10 50 68 02000000 6a08 50".replace(" ", ""))
         code += bytes((0x6A, error)) if error is not None else b""
         code += b"\x48\xb8" + stub.to_bytes(8, "little") + bytes.fromhex("ffe0")
-        routine = BUFFER_BASE + 0x1000 * number  # anew each time: translated code is not looked at again
-        harness.write(routine, code)
-        result = session.call("fault_catch", rdi=routine, rsi=1, rdx=0)
+        harness.write_code(_CODE_AT, code)
+        result = session.call("fault_catch", rdi=_CODE_AT, rsi=1, rdx=0)
         session.expect(
             result.flag("cf"), "fault_catch", "does not say that the routine faulted", vector=vector
         )
@@ -143,9 +143,9 @@ def caught_faults(harness: Harness) -> None:
         session.equal(
             result.registers["rdx"], error or 0, "fault_catch", "says another error code", vector=vector
         )
-    harness.write(
-        BUFFER_BASE + 0x4000, bytes.fromhex("488d4701 f9 c3".replace(" ", ""))
+    harness.write_code(
+        _CODE_AT, bytes.fromhex("488d4701 f9 c3".replace(" ", ""))
     )  # lea rax, [rdi+1]; stc; ret
-    result = session.call("fault_catch", rdi=BUFFER_BASE + 0x4000, rsi=41, rdx=0)
+    result = session.call("fault_catch", rdi=_CODE_AT, rsi=41, rdx=0)
     session.expect(not result.flag("cf"), "fault_catch", "says that a routine faulted that returned")
     session.equal(result.registers["rax"], 42, "fault_catch", "loses what the routine returned")

@@ -173,6 +173,11 @@ class Emulator:
         except self._error as error:
             raise InputError(f"nothing is mapped at {address:#x} (+{len(data)})", stage=STAGE) from error
 
+    def write_code(self, address: int, data: bytes) -> None:
+        """Bytes to an address where other code may have run before."""
+        self.write(address, data)
+        self._uc.ctl_remove_cache(address, address + len(data))
+
     def read_u32(self, address: int) -> int:
         """One little-endian dword."""
         return int.from_bytes(self.read(address, 4), "little")

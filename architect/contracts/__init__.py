@@ -145,7 +145,9 @@ def violations(
     harness = Harness(image)
     found: list[Violation] = []
     for name in headers if names is None else names:
-        if name in headers:
+        if name in headers and not harness.has(name):
+            found.append(Violation(name, "is gone", {}))
+        elif name in headers:
             found += generic.check(harness, headers[name], seeds=seeds)
     for item in concerned(headers, names, files):
         found += item.violations(harness)

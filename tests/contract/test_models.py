@@ -241,6 +241,23 @@ def test_a_routine_that_no_model_knows_calls_for_those_of_its_file() -> None:
     assert "descriptor_tables" in {c.name for c in contracts.concerned(headers, [], ["cpu/gdt.s"])}
 
 
+def test_a_routine_that_is_gone_is_a_broken_promise() -> None:
+    headers = contracts.routines(sources())
+    headers["page_forget"] = headers["page_map"]
+    assert [(v.routine, v.promise) for v in contracts.violations(kernel(), headers, ["page_forget"])] == [
+        ("page_forget", "is gone")
+    ]
+
+
+def test_a_model_that_is_led_astray_says_so() -> None:
+    """What a kernel leaves may have no form that a model knows: that is a broken promise, not an error of ours."""
+    image = build(plant("gpu/gpu.s", "gpu_init", ("call gpu_map_bar0", "clc")))
+    assert contracts.registry()["display_device"].violations(Harness(image))
+    image = build(plant("bus/pci_scan.s", "pci_row", ("shl rax, PCI_ROW_SHIFT", "shl rax, 40")))
+    for name in ("bar_sizes", "bus_numbers", "bar_addresses", "given_windows"):
+        assert contracts.registry()[name].violations(Harness(image)), name
+
+
 def test_random_sequences_of_page_operations() -> None:
     harness = Harness(kernel())
     for seed in range(40):

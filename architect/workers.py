@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from toolchain.errors import InternalError, PxError
+from toolchain.interrupts import uninterrupted
 
 GRACE_SECONDS = 2.0  # for a worker that closed its pipe to be gone
 _PR_SET_PDEATHSIG = 1
@@ -70,7 +71,8 @@ class Workers:
         ours, theirs = self._context.Pipe()
         arguments = (theirs, ours, self._start, self._forget, os.getpid())
         process = self._context.Process(target=_serve, args=arguments, daemon=True)
-        process.start()
+        with uninterrupted():  # in the worker too, until it knows what to do about an interruption
+            process.start()
         theirs.close()
         return _Worker(process, ours)
 
@@ -206,6 +208,8 @@ def _serve(
 ) -> None:
     """The body of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return

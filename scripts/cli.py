@@ -11,11 +11,13 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from toolchain.command import STATUS_INTERNAL, STATUS_INTERRUPTED, STATUS_INVALID, STATUS_OK, Outcome, Ui
 from toolchain.errors import PxError
+from toolchain.interrupts import uninterrupted
 from toolchain.process import Ended, Process, say
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -34,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("architect.commands.demo", "the main job on real input: plant bugs, repair them"),
 }
 INTERACTIVE = ("run", "debug")  # a person is at the other end: no --json
+PIPE_BYTES = 1 << 14  # well below what a pipe holds
 _LIBRARIES = ("keystone", "capstone", "unicorn", "elftools")
 
 
@@ -95,10 +98,10 @@ def _parse(name: str, argv: list[str]) -> tuple[argparse.Namespace, Any]:
     return parser.parse_args(argv), module
 
 
-def _print_json(data: object) -> OSError | None:
+def _json(data: object) -> str:
     import json  # loaded here: most runs of a command print text, and the start of `pxos` counts
 
-    return say(json.dumps(data, default=str))
+    return json.dumps(data, default=str)
 
 
 def _complain(line: str) -> None:
@@ -113,7 +116,7 @@ def _refuse(lines: Sequence[str], error: Mapping[str, str | None], status: int, 
     for line in lines:
         _complain(line)
     if as_json:
-        _print_json({"error": error})
+        say(_json({"error": error}))
     return status
 
 
@@ -149,14 +152,16 @@ def _ended(wish: BaseException, as_json: bool) -> int:
 
 def _answer(outcome: Outcome, as_json: bool) -> int:
     """Print what a command has to say; its status, or that of an output that cannot be written."""
+    text = _json(outcome.data) if as_json else outcome.text
     broken = None
     try:
-        if as_json:
-            broken = _print_json(outcome.data)
-        elif outcome.text:
-            broken = say(outcome.text)
+        # A pipe takes so much at once; what is longer may wait for its reader, and Ctrl-C must end that.
+        with uninterrupted() if len(text) < PIPE_BYTES else nullcontext():
+            broken = say(text) if text else None
     except (KeyboardInterrupt, Ended) as wish:
-        return _ended(wish, as_json=False)  # half of the answer is out: an object behind it would be no JSON
+        return _ended(
+            wish, as_json=False
+        )  # the answer is out, or half of it: an object behind it would be no JSON
     if broken is None:
         return outcome.status
     _complain(f"pxos: cannot write to standard output: {broken.strerror}")

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from toolchain.errors import ToolError
+from toolchain.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     import subprocess
@@ -62,6 +63,10 @@ class Guard:
         if self._to >= 0:
             return
         self._reap()  # one that was dismissed
+        with uninterrupted():
+            self._start()
+
+    def _start(self) -> None:
         request_read, reply_write = self._connect()
         if threading.active_count() == 1:
             sys.stdout.flush()
@@ -95,16 +100,17 @@ class Guard:
             self.start()
             return
         self._reap()
-        ends = self._connect()
-        twin_ends = twin._connect()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pid = os.fork()
-        if pid == 0:
-            _child(*ends, twin_ends)
-        self._pid = pid
-        for descriptor in (*ends, *twin_ends):
-            os.close(descriptor)
+        with uninterrupted():
+            ends = self._connect()
+            twin_ends = twin._connect()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            pid = os.fork()
+            if pid == 0:
+                _child(*ends, twin_ends)
+            self._pid = pid
+            for descriptor in (*ends, *twin_ends):
+                os.close(descriptor)
 
     def claim(self) -> None:
         """In a fork of the process that made it: take this guard over."""
@@ -163,11 +169,12 @@ class Guard:
         self._adopt()
         if self._to < 0:
             return
-        os.close(self._to)
-        os.close(self._from)
-        self._to = self._from = -1
-        self._kill()
-        self._outgoing = b""
+        with uninterrupted():
+            os.close(self._to)
+            os.close(self._from)
+            self._to = self._from = -1
+            self._kill()
+            self._outgoing = b""
 
     def __enter__(self) -> Guard:
         return self
@@ -181,13 +188,14 @@ class Guard:
                 os.kill(self._pid, signal.SIGKILL)
 
     def _reap(self) -> None:
-        if self._process is not None:
-            self._process.wait()
-            self._process = None
-        elif self._pid:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(self._pid, 0)
-        self._pid = 0
+        with uninterrupted():  # it was killed: this does not take long
+            if self._process is not None:
+                self._process.wait()
+                self._process = None
+            elif self._pid:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(self._pid, 0)
+            self._pid = 0
 
     def _adopt(self) -> None:
         """In a fork of the owner: leave the owner's worker alone and begin without one."""

@@ -16,6 +16,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from toolchain.interrupts import uninterrupted
+
 
 def available() -> bool:
     """Whether a fork can help: a second core, and no other thread that a fork would cut off."""
@@ -30,15 +32,24 @@ class Forked:
     """
 
     def __init__(self, function: Callable[[], object]) -> None:
-        self._source, sink = os.pipe()
-        self._memory = os.memfd_create("result")
+        self._source = self._memory = -1
+        self._pid = 0
         sys.stdout.flush()
         sys.stderr.flush()
-        self._pid = os.fork()
-        if self._pid == 0:
-            os.close(self._source)
-            _serve(function, self._memory, sink)
-        os.close(sink)
+        try:
+            with (
+                uninterrupted()
+            ):  # in the child too: what interrupts it there must not unwind our caller's frames
+                self._source, sink = os.pipe()
+                self._memory = os.memfd_create("result")
+                self._pid = os.fork()
+                if self._pid == 0:
+                    os.close(self._source)
+                    _serve(function, self._memory, sink)
+                os.close(sink)
+        except BaseException:
+            self.cancel()
+            raise
 
     def result(self) -> object | None:
         """What the function returned, or None when the child failed. Waits for it, but not for the child's end."""
@@ -46,8 +57,7 @@ class Forked:
         found: object | None = None
         if done:
             os.lseek(self._memory, 0, os.SEEK_SET)
-            with os.fdopen(self._memory, "rb") as file:
-                self._memory = -1
+            with os.fdopen(self._memory, "rb", closefd=False) as file:
                 found = marshal.loads(file.read())
         self._close()
         return found
@@ -55,23 +65,26 @@ class Forked:
     def cancel(self) -> None:
         """End the child, if it has not ended, and wait for that."""
         self._close()
-        if self._pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
-            self._pid = 0
+        with uninterrupted():
+            if self._pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+                self._pid = 0
 
     def _close(self) -> None:
-        for descriptor in (self._source, self._memory):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._source = self._memory = -1
+        with uninterrupted():
+            for descriptor in (self._source, self._memory):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._source = self._memory = -1
 
 
 def _serve(function: Callable[[], object], memory: int, sink: int) -> None:
     status = 1
     try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # the parent says that it was interrupted
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)  # the parent says that it was interrupted
         found: Any = function()
         data = memoryview(marshal.dumps(found))
         while data:

@@ -10,36 +10,25 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
-from typing import Any
 
 from architect.anomalies import Anomaly, anomalies
+from architect.blame import entries, judged
+from architect.clue import Evidence
 from architect.dataflow import Flows
 from architect.effects import FLAGS, registers_in
 from architect.names import Names
 from architect.protocols import Case
 from architect.slicing import Key, Slicer, Start
 from architect.source import Tree
-from architect.statements import Statement, symbols
+from architect.statements import Statement
+from architect.wording import Wording
 from toolchain import headers
 from toolchain.types import CodePlace
 
-_PLACE = re.compile(r"([\w./-]+\.(?:s|inc)):(\d+)")
-_WORD = re.compile(r"[A-Za-z_][\w]*")
-_GATES = {"contract": 10.0, "checks": 8.0}  # trust in what a gate names; a boot names only where it ended
-_CALLEES = 0.25  # of a routine's blame goes to those that it calls
+_STACK_REACH = 0x2000
 _NEIGHBOURS = {0: 1.0, 1: 0.4, 2: 0.2, 3: 0.1}
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """One piece: how far it is to be trusted, why (a clause for the report), and its lines with their shares."""
-
-    trust: float
-    reason: str
-    lines: Mapping[Key, float]
 
 
 class Reader:
@@ -57,14 +46,42 @@ class Reader:
         yield from self.diagnostics()
         yield from self.fault()
         yield from self.trace()
+        yield from self.called()
         yield from self.suspects()
         yield from self.unit()
-        yield from self.judged()
-        yield from self.tests()
+        yield from judged(self)
         yield from self.panic()
+        yield from self.spoken()
+        yield from self.stacked()
         yield from self.anomalous()
         yield from self.loose()
         yield from self.changed()
+
+    def spoken(self) -> Iterator[Evidence]:
+        """Parts of the sources that speak of what failed."""
+        report, boot = self.case.report, self.case.boot
+        texts = [text for gate in self.case.failures for text in entries(gate.message, gate.evidence)]
+        texts += [f"{d.sentence} {d.hint}" for d in report.diagnosis] if report else []
+        texts += [name for name, passed in boot.tests.items() if not passed] if boot else []
+        texts += list(boot.panic) if boot and boot.panic else []
+        lines = Wording(self.tree).lines(texts)
+        if lines:
+            yield Evidence("words", 2.0, "it speaks of what failed", lines)
+
+    def stacked(self) -> Iterator[Evidence]:
+        """Where the stack pointer is set, when what could not be reached lay beside it."""
+        report = self.case.report
+        first = report.chain[0] if report and report.chain else None
+        pointer = report.registers.get("rsp") if report else None
+        if first is None or first.cr2 is None or pointer is None or abs(first.cr2 - pointer) > _STACK_REACH:
+            return
+        lines = {
+            s.key: 1.0
+            for s in self.tree.statements()
+            if s.name in ("mov", "lea", "movabs", "pop") and headers.full_register(s.operand(0)) == "rsp"
+        }
+        if lines:
+            yield Evidence("stack", 3.0, "it sets the stack pointer, beside which the fault lay", lines)
 
     # --- what the tree itself says ---------------------------------------------------------------------------
 
@@ -79,7 +96,7 @@ class Reader:
         total = sum(len(found) for found in self.anomalies.values())
         if total:
             lines = {key: float(len(found)) for key, found in self.anomalies.items()}
-            yield Evidence(min(2.0, 6.0 / total), "its data flow looks odd", self._spread(lines))
+            yield Evidence("odd", min(3.0, 8.0 / total), "its data flow looks odd", self.around(lines))
 
     def loose(self) -> Iterator[Evidence]:
         """Code, data and labels that nothing names: what should is near their kin, or in their own routine."""
@@ -89,14 +106,14 @@ class Reader:
                 for user in self.tree.references.get(other, ()):
                     if user.file != file and other not in self.tree.exported:
                         continue
-                    lines.update(self._spread({user.key: 0.5}))
-                    for key, part in self._routine(user.routine).items():
+                    lines.update(self.around({user.key: 0.5}))
+                    for key, part in self.routine_lines(user.routine).items():
                         lines[key] = max(lines.get(key, 0.0), 0.5 * part)
             if name.startswith(".L"):
-                for key, part in self._routine(self.tree.local_labels[file, name].routine).items():
+                for key, part in self.routine_lines(self.tree.local_labels[file, name].routine).items():
                     lines[key] = max(lines.get(key, 0.0), part)
         if lines:
-            yield Evidence(3.0, "something near it is defined and never used", lines)
+            yield Evidence("loose", 4.0, "something near it is defined and never used", lines)
 
     def changed(self) -> Iterator[Evidence]:
         """Lines that differ from the last good commit, and the places where lines went away."""
@@ -109,7 +126,7 @@ class Reader:
                 if tag != "equal":
                     lines.update({(file, n + 1): 1.0 for n in range(first, max(last, first + 1))})
         if lines:
-            yield Evidence(6.0, "it changed since the last good commit", lines)
+            yield Evidence("changed", 6.0, "it changed since the last good commit", lines)
 
     # --- what the assembler says -----------------------------------------------------------------------------
 
@@ -125,7 +142,7 @@ class Reader:
                 for s in (*self.tree.references.get(word, ()), *self._defining(word)):
                     lines.setdefault(s.key, 0.5)
         if lines:
-            yield Evidence(8.0, "the assembler points at it", self._spread(lines))
+            yield Evidence("assembler", 8.0, "the assembler points at it", self.around(lines))
 
     def _defining(self, word: str) -> Iterable[Statement]:
         return (s for (_, label), s in self.tree.local_labels.items() if label == word)
@@ -142,9 +159,9 @@ class Reader:
         on_stack = {p.symbol for p in (report.trace if report else ()) if p.symbol}
         if starts:
             lines = self.slicer.backward(starts, sorted(on_stack))
-            yield Evidence(2.0, "the faulting instruction's operands come from it", lines)
+            yield Evidence("slice", 3.0, "the faulting instruction's operands come from it", lines)
         if place.symbol in self.tree.routines:
-            yield Evidence(0.6, f"{place.symbol} is where it died", self._routine(place.symbol))
+            yield Evidence("died", 1.5, f"{place.symbol} is where it died", self.routine_lines(place.symbol))
 
     def starts(self, place: CodePlace) -> Iterator[Start]:
         """The nodes at a place, with the registers that each reads."""
@@ -163,14 +180,31 @@ class Reader:
         for depth, place in enumerate(self.case.report.trace if self.case.report else ()):
             share = 0.6**depth
             call = self._call_before(place)
-            for key, part in self._routine(place.symbol).items():
+            for key, part in self.routine_lines(place.symbol).items():
                 lines[key] = max(lines.get(key, 0.0), 0.3 * share * part)
             if call is not None:
                 lines[call.key] = max(lines.get(call.key, 0.0), share)
-                for key, part in self._routine(call.operand(0)).items():
+                for key, part in self.routine_lines(call.operand(0)).items():
                     lines[key] = max(lines.get(key, 0.0), share * part)
         if lines:
-            yield Evidence(0.7, "it was under way when the machine died", lines)
+            yield Evidence("trace", 1.5, "it was under way when the machine died", lines)
+
+    def called(self) -> Iterator[Evidence]:
+        """What the routines on the stack had called before it died: work that was to be done and was not."""
+        report = self.case.report
+        lines: dict[Key, float] = {}
+        frames = [report.place, *report.trace] if report else []
+        for depth, place in enumerate(p for p in frames if p is not None and p.line is not None):
+            routine = self.tree.routines.get(place.symbol or "")
+            calls = [s for s in routine.statements if s.name == "call"] if routine else []
+            earlier = [s for s in calls if s.line < (place.line or 0)]
+            for away, call in enumerate(reversed(earlier)):
+                share = 0.6**depth * 0.8**away
+                for callee, level in self.tree.reachable([call.operand(0)], 6).items():
+                    for key, part in self.routine_lines(callee).items():
+                        lines[key] = max(lines.get(key, 0.0), share * 0.8**level * part)
+        if lines:
+            yield Evidence("called", 1.5, "it ran just before the machine died", lines)
 
     def _call_before(self, place: CodePlace) -> Statement | None:
         routine = self.tree.routines.get(place.symbol or "")
@@ -186,10 +220,10 @@ class Reader:
             for rank, name in enumerate(diagnosis.suspects):
                 for routine, depth in self.tree.reachable([name], 4).items():
                     share = 0.6**rank * 0.5**depth
-                    for key, part in self._routine(routine).items():
+                    for key, part in self.routine_lines(routine).items():
                         lines[key] = max(lines.get(key, 0.0), share * part)
             if lines:
-                yield Evidence(1.5, f"diagnosis: {diagnosis.sentence}", lines)
+                yield Evidence("diagnosis", 3.0, f"diagnosis: {diagnosis.sentence}", lines)
 
     def unit(self) -> Iterator[Evidence]:
         """The boot unit in progress (or that failed), by the call graph from its entry; before any, the entry code."""
@@ -197,11 +231,11 @@ class Reader:
         entries = self.entries
         roots = [entries[name] for name in names if name in entries]
         if roots:
-            yield Evidence(1.0, f"boot unit {', '.join(names)} was in progress", self._below(roots))
+            yield Evidence("unit", 2.0, f"boot unit {', '.join(names)} was in progress", self.below(roots))
         elif self.case.boot is not None and not self.case.boot.units and self.case.image is not None:
             first = [s.name for s in self.case.image.symbols if s.address == self.case.image.entry]
             early = [n for n, r in self.tree.routines.items() if r.statements[0].section.startswith(".boot")]
-            yield Evidence(1.0, "nothing of the boot came after it", self._below([*first, *early]))
+            yield Evidence("unit", 2.0, "nothing of the boot came after it", self.below([*first, *early]))
 
     def units_in_question(self) -> Iterator[str]:
         """Units that began and did not end well, the last one first; the one that the report names before all."""
@@ -227,90 +261,7 @@ class Reader:
         for text in filter(None, words or ()):
             lines.update(self._saying(text))
         if lines:
-            yield Evidence(1.5, "the panic was raised there", lines)
-
-    # --- what the judges say ---------------------------------------------------------------------------------
-
-    def judged(self) -> Iterator[Evidence]:
-        """Failed gates: every place, routine and register that their evidence names."""
-        for gate in self.case.failures:
-            lines: dict[Key, float] = {}
-            named: dict[str, set[str]] = {}
-            for entry in _entries(gate.message, gate.evidence):
-                self._mentions(entry, lines, named)
-            for name, registers in named.items():
-                share = 0.25 if self._is_consequence(name, named) else 1.0
-                for key, part in self._about(name, registers).items():
-                    lines[key] = max(lines.get(key, 0.0), share * part)
-            if lines:
-                yield Evidence(_GATES.get(gate.gate, 1.0), f"gate {gate.gate}: {gate.message}", lines)
-
-    def _mentions(self, entry: str, lines: dict[Key, float], named: dict[str, set[str]]) -> None:
-        for match in _PLACE.finditer(entry):
-            for away, share in _NEIGHBOURS.items():
-                for line in {int(match[2]) - away, int(match[2]) + away}:
-                    if (match[1], line) in self.tree.by_line:
-                        lines[match[1], line] = max(lines.get((match[1], line), 0.0), share)
-        words = _WORD.findall(entry)
-        registers = {full for w in words if (full := headers.full_register(w))}
-        for word in words:
-            if word in self.tree.routines:
-                named.setdefault(word, set()).update(registers)
-
-    def _is_consequence(self, name: str, named: Mapping[str, object]) -> bool:
-        """A routine fails because one that it calls fails too."""
-        return any(other in named for other in self.tree.reachable([name], 6) if other != name)
-
-    def _about(self, name: str, registers: Iterable[str]) -> dict[Key, float]:
-        """A routine's lines, those that touch the registers in question first, and a share for its callees."""
-        lines = self._routine(name)
-        flow = self.flows.of(name)
-        wanted = frozenset(registers)
-        for node in flow.nodes if flow else ():
-            if (
-                node.effects.writes & wanted
-                or registers_in(" ".join(o.text for o in node.site.operands)) & wanted
-            ):
-                lines[node.site.key] = lines.get(node.site.key, 0.0) * 2.0
-        below: dict[Key, float] = {}
-        for callee, depth in self.tree.reachable([name], 4).items():
-            for key, part in self._routine(callee).items() if depth else ():
-                below.setdefault(key, 0.3**depth * part)
-        scale = _CALLEES * sum(lines.values()) / (sum(below.values()) or 1.0)
-        for key, part in below.items():
-            lines.setdefault(key, min(1.0, scale) * part)
-        return lines
-
-    def tests(self) -> Iterator[Evidence]:
-        """Failed in-kernel tests: the routines that the test calls."""
-        boot = self.case.boot
-        failed = [name for name, passed in (boot.tests if boot else {}).items() if not passed]
-        lines: dict[Key, float] = {}
-        for name in failed:
-            roots = self._test_routines(name)
-            for routine, depth in self.tree.reachable(roots, 5).items():
-                for key, part in self._routine(routine).items():
-                    lines[key] = max(lines.get(key, 0.0), 0.6**depth * part)
-        if lines:
-            yield Evidence(2.0, f"test {failed[0]} fails", lines)
-
-    def _test_routines(self, name: str) -> list[str]:
-        """The routines named next to the test's name, and those that use a string that is the test's name."""
-        found: dict[str, None] = {}
-        quoted = f'"{name}"'
-        for s in self.tree.statements():
-            if quoted not in s.text:
-                continue
-            for near in range(s.line - 2, s.line + 3):
-                for other in self.tree.by_line.get((s.file, near), ()):
-                    found.update({t.text: None for t in symbols(other) if t.text in self.tree.routines})
-            for label in s.labels:
-                for user in self.tree.references.get(label, ()):
-                    found.update({t.text: None for t in symbols(user) if t.text in self.tree.routines})
-                    found.update({user.routine: None} if user.routine in self.tree.routines else {})
-        word = re.sub(r"\W+", "_", name)
-        found.update({r: None for r in self.tree.routines if word and r.endswith(word)})
-        return [r for r in found if r]
+            yield Evidence("panic", 3.0, "the panic was raised there", lines)
 
     # --- helpers ---------------------------------------------------------------------------------------------
 
@@ -327,18 +278,19 @@ class Reader:
                         continue
                     starts = [Start(user.routine, n, frozenset({"rsp"})) for n in flow.nodes_of(user)]
                     lines.update(self.slicer.backward(starts))
-                    for key, part in self._below([user.routine]).items():
+                    for key, part in self.below([user.routine]).items():
                         lines.setdefault(key, 0.3 * part)
         return lines
 
-    def _below(self, roots: Iterable[str]) -> dict[Key, float]:
+    def below(self, roots: Iterable[str]) -> dict[Key, float]:
+        """The lines of some routines and of all that they call, less with each call."""
         lines: dict[Key, float] = {}
         for routine, depth in self.tree.reachable(list(dict.fromkeys(roots)), 8).items():
-            for key, part in self._routine(routine).items():
+            for key, part in self.routine_lines(routine).items():
                 lines[key] = max(lines.get(key, 0.0), 0.7**depth * part)
         return lines
 
-    def _routine(self, name: str | None) -> dict[Key, float]:
+    def routine_lines(self, name: str | None) -> dict[Key, float]:
         """The lines of one routine, each the same; long routines give each line less."""
         routine = self.tree.routines.get(name or "")
         if routine is None:
@@ -347,7 +299,7 @@ class Reader:
         share = 1.0 / max(6.0, len(code)) ** 0.5
         return {s.key: share for s in code}
 
-    def _spread(self, lines: Mapping[Key, float]) -> dict[Key, float]:
+    def around(self, lines: Mapping[Key, float]) -> dict[Key, float]:
         """The same lines, with a part for the lines around each."""
         spread: dict[Key, float] = {}
         for (file, line), share in lines.items():
@@ -356,21 +308,3 @@ class Reader:
                     if (file, near) in self.tree.by_line:
                         spread[file, near] = max(spread.get((file, near), 0.0), share * part)
         return spread
-
-
-def _entries(message: str, evidence: Any) -> Iterator[str]:
-    """The texts of a gate's evidence; what stands in one mapping belongs together."""
-    yield message
-    if isinstance(evidence, Mapping):
-        flat = [str(v) for v in evidence.values() if isinstance(v, str | int)]
-        if "file" in evidence and "line" in evidence:
-            flat.append(f"{evidence['file']}:{evidence['line']}")
-        yield " ".join(flat)
-        for value in evidence.values():
-            if not isinstance(value, str | int):
-                yield from _entries("", value)
-    elif isinstance(evidence, list | tuple):
-        for value in evidence:
-            yield from _entries("", value)
-    elif isinstance(evidence, str):
-        yield evidence

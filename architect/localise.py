@@ -7,19 +7,28 @@ names still has a small share, so that no repair is out of reach.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import log2
 
-from architect.evidence import Evidence, Reader
+from architect.clue import Evidence
+from architect.effects import effects
+from architect.evidence import Reader
 from architect.protocols import Case
-from architect.slicing import Key
+from architect.slicing import Key, named
 from architect.source import Tree
 from architect.statements import ASSIGNMENTS, Statement, symbols
 
-_BASE = 0.25  # trust in "it can be anywhere"
-_TO_CONSTANT = 0.25
-_TO_DATA = 0.4
-_TO_MACRO = 0.3
+_BASE = 0.5  # trust in "it can be anywhere"
+_UNNAMED = 0.1  # the weight of a line that no evidence names; one that some names has 1 or more
+_NOTHING = "no evidence speaks against it"
+_CONTRAST = 15.0  # how much a line that a piece of evidence names weakly falls behind its first
+_TEMPER = 0.8  # pieces of evidence are not independent
+# Parts of the whole suspicion that go from uses to what they name.
+_CONSTANTS = 0.16
+_DATA = 0.1
+_MACROS = 0.04
+_STORES = 0.06
 _DATA_LINES = 24
 
 
@@ -62,21 +71,23 @@ class Localisation:
 
 def localise(case: Case, tree: Tree, reader: Reader | None = None) -> Localisation:
     """The suspicion of every editable line of a case, from its evidence alone."""
-    evidence = [*(reader or Reader(case, tree)).read(), _anywhere(tree)]
-    return mix(evidence, tree)
+    reader = reader or Reader(case, tree)
+    return mix(reader.read(), tree)
 
 
 def mix(evidence: Iterable[Evidence], tree: Tree) -> Localisation:
-    """Weigh pieces of evidence by their trust, each normalised; then spread to definitions."""
-    total: dict[Key, float] = {}
-    parts: dict[Key, list[tuple[float, str]]] = {}
-    for piece in evidence:
-        whole = sum(piece.lines.values())
-        for key, share in piece.lines.items() if whole > 0 else ():
-            amount = piece.trust * share / whole
-            total[key] = total.get(key, 0.0) + amount
-            parts.setdefault(key, []).append((amount, piece.reason))
-    _spread(total, parts, tree)
+    """One distribution from many pieces of evidence; then spread from uses to definitions.
+
+    Half of it lets every piece have its say alone, so that one good witness is enough; the other half adds up what they
+    say of each line, so that places which several of them name stand out.
+    """
+    pieces = [piece for piece in evidence if max(piece.lines.values(), default=0.0) > 0]
+    code = [s.key for s in tree.statements() if s.kind in ("instruction", "macro", "directive")]
+    alone, parts = _each_alone(pieces, code)
+    joined = _all_together(pieces, code)
+    total = {key: alone.get(key, 0.0) + joined.get(key, 0.0) for key in {*alone, *joined}}
+    for part in (1.0, 0.4):  # again: a constant may stand for another one, a table for a routine
+        _spread(total, parts, tree, part)
     kept = {key: score for key, score in total.items() if key[0] in tree.editable and key in tree.by_line}
     whole = sum(kept.values()) or 1.0
     reasons = {
@@ -86,46 +97,97 @@ def mix(evidence: Iterable[Evidence], tree: Tree) -> Localisation:
     return Localisation({key: score / whole for key, score in kept.items()}, reasons)
 
 
-def _anywhere(tree: Tree) -> Evidence:
-    lines = {s.key: 1.0 for s in tree.statements() if s.kind in ("instruction", "macro", "directive")}
-    return Evidence(_BASE, "no evidence speaks against it", lines)
+def _each_alone(
+    pieces: Sequence[Evidence], code: Sequence[Key]
+) -> tuple[dict[Key, float], dict[Key, list[tuple[float, str]]]]:
+    """The mixture: each piece a distribution of its own, weighted by its trust. Also why each line has its share."""
+    total: dict[Key, float] = {}
+    parts: dict[Key, list[tuple[float, str]]] = {}
+    weights = [(piece.trust**2, piece.reason, piece.lines) for piece in pieces]
+    weights.append((_BASE, _NOTHING, dict.fromkeys(code, 1.0)))
+    whole = sum(weight for weight, _, _ in weights)
+    for weight, reason, lines in weights:
+        size = sum(lines.values()) or 1.0
+        for key, share in lines.items():
+            amount = weight / whole * share / size
+            total[key] = total.get(key, 0.0) + amount
+            parts.setdefault(key, []).append((amount, reason))
+    return total, parts
 
 
-def _spread(total: dict[Key, float], parts: dict[Key, list[tuple[float, str]]], tree: Tree) -> None:
-    """Give a share of each line's suspicion to what it names: constants, data, macro bodies."""
-    gains: dict[Key, float] = {}
+def _all_together(pieces: Sequence[Evidence], code: Sequence[Key]) -> dict[Key, float]:
+    """The product: what each kind of evidence is worth to each line, in bits, added up."""
+    gains: dict[Key, dict[str, float]] = {}
+    for piece in pieces:
+        peak = max(piece.lines.values())
+        for key, share in piece.lines.items():
+            worth = piece.trust * log2(1 + _CONTRAST * share / peak) / log2(1 + _CONTRAST)
+            best = gains.setdefault(key, {})
+            best[piece.kind] = max(best.get(piece.kind, 0.0), worth)
+    total = dict.fromkeys(code, _UNNAMED)
+    for key, kinds in gains.items():
+        total[key] = float(2 ** (_TEMPER * sum(kinds.values())))
+    whole = sum(total.values()) or 1.0
+    return {key: score / whole for key, score in total.items()}
+
+
+def _spread(
+    total: dict[Key, float], parts: dict[Key, list[tuple[float, str]]], tree: Tree, strength: float
+) -> None:
+    """Give parts of the suspicion to what suspicious lines name: constants, data, macro bodies, stores of variables."""
+    gains: list[tuple[float, dict[Key, float]]] = [
+        (_CONSTANTS, {}), (_DATA, {}), (_MACROS, {}), (_STORES, {}),
+    ]  # fmt: skip
     reason: dict[Key, str] = {}
+    uses = {name: len(found) ** 0.5 for name, found in tree.references.items()}
+    calls = Counter(s.name for s in tree.statements() if s.kind == "macro")
+    stores = _stores(tree)
 
-    def give(keys: Iterable[Key], amount: float, why: str) -> None:
+    def give(sort: int, keys: Iterable[Key], amount: float, why: str) -> None:
         targets = list(keys)
         for key in targets:
-            gains[key] = gains.get(key, 0.0) + amount / len(targets)
+            gains[sort][1][key] = gains[sort][1].get(key, 0.0) + amount / len(targets) ** 0.5
             reason.setdefault(key, why)
 
-    uses = {name: len(found) for name, found in tree.references.items()}
-    calls = Counter(s.name for s in tree.statements() if s.kind == "macro")
-    for key, score in list(total.items()):
+    for key, score in total.items():
         for s in tree.by_line.get(key, ()):
             for name in {t.text for t in symbols(s)}:
-                thin = 1.0 / max(1, uses.get(name, 1)) ** 0.5
+                amount = score / uses.get(name, 1.0)
                 constant = tree.constants.get(name)
                 if constant is not None:
-                    give(
-                        [(constant.file, constant.line)], score * _TO_CONSTANT * thin, f"{name} is used there"
-                    )
-                elif name in tree.labels and name not in tree.routines:
-                    give(_data(tree, name), score * _TO_DATA * thin, f"{name} is used there")
+                    give(0, [(constant.file, constant.line)], amount, f"{name} is used at {s.file}:{s.line}")
+                elif name not in tree.routines and not name.startswith(".L"):
+                    give(1, _data(tree, s.file, name), amount, f"{name} is used at {s.file}:{s.line}")
+                    others = [at for at in stores.get(name, ()) if at != key]
+                    give(3, others, amount, f"it writes {name}, used at {s.file}:{s.line}")
             if s.kind == "macro" and s.name in tree.macros:
                 body = [b.key for b in tree.macros[s.name].body]
-                give(body, score * _TO_MACRO / max(1, calls[s.name]) ** 0.5, f"macro {s.name} is used there")
-    for key, amount in gains.items():
-        total[key] = total.get(key, 0.0) + amount
-        parts.setdefault(key, []).append((amount, reason[key]))
+                give(2, body, score / calls[s.name] ** 0.5, f"macro {s.name} is used at {s.file}:{s.line}")
+    whole = sum(total.values())
+    for part, found in gains:
+        size = sum(found.values())
+        for key, amount in found.items() if size > 0 else ():
+            gain = strength * part * whole * amount / size
+            total[key] = total.get(key, 0.0) + gain
+            parts.setdefault(key, []).append((gain, reason[key]))
 
 
-def _data(tree: Tree, label: str) -> list[Key]:
+def _stores(tree: Tree) -> dict[str, list[Key]]:
+    """Variable -> the lines that write it."""
+    table: dict[str, list[Key]] = {}
+    for s in tree.statements():
+        if s.kind == "instruction" and s.operands and "[" in s.operand(0):
+            for operand in effects(s).stores:
+                for name in named(operand):
+                    table.setdefault(name, []).append(s.key)
+    return table
+
+
+def _data(tree: Tree, file: str, label: str) -> list[Key]:
     """The lines of a datum, from its label to the next global one."""
-    first = tree.labels[label]
+    first = tree.local_labels.get((file, label)) or tree.labels.get(label)
+    if first is None:
+        return []
     found: list[Key] = []
     for s in tree.files[first.file]:
         if s.line < first.line or s.routine != label:

@@ -100,7 +100,10 @@ class Names:
         sort = self._sort(name, file)
         own = self.values.get(name)
         ranked = []
-        for other in self._members(sort, file) if sort else ():
+        members = [*self._members(sort, file)] if sort else []
+        if sort == "data":
+            members += self._outside  # labels that macros make
+        for other in members:
             if other == name or (own is not None and self.values.get(other) == own):
                 continue
             score = self._likeness(name, other, file)
@@ -136,13 +139,17 @@ class Names:
             return "routine"
         if name in self.tree.labels or (file, name) in self.tree.local_labels:
             return "data"
-        return "macro" if name in self.tree.macros else None
+        if name in self.tree.macros:
+            return "macro"
+        return "outside" if name in self._outside else None
 
     def _members(self, sort: str, file: str) -> Iterator[str]:
         if sort == "constant":
             yield from self.tree.constants
         elif sort == "macro":
             yield from self.tree.macros
+        elif sort == "outside":
+            yield from self._outside
         else:
             for label, s in self.tree.labels.items():
                 seen = label in self.tree.exported or s.file == file
@@ -151,6 +158,21 @@ class Names:
             for own, label in self._by_file.get(file, ()) if sort == "data" else ():
                 if self.tree.labels[label].file != own:
                     yield label
+
+    @cached_property
+    def _outside(self) -> dict[str, None]:
+        """Names that the sources use and do not define: generated ones, and those that a macro or the linker makes."""
+        known = {*self.tree.constants, *self.tree.labels, *self.tree.macros}
+        parameters = {p for macro in self.tree.macros.values() for p in macro.parameters}
+        return {
+            name: None
+            for name, users in self.tree.references.items()
+            if name not in known
+            and name not in parameters
+            and not name.startswith(".")
+            and len(name) > 2
+            and any((s.file, name) not in self.tree.local_labels for s in users)
+        }
 
     @cached_property
     def _by_file(self) -> dict[str, list[tuple[str, str]]]:

@@ -52,9 +52,22 @@ def siblings(site: Site) -> Iterator[Variant]:
     """A name for another of its family."""
     s = site.statement
     for token in _names(site):
-        for rank, other in enumerate(site.view.family(site.statement, token.text)[:_FAMILY_LIMIT]):
-            bits = rank_bits(rank) - site.view.earned(site.statement, other)
+        for rank, other in enumerate(site.view.family(s, token.text)[:_FAMILY_LIMIT]):
+            bits = rank_bits(rank) - site.view.earned(s, other)
             yield Variant((replaced(s, token, other),), bits, f"{token.text} -> {other}")
+    for operand in _editable_operands(s):
+        names = [t.text for t in tokens(operand.text) if is_symbol(t.text)]
+        if (
+            not names
+            or "[" in operand.text
+            or operand.text.startswith(('"', "offset"))
+            or names[0] == operand.text
+        ):
+            continue
+        seen = dict.fromkeys(o for name in names for o in (name, *site.view.family(s, name)[:8]))
+        for rank, other in enumerate(n for n in seen if n in site.view.tree.constants):
+            bits = 1.5 + rank_bits(rank) - site.view.earned(s, other)
+            yield Variant((replaced(s, operand, other),), bits, f"{operand.text} -> {other}")
 
 
 def flags(site: Site) -> Iterator[Variant]:
@@ -81,6 +94,11 @@ def flags(site: Site) -> Iterator[Variant]:
                     if n not in present
                 }
             )
+        unused = [n for n in seen if n in site.view.names.orphans]
+        for n, first in enumerate(unused[:4]):
+            for second in unused[n + 1 : 4]:
+                text = f"{operand.text} | {first} | {second}"
+                yield Variant((replaced(s, operand, text),), 1.5 + 0.5 * n, f"with {first} and {second}")
         for rank, other in enumerate(seen):
             if other in site.view.tree.constants:
                 bits = 0.5 + rank_bits(rank) - site.view.earned(site.statement, other)
@@ -176,10 +194,11 @@ def named(site: Site) -> Iterator[Variant]:
             if token.text in _SWAPS and token.start > operand.start:
                 for rank, other in enumerate(_SWAPS[token.text]):
                     yield Variant((replaced(s, token, other),), 2.0 + rank, f"{token.text} -> {other}")
-        for match in re.finditer(r"\s*[-+*/]\s*(?:0x[0-9a-fA-F]+|\w+)$", operand.text):
+        for match in re.finditer(r"\s*(?:[-+*/|&]|<<|>>)\s*~?\s*(?:0x[0-9a-fA-F]+|[\w.]+)", operand.text):
             if match.start():
-                span = Span(match[0], operand.start + match.start(), operand.end)
+                span = Span(match[0], operand.start + match.start(), operand.start + match.end())
                 yield Variant((replaced(s, span, ""),), 2.0, f"without {match[0].strip()}")
+        yield from _terms_more(site, operand)
         if any(is_symbol(t.text) for t in parts) or is_assignment(s) or s.kind == "directive":
             for rank, tail in enumerate(
                 (" - 1", " + 1", " * 8", " / 8", " << 12", " >> 12", " * 2", " * 16")
@@ -192,6 +211,20 @@ def named(site: Site) -> Iterator[Variant]:
             inverse = f"~{operand.text}" if len(parts) == 1 else f"~({operand.text})"
             if any(is_symbol(t.text) for t in parts):
                 yield Variant((replaced(s, operand, inverse),), 3.0, "inverted")
+
+
+def _terms_more(site: Site, operand: Span) -> Iterator[Variant]:
+    """A further term of the family at the end of the expression or of one of its parentheses."""
+    s = site.statement
+    names = dict.fromkeys(t.text for t in tokens(operand.text) if is_symbol(t.text))
+    near = dict.fromkeys(o for name in names for o in site.view.family(s, name)[:6] if o not in names)
+    places = [m.start() for m in re.finditer(r"\)", operand.text)] + [len(operand.text)]
+    for rank, other in enumerate(near):
+        for nth, at in enumerate(places):
+            span = Span("", operand.start + at, operand.start + at)
+            for step, sign in enumerate(("+", "-")):
+                bits = 2.0 + rank_bits(rank) + 0.3 * nth + step - site.view.earned(s, other)
+                yield Variant((replaced(s, span, f" {sign} {other}"),), bits, f"{sign} {other}")
 
 
 def literals_by_name(site: Site) -> Iterator[Variant]:

@@ -268,6 +268,25 @@ def _in_family(site: Site, lines: tuple[str, ...]) -> Iterator[tuple[float, tupl
             bonus = site.view.earned(site.statement, other)
             changed = tuple(_renamed(line, name, other) for line in lines)
             yield 0.7 * rank - bonus, changed, f", with {other}"
+            together = _renamed_alike(site, lines, name, other, list(names))
+            if together != changed:
+                yield 0.7 * rank - bonus, together, f", with {other} and what goes with it"
+
+
+def _renamed_alike(
+    site: Site, lines: tuple[str, ...], name: str, other: str, names: Sequence[str]
+) -> tuple[str, ...]:
+    """The lines with the word in which two names differ exchanged in every name where that gives a known one."""
+    ours, theirs = name.split("_"), other.split("_")
+    differ = [(a, b) for a, b in zip(ours, theirs, strict=False) if a != b]
+    if len(ours) != len(theirs) or len(differ) != 1:
+        return tuple(_renamed(line, name, other) for line in lines)
+    word, new = differ[0]
+    for each in names:
+        alike = "_".join(new if part == word else part for part in each.split("_"))
+        if alike != each and site.view.knows(site.statement, alike):
+            lines = tuple(_renamed(line, each, alike) for line in lines)
+    return lines
 
 
 def _renamed(line: str, name: str, other: str) -> str:

@@ -93,6 +93,11 @@ class View:
         """Nothing uses the name as it is seen from a statement's file."""
         return self.names.is_orphan(name, statement.file)
 
+    def knows(self, statement: Statement, name: str) -> bool:
+        """The name is defined where a statement could use it."""
+        tree = self.tree
+        return name in tree.constants or name in tree.labels or (statement.file, name) in tree.local_labels
+
     def earned(self, statement: Statement, name: str) -> float:
         """Bits earned by naming in a statement what nothing names."""
         return self.names.earned(name, statement.file)

@@ -42,6 +42,7 @@ class Process:
 
     def __init__(self) -> None:
         self._last = -_ONCE_SECONDS
+        self._asked = False
 
     def __enter__(self) -> Process:
         _repair_streams()
@@ -68,18 +69,24 @@ class Process:
         now = time.monotonic()
         if now - self._last >= _ONCE_SECONDS:
             self._last = now
+            self._asked = True
             raise KeyboardInterrupt
 
     def _end(self, number: int, frame: FrameType | None) -> None:
         for other in ASKED_TO_END:
             signal.signal(other, signal.SIG_IGN)
+        self._asked = True
         raise Ended(number)
 
     def _unraisable(self, what: sys.UnraisableHookArgs) -> None:
-        """A wish to end that came inside a destructor or a callback is asked again where it can be heard."""
+        """A wish to end that came inside a destructor or a callback is asked again where it can be heard.
+
+        What else goes wrong there once somebody asked (a C library's callback that was cut off) is no news.
+        """
         wish = what.exc_value
         if not isinstance(wish, KeyboardInterrupt | Ended):
-            sys.__unraisablehook__(what)
+            if not self._asked:
+                sys.__unraisablehook__(what)
             return
 
         def again(number: int, frame: FrameType | None) -> None:

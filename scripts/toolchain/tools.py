@@ -28,6 +28,15 @@ class ToolResult:
     stderr: str
 
 
+# Waits in the background until the other end of a pipe ($0) is closed, which is the end of this tool or of us, and
+# ends the process group then; becomes the tool.
+_WATCH = '(read -r _ <&"$0"; kill -KILL 0) >/dev/null 2>&1 & exec "$@"'
+
+
+def _watched(command: Sequence[str], life: int) -> list[str]:
+    return ["sh", "-c", _WATCH, str(life), *command]
+
+
 class Tool:
     """One external program.
 
@@ -35,11 +44,13 @@ class Tool:
         name: the program's file name.
         package: the Debian package that holds it.
         timeout: deadline in seconds of one run, on a machine that does something else too.
+        starts_others: it starts programs itself, which must not outlive us if we are killed.
     """
 
     name: ClassVar[str]
     package: ClassVar[str]
     timeout: ClassVar[float] = 60.0
+    starts_others: ClassVar[bool] = False
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
@@ -89,10 +100,12 @@ class Tool:
         command = [str(self.find()), *map(str, arguments)]
         limit = self.timeout if timeout is None else timeout
         process: subprocess.Popen[str] | None = None
+        life, ours = os.pipe() if self.starts_others else (-1, -1)
         try:
             with uninterrupted():
                 process = subprocess.Popen(
-                    command,
+                    _watched(command, life) if self.starts_others else command,
+                    pass_fds=(life,) if self.starts_others else (),
                     cwd=cwd,
                     env={**os.environ, "LC_ALL": "C", **(env or {})},
                     stdin=subprocess.DEVNULL,
@@ -115,6 +128,10 @@ class Tool:
                 message = f"{self.name}: no end after {limit:g} s; killed"
                 raise ToolError(message, stage=self.stage, command=command) from error
             raise
+        finally:
+            for end in (life, ours):
+                if end >= 0:
+                    os.close(end)
         if process.returncode:
             raise self._failed(command, process.returncode, stdout + stderr)
         return ToolResult(stdout, stderr)
@@ -146,6 +163,7 @@ class GrubMkrescue(Tool):
 
     name = "grub-mkrescue"
     package = "grub-common"
+    starts_others = True
 
     # what grub-mkrescue calls or reads; without them it fails late and says something else
     helpers: ClassVar[tuple[tuple[str, str], ...]] = (("xorriso", "xorriso"), ("mformat", "mtools"))

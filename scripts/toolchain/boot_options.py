@@ -7,7 +7,9 @@ and tree. Never boots.
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,7 @@ STATUS = {
     "silent": STATUS_SPENT,
 }
 LOG_FOLDER = "boot"  # under the build folder
+STAGE = "boot"
 _ELF_MAGIC = b"\x7fELF"
 _SECONDS = {
     "direct": 20.0,
@@ -104,9 +107,7 @@ def target(args: argparse.Namespace, ui: Ui) -> Target:
         with args.kernel.open("rb") as file:
             is_elf = file.read(len(_ELF_MAGIC)) == _ELF_MAGIC
         if is_elf and args.iso:
-            raise InputError(
-                f"{args.kernel}: an ELF boots with --direct; name a tree or an ISO", stage="boot"
-            )
+            raise InputError(f"{args.kernel}: an ELF boots with --direct; name a tree or an ISO", stage=STAGE)
         return Target(args.kernel, args.kernel if is_elf else None, None)
     from toolchain import build
 
@@ -116,20 +117,32 @@ def target(args: argparse.Namespace, ui: Ui) -> Target:
     return Target(image, built.elf, args.kernel)
 
 
-def config(args: argparse.Namespace, image: Path, log_dir: Path) -> BootConfig:
-    """The boot that the arguments ask for.
+@contextmanager
+def config(args: argparse.Namespace, image: Path, name: str = LOG_FOLDER) -> Iterator[BootConfig]:
+    """The boot that the arguments ask for, with a log folder that no other boot uses meanwhile.
+
+    Args:
+        args: what ``configure`` parsed.
+        image: what is booted.
+        name: of the log folder under the build folder; a second boot at the same time gets ``name-2``.
 
     Raises:
-        InputError: an argument is out of range, or they exclude each other.
+        InputError: an argument is out of range, or they exclude each other; the folder cannot be written.
     """
+    from toolchain import files
+
+    made = _config(args, image)
+    with files.claimed(args.out / name, stage=STAGE) as folder:
+        yield replace(made, log_dir=folder)
+
+
+def _config(args: argparse.Namespace, image: Path) -> BootConfig:
     from toolchain import qemu_args
     from toolchain.types import BootConfig
 
     iso = args.iso or not is_direct(image)
     if args.firmware == "uefi" and not iso:
-        raise InputError(
-            "--firmware uefi needs --iso: a direct boot has no firmware of its own", stage="boot"
-        )
+        raise InputError("--firmware uefi needs --iso: a direct boot has no firmware of its own", stage=STAGE)
     seconds = args.timeout if args.timeout is not None else _SECONDS[args.firmware if iso else "direct"]
     made = BootConfig(
         image,
@@ -144,7 +157,6 @@ def config(args: argparse.Namespace, image: Path, log_dir: Path) -> BootConfig:
         icount=args.icount,
         cmdline=args.cmdline,
         timeout=seconds,
-        log_dir=log_dir,
     )
     qemu_args.check(made)
     return made

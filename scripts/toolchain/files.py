@@ -6,11 +6,18 @@ a folder that cannot be written, a disk that is full, a file that cannot be read
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from toolchain.errors import InputError
+
+LOCK_NAME = ".lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 def make_folder(path: Path, *, stage: str) -> None:
@@ -23,6 +30,37 @@ def make_folder(path: Path, *, stage: str) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(path, error, stage=stage) from error
+
+
+@contextmanager
+def claimed(folder: Path, *, stage: str) -> Iterator[Path]:
+    """``folder`` for us alone while the block runs; where another process works in it, ``folder-2`` and so on.
+
+    It is made if need be. Where the file system knows no locks (some network shares) it is shared.
+
+    Raises:
+        InputError: it cannot be created or written.
+    """
+    import fcntl
+
+    with ExitStack() as stack:
+        for number in itertools.count(1):
+            path = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+            make_folder(path, stage=stage)
+            try:
+                handle = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except OSError as error:
+                raise unwritable(path, error, stage=stage) from error
+            stack.callback(os.close, handle)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise unwritable(path, error, stage=stage) from error
+            yield path
+            return
 
 
 def write_atomic(path: Path, data: bytes | str, *, stage: str) -> bool:

@@ -156,13 +156,30 @@ def test_unfit_cpu_is_told(kernel: Path, cpu: str, code: str) -> None:
 
 def test_hung_kernel_answers_an_nmi(kernel: Path, tmp_path: Path) -> None:
     config = BootConfig(kernel, cmdline="raise-hang")
-    with Machine(qemu_args.machine_arguments(config, "tcg"), tmp_path) as machine:
+    names = SymbolTable(kernel)
+    # Watched: after its report the kernel stands still, where it could end QEMU before `cont` is answered.
+    arguments = qemu_args.machine_arguments(config, "tcg") + qemu_args.watch_arguments()
+    with Machine(arguments, tmp_path) as machine:
         said = _listen(machine, b"raise start")
+        _await_routine(machine, names, "provoke_hang")
         machine.qmp.execute("inject-nmi")
+        machine.resume()
         said += _listen(machine, b"PXFAULT v1 end\n")
     fault = serial.parse(said).faults[0].values
     assert fault["name"] == "NMI"
-    assert SymbolTable(kernel).place(int(fault["rip"], 16)).symbol == "provoke_hang"
+    assert names.place(int(fault["rip"], 16)).symbol == "provoke_hang"
+
+
+def _await_routine(machine: Machine, names: SymbolTable, routine: str) -> None:
+    """Stop the machine in ``routine``, which it does not leave: its last line is out a while before it is there."""
+    deadline = time.monotonic() + 20
+    while True:
+        machine.stop()
+        here = names.place(machine.registers()["rip"]).symbol
+        if here == routine:
+            return
+        assert time.monotonic() < deadline, here
+        machine.resume()
 
 
 def _listen(machine: Machine, until: bytes) -> bytes:

@@ -17,7 +17,7 @@ import jsonschema
 import pytest
 
 from tests.boot import kernels
-from toolchain import accel, machine, qemu, qemu_args, snapshot, walk
+from toolchain import accel, files, machine, qemu, qemu_args, snapshot, walk
 from toolchain.errors import InputError, ToolError
 from toolchain.qmp import Qmp
 from toolchain.types import BootConfig, BootResult
@@ -277,6 +277,17 @@ def validate(data: Any, schemas: dict[str, Any]) -> None:
         [(name, Resource.from_contents(schema)) for name, schema in schemas.items()]
     )
     jsonschema.Draft202012Validator(schemas["boot.json"], registry=registry).validate(data)
+
+
+def test_two_boots_keep_their_logs_apart(tmp_path: Path) -> None:
+    image = kernels.outcome_kernel(tmp_path, "ready")
+    with files.claimed(tmp_path / "build/boot", stage="test") as taken:
+        process = pxos(tmp_path, "boot", "--json", "--kernel", str(image))
+        output, errors = process.communicate(timeout=DEADLINE)
+        assert process.returncode == 0, errors
+        assert [entry.name for entry in taken.iterdir()] == [files.LOCK_NAME]
+    assert json.loads(output)["log_dir"] == "build/boot-2"
+    assert (tmp_path / "build/boot-2/serial.log").stat().st_size
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from toolchain.command import Outcome, Ui, paint, wants_colour
 
 if TYPE_CHECKING:
     from toolchain.serial import Happening
-    from toolchain.types import BootResult, FaultReport
+    from toolchain.types import BootConfig, BootResult, FaultReport
 
 HELP = "Boot a kernel in QEMU and wait for PXREADY, a fault or the deadline; say how it ended, and why."
 EXAMPLE = "pxos boot --display none --memory 64M --cmdline test"
@@ -27,10 +27,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Boot once."""
-    from toolchain import qemu
-
     target = boot_options.target(args, ui)
-    config = boot_options.config(args, target.image, args.out / boot_options.LOG_FOLDER)
+    with boot_options.config(args, target.image) as config:
+        return _boot(target, config, ui)
+
+
+def _boot(target: boot_options.Target, config: BootConfig, ui: Ui) -> Outcome:
+    from toolchain import qemu
 
     def progress(happening: Happening) -> None:
         name, state = getattr(happening, "name", None), getattr(happening, "state", None)

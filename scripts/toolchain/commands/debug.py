@@ -44,17 +44,18 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     import shutil
     import threading
 
-    from toolchain import files, tools
+    from toolchain import tools
     from toolchain.machine import Machine
 
     if not args.no_gdb and shutil.which("gdb") is None:
         raise tools.missing("gdb", "gdb", STAGE)
     target = boot_options.target(args, ui)
-    folder = args.out / FOLDER
-    files.make_folder(folder, stage=STAGE)
-    config = boot_options.config(args, target.image, folder)
-    port = _free_port()
-    with Machine(_arguments(config, port), folder) as machine, ExitStack() as ends:
+    with ExitStack() as ends:
+        config = ends.enter_context(boot_options.config(args, target.image, FOLDER))
+        folder = config.log_dir
+        assert folder is not None
+        port = _free_port()
+        machine = ends.enter_context(Machine(_arguments(config, port), folder))
         log = threading.Thread(target=_keep_serial, args=(machine, folder / SERIAL_NAME), daemon=True)
         log.start()
         ends.callback(log.join)

@@ -8,9 +8,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from toolchain import boot_options
 from toolchain.command import STATUS_OK, Outcome, Ui, wants_colour
+
+if TYPE_CHECKING:
+    from toolchain.types import BootConfig
 
 HELP = "Boot with the serial line on this terminal; Ctrl-] leaves, Ctrl-C interrupts."
 EXAMPLE = "pxos run --display std --memory 256M"
@@ -51,12 +55,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Boot and hand the serial line to the person until the guest ends or they leave."""
+    target = boot_options.target(args, ui)
+    with boot_options.config(args, target.image) as config:
+        if args.timeout is None:
+            config = replace(config, timeout=_FOREVER)
+        return _talk(target, config, ui)
+
+
+def _talk(target: boot_options.Target, config: BootConfig, ui: Ui) -> Outcome:
     from toolchain import qemu
 
-    target = boot_options.target(args, ui)
-    config = boot_options.config(args, target.image, args.out / boot_options.LOG_FOLDER)
-    if args.timeout is None:
-        config = replace(config, timeout=_FOREVER)
     ui.step(f"booting {target.image}; Ctrl-] leaves")
     try:
         with _keys_at_once():

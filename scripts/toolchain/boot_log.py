@@ -21,6 +21,7 @@ from toolchain.types import BootResult, MemoryChunk, OutcomeName, PciBar, Screen
 
 SERIAL_NAME = "serial.log"
 RESULT_NAME = "boot.json"
+RESULT_MAX = 256 << 20  # bytes of it
 STAGE = "boot"
 
 _LISTS = ("stack", "trace")
@@ -171,8 +172,6 @@ def load(path: Path) -> BootResult:
         InputError: it is not a file that ``save`` wrote.
     """
     try:
-        return from_json(json.loads(path.read_text()))
-    except OSError as error:
-        raise InputError(f"{path}: cannot read: {error.strerror}", stage="fault") from error
+        return from_json(json.loads(files.read_bounded(path, RESULT_MAX, stage="fault")))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: not a result that pxos boot saved ({error})", stage="fault") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from toolchain.errors import InputError
+from toolchain.files import open_regular
 
 STAGE = "elf"
 FILE_MAX = 256 << 20  # bytes; a kernel is a thousandth of that
@@ -101,11 +102,11 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         InputError: no such file, not readable, a folder, too large.
     """
-    try:
-        with path.open("rb") as file:
+    with open_regular(path, stage=STAGE) as file:
+        try:
             data = file.read(FILE_MAX + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot read: {error.strerror}", stage=STAGE) from error
+        except OSError as error:
+            raise InputError(f"{path}: cannot read: {error.strerror}", stage=STAGE) from error
     if len(data) > FILE_MAX:
         raise InputError(f"{path}: larger than {FILE_MAX >> 20} MiB; not a kernel", stage=STAGE)
     return data

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from toolchain.errors import InputError
 
@@ -97,8 +98,34 @@ def write_atomic(path: Path, data: bytes | str, *, stage: str) -> bool:
     return True
 
 
+def open_regular(path: Path, *, stage: str, missing: str = "") -> BinaryIO:
+    """``path`` opened for reading, when it is a file: a pipe or a terminal would be waited for, a device has no end.
+
+    Args:
+        path: the file.
+        stage: for errors.
+        missing: what to do about a file that does not exist.
+
+    Raises:
+        InputError: it cannot be opened, or is no regular file.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        if missing and isinstance(error, FileNotFoundError):
+            raise InputError(f"{path}: no such file; {missing}", stage=stage) from error
+        raise InputError(f"{path}: cannot read: {error.strerror}", stage=stage) from error
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return os.fdopen(handle, "rb")
+    os.close(handle)
+    if stat.S_ISDIR(mode):
+        raise InputError(f"{path}: cannot read: {os.strerror(errno.EISDIR)}", stage=stage)
+    raise InputError(f"{path}: a pipe or a device; name a file", stage=stage)
+
+
 def read_bounded(path: Path, limit: int, *, stage: str, missing: str = "") -> bytes:
-    """The bytes of ``path``, which may be anybody's: a device without end, a file as large as the disk.
+    """The bytes of ``path``, which may be anybody's: a pipe that nobody writes, a file as large as the disk.
 
     Args:
         path: the file.
@@ -107,15 +134,13 @@ def read_bounded(path: Path, limit: int, *, stage: str, missing: str = "") -> by
         missing: what to do about a file that does not exist.
 
     Raises:
-        InputError: it cannot be read, or is larger.
+        InputError: it cannot be read, is no regular file, or is larger.
     """
-    try:
-        with path.open("rb") as file:
+    with open_regular(path, stage=stage, missing=missing) as file:
+        try:
             data = file.read(limit + 1)
-    except OSError as error:
-        if missing and isinstance(error, FileNotFoundError):
-            raise InputError(f"{path}: no such file; {missing}", stage=stage) from error
-        raise InputError(f"{path}: cannot read: {error.strerror}", stage=stage) from error
+        except OSError as error:
+            raise InputError(f"{path}: cannot read: {error.strerror}", stage=stage) from error
     if len(data) > limit:
         raise InputError(
             f"{path}: more than {limit >> 20} MiB, which is too large for what it should be", stage=stage

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from toolchain import boot_log, qemu_args, qemulog, serial
 from toolchain.errors import InputError
+from toolchain.files import open_regular
 from toolchain.types import BootResult, FaultReport, OutcomeName
 
 STAGE = "fault"
 READ_MAX = 32 << 20  # bytes of one file: its start and its end, half each
-_RESULT_MAX = 256 << 20  # bytes of a boot.json
 _PX = (b"PXBOOT v1 ", b"PXREADY v1 ", b"PXFAULT v1 ", b"PXPANIC v1 ", b"KTAP version 1")
 _RESET = b"CPU Reset (CPU "
 
@@ -32,7 +32,7 @@ def read(paths: Sequence[Path]) -> BootResult:
         if file.suffix == ".json":
             if len(files) > 1:
                 raise InputError(f"{file}: holds a whole boot; give it alone", stage=STAGE)
-            _size(file, _RESULT_MAX)
+            _size(file, boot_log.RESULT_MAX)
             return boot_log.load(file)
         data = _bytes(file)
         if any(mark in data for mark in _PX):
@@ -97,16 +97,16 @@ def _size(path: Path, limit: int) -> int:
 
 def _bytes(path: Path) -> bytes:
     """A file, or its two ends when it is long: the first chain and the last are what matters."""
-    size = _size(path, 1 << 62)
-    try:
-        with path.open("rb") as file:
+    with open_regular(path, stage=STAGE) as file:
+        try:
+            size = _size(path, 1 << 62)
             if size <= READ_MAX:
                 return file.read(READ_MAX)
             start = file.read(READ_MAX // 2)
             file.seek(size - READ_MAX // 2)
             end = file.read(READ_MAX // 2)
-    except OSError as error:
-        raise InputError(f"{path}: cannot read: {error.strerror}", stage=STAGE) from error
+        except OSError as error:
+            raise InputError(f"{path}: cannot read: {error.strerror}", stage=STAGE) from error
     return start[: start.rfind(b"\n") + 1] + end[end.find(b"\n") + 1 :]
 
 

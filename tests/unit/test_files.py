@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -94,6 +95,20 @@ def test_an_interruption_leaves_the_old_file_and_no_other(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_is_read_has_a_bound() -> None:
+def test_what_is_read_has_a_bound(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate((1 << 20) + 1)
     with pytest.raises(InputError, match="too large"):
-        files.read_bounded(Path("/dev/zero"), 1 << 20, stage=STAGE)
+        files.read_bounded(path, 1 << 20, stage=STAGE)
+    assert len(files.read_bounded(path, (1 << 20) + 1, stage=STAGE)) == (1 << 20) + 1
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, Path("/dev/zero")):
+        with pytest.raises(InputError, match="a pipe or a device"):
+            files.read_bounded(path, 1, stage=STAGE)
+    with pytest.raises(InputError, match="Is a directory"):
+        files.read_bounded(tmp_path, 1, stage=STAGE)

@@ -20,6 +20,7 @@ HELP = "Disassemble raw bytes, an ELF executable, or one routine of it."
 EXAMPLE = "pxos disasm build/pxos.elf --symbol page_map"
 
 STAGE = "disasm"
+_KERNEL = Path("kernel")
 _SOURCE_MAX = 4 << 20  # bytes of one source file that is quoted
 
 
@@ -39,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--symbol", metavar="NAME", help="only this routine of an ELF")
     parser.add_argument(
-        "--kernel", type=Path, default=Path("kernel"), metavar="DIR", help="sources to quote (default kernel)"
+        "--kernel", type=Path, metavar="DIR", help="sources to quote (default: kernel, if there is one)"
     )
 
 
@@ -61,6 +62,9 @@ def address(text: str) -> int:
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Disassemble FILE."""
     from toolchain import disassemble, elf_read
+
+    if args.kernel is not None and not args.kernel.is_dir():
+        raise InputError(f"{args.kernel}: no such folder; name a kernel tree (--kernel DIR)", stage=STAGE)
 
     from_stdin = args.file == "-"
     data = sys.stdin.buffer.read(elf_read.FILE_MAX) if from_stdin else elf_read.read_bytes(Path(args.file))
@@ -89,7 +93,7 @@ def _executable(args: argparse.Namespace) -> Outcome:
         instructions: Iterable[Instruction] = disassemble.image(table, args.mode)
     else:
         instructions = disassemble.stretch(table, *_extent(args, table), args.mode)
-    quote = _quoter(args.kernel)
+    quote = _quoter(args.kernel or _KERNEL)
     rows: list[dict[str, Any]] = []
     lines: list[str] = []
     previous: tuple[str | None, int | None] = (None, None)

@@ -49,6 +49,16 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **options})
+        self._nested = False
+
+    def add_subparsers(self, **options: Any) -> Any:
+        self._nested = True
+        return super().add_subparsers(**options)
+
+    def parse(self, words: list[str]) -> argparse.Namespace:
+        """Options before, between and behind the other arguments, where those are all of this command."""
+        whole = self._nested or "--" in words  # the intermixed form forgets what "--" means
+        return self.parse_args(words) if whole else self.parse_intermixed_args(words)
 
     def _print_message(self, message: str, file: object = None) -> None:
         say(message.rstrip("\n"))  # --help, whose reader may have seen enough
@@ -95,7 +105,7 @@ def _parse(name: str, argv: list[str]) -> tuple[argparse.Namespace, Any]:
         )
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
     module.configure(parser)
-    return parser.parse_args(argv), module
+    return parser.parse(argv), module
 
 
 def _json(data: object) -> str:

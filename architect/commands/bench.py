@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,11 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         raise InputError(f"no bench is called '{args.name}' (there are: {', '.join(BENCHES)})", stage=STAGE)
     if args.ids and args.name != "fix":
         raise InputError(f"bench {args.name} takes no bugs: '{args.ids[0]}'", stage=STAGE)
-    if not args.budget > 0:
+    if not (args.budget > 0 and math.isfinite(args.budget)):
         raise InputError(f"--budget {args.budget:g}: give seconds above 0", stage=STAGE)
+    from toolchain import build
+
+    build.kernel_tree(args.kernel)
     return BENCHES[args.name](args, ui)
 
 

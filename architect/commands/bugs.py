@@ -26,8 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """List, show or check."""
     from architect import corpus
+    from toolchain import build
 
-    tree = args.kernel
+    tree = args.kernel if args.action == "list" else build.kernel_tree(args.kernel)
     every = corpus.load(args.bugs)
     known = {bug.id: bug for bug in every}
     unknown = [name for name in args.ids if name not in known]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from toolchain.command import STATUS_NO, STATUS_OK, Outcome, Ui, paint, wants_colour
+from toolchain.errors import InputError
 from toolchain.scratch import folder
 
 HELP = "The main job on real input: boot, plant a bug, explain the fault, repair it, learn from it."
@@ -22,6 +23,8 @@ EXAMPLE = "pxos demo"
 SEED = "seed-bar0-unmapped"
 SEED_WITHOUT_IDT = "seed-without-idt"
 ELSEWHERE = "large-page-unmapped"
+STAGE = "demo"
+HEALTHY = "healthy"  # folder of the healthy kernel's build
 BUDGET = 40.0
 BOOT_TIMEOUT = 20.0
 
@@ -39,6 +42,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """The whole demonstration."""
+    from architect import corpus
+    from toolchain import build
+
+    build.kernel_tree(args.kernel)
+    for name in (SEED, SEED_WITHOUT_IDT, ELSEWHERE):
+        corpus.read(args.bugs / f"{name}.toml")
     return _Demo(args.kernel, args.bugs, args.out, ui).run()
 
 
@@ -52,12 +61,10 @@ class _Demo:
 
     def run(self) -> Outcome:
         """Chapter by chapter; ends at the first that fails."""
-        import shutil
-
         from toolchain.files import make_folder
 
-        shutil.rmtree(self.out, ignore_errors=True)
-        make_folder(self.out, stage="demo")
+        self._clear()
+        make_folder(self.out, stage=STAGE)
         with folder("pxos-demo-") as scratch:
             good = (
                 self._healthy() and self._faults(scratch) and self._repair(scratch) and self._learnt(scratch)
@@ -70,13 +77,24 @@ class _Demo:
         )
         return Outcome(STATUS_OK if good else STATUS_NO, self.data, text)
 
+    def _clear(self) -> None:
+        """Take away what an earlier demo left; a folder that holds anything else is not ours to empty."""
+        import shutil
+
+        if self.out.is_dir() and any(self.out.iterdir()) and not (self.out / HEALTHY).is_dir():
+            raise InputError(
+                f"{self.out}: holds what no earlier demo left; name a new folder (--out DIR)", stage=STAGE
+            )
+        if self.out.is_dir():
+            shutil.rmtree(self.out, ignore_errors=True)
+
     # --- chapters ----------------------------------------------------------------------------------------------
 
     def _healthy(self) -> bool:
         from toolchain import build
 
         self._chapter("1. The healthy kernel")
-        built = build.build(self.kernel, self.out / "healthy", ui=self.ui)
+        built = build.build(self.kernel, self.out / HEALTHY, ui=self.ui)
         assert built.iso is not None
         outcomes = {}
         for path, image in (("direct", built.elf), ("iso", built.iso)):

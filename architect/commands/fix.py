@@ -51,6 +51,9 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         raise InputError(f"--budget {args.budget:g}: give seconds above 0", stage="arguments")
     if args.max_boots < 1:
         raise InputError(f"--max-boots {args.max_boots}: give a number above 0", stage="arguments")
+    if args.good == "":
+        raise InputError("--good '': not a revision", stage="arguments")
+    _check_fixed_inputs(args.kernel, args.baseline)
     settings = runner.Settings(
         tree=args.kernel,
         out=args.out.absolute(),
@@ -67,6 +70,20 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     if args.apply and verdict.patch is not None:
         data["applied"] = [str(path) for path in done.workspace.commit(verdict.patch)]
     return Outcome(STATUS[verdict.outcome], data, _text(data))
+
+
+def _check_fixed_inputs(tree: Path, baseline: Path | None) -> None:
+    """What no repair may change must be sound from the start: the layout, and the baseline that was named.
+
+    Raises:
+        InputError: the layout cannot be used, or the baseline says nothing.
+    """
+    from toolchain import layout
+
+    if (tree / "image.toml").is_file():  # where there is none, the copy of the tree says so
+        layout.load(tree / "image.toml")
+    if baseline is not None and baseline.is_file() and not baseline.stat().st_size:
+        raise InputError(f"{baseline}: is empty; expected the boot units of a good boot", stage="arguments")
 
 
 def _text(data: dict[str, object]) -> str:

@@ -139,6 +139,8 @@ def _added(store: Any, args: argparse.Namespace) -> Outcome:
     }
     if not lists["remove"] and not lists["insert"]:
         raise InputError("give what the repair does: --insert, --remove or both", stage=lesson_text.STAGE)
+    if not args.cause.strip():
+        raise InputError("--cause: is empty; say why it fails, in a sentence", stage=lesson_text.STAGE)
     columns = {name: getattr(args, name) for name in _SIGNATURE}
     signature = Signature(
         vector=args.vector, error_bits=tuple(args.error_bit), rules=tuple(args.rule), **columns

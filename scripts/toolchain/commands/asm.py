@@ -19,6 +19,7 @@ HELP = "Assemble one source (Intel syntax, GNU as dialect) and show the bytes of
 EXAMPLE = "echo 'mov eax, [rdi + 8]' | pxos asm - --mode 64 --org 0x1000"
 
 STAGE = "asm"
+SOURCE_MAX = 64 << 20  # bytes
 _STDIN = "<stdin>"
 
 
@@ -61,16 +62,16 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
 
 
 def _source(name: str, include: list[Path]) -> tuple[SourceFile, Surroundings]:
-    from toolchain import elf_read
+    from toolchain.files import read_bounded
     from toolchain.single import Surroundings
     from toolchain.source import SourceFile, decode
 
     if name == "-":
-        data, path, label = sys.stdin.buffer.read(elf_read.FILE_MAX), None, _STDIN
+        data, path, label = sys.stdin.buffer.read(SOURCE_MAX), None, _STDIN
         around = Surroundings(Path.cwd(), [*include, Path.cwd()])
     else:
         path, label = Path(name), name
-        data = elf_read.read_bytes(path)
+        data = read_bounded(path, SOURCE_MAX, stage=STAGE)
         around = _around(path.resolve(), include)
     text = decode(label, data)
     if not text.strip():

@@ -71,6 +71,8 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     if not data:
         raise InputError(f"{args.file}: empty; expected bytes to disassemble", stage=STAGE)
     if elf_read.is_elf(data):
+        if from_stdin:
+            raise InputError("-: an ELF on standard input; give it as a file", stage=STAGE)
         return _executable(args)
     if args.symbol is not None:
         raise InputError(

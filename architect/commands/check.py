@@ -45,6 +45,8 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     with build.Session(args.kernel) as session:
         image = session.build()
         sources = session.sources()
+    for warning in image.warnings:
+        ui.note(warning)
     headers = contracts.routines(sources)
     ui.step("looking at the code")
     rows = [asdict(finding) for finding in checks.findings(image, sources)]

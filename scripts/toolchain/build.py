@@ -285,6 +285,9 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
 
         check_tools()
     image, read = once(tree)
+    if ui is not None:
+        for warning in image.warnings:
+            ui.note(warning)
     from toolchain import elf, generate, listing
     from toolchain.files import make_folder, write_atomic
     from toolchain.forked import Forked, available
@@ -319,7 +322,8 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
         if ui is not None:
             ui.step(f"{iso_path}: BIOS and UEFI")
     seconds = round(time.monotonic() - began, 3)
-    return BuildResult(elf_path, iso_path, map_path, listing_path, len(data), len(image.symbols), seconds)
+    sizes = len(data), len(image.symbols)
+    return BuildResult(elf_path, iso_path, map_path, listing_path, *sizes, seconds, image.warnings)
 
 
 @contextmanager

@@ -43,7 +43,8 @@ def finish(unit: UnitState) -> ObjectFile | None:
     if overflowing:
         return None
     packed = [_pack(unit, section, linked) for section in sections]
-    return ObjectFile(unit.unit.file, packed, _symbols(unit, placed), frozenset(unit.weak))
+    warnings = tuple(warning.shown("warning") for warning in unit.unit.warnings)
+    return ObjectFile(unit.unit.file, packed, _symbols(unit, placed), frozenset(unit.weak), warnings)
 
 
 def _overflows(unit: UnitState, section: SectionBuilder) -> bool:

@@ -70,7 +70,9 @@ def link(objects: Sequence[ObjectFile], layout: Layout) -> Image:
     errors.raise_all()
     assert entry is not None
     lines, files = _lines(outputs)
-    return Image(entry, tuple(_sections(outputs)), tuple(_symbols(objects, outputs, layout)), lines, files)
+    warnings = tuple(warning for made in objects for warning in made.warnings)
+    symbols = tuple(_symbols(objects, outputs, layout))
+    return Image(entry, tuple(_sections(outputs)), symbols, lines, files, warnings)
 
 
 # --- placing -----------------------------------------------------------------------------------------------

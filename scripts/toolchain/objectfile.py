@@ -82,9 +82,11 @@ class ObjectFile(NamedTuple):
         sections: in the order in which they were opened; ``.text``, ``.data``, ``.bss`` first.
         symbols: labels and global constants; no ``.L`` and no numeric ones.
         weak: names declared weak; one that nobody defines is 0.
+        warnings: what ``.warning`` said, ready to be shown.
     """
 
     file: str
     sections: Sequence[ObjectSection]
     symbols: Sequence[ObjectSymbol]
     weak: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()

@@ -102,11 +102,11 @@ def _packed(made: ObjectFile) -> tuple[Any, ...]:
     symbols = [
         (s.name, s.section, s.value, s.size, s.kind, s.binding, *_origin(s.statement)) for s in made.symbols
     ]
-    return made.file, sections, symbols, sorted(made.weak)
+    return made.file, sections, symbols, sorted(made.weak), made.warnings
 
 
 def _unpacked(packed: tuple[Any, ...], sources: dict[str, SourceFile]) -> ObjectFile:
-    file, sections, symbols, weak = packed
+    file, sections, symbols, weak, warnings = packed
     make = tuple.__new__
 
     def at(name: str, line: int) -> Statement:
@@ -125,4 +125,4 @@ def _unpacked(packed: tuple[Any, ...], sources: dict[str, SourceFile]) -> Object
         ObjectSymbol(name, section, value, size, kind, binding, at(home, line))
         for name, section, value, size, kind, binding, home, line in symbols
     ]
-    return ObjectFile(file, tuple(rebuilt), tuple(named), frozenset(weak))
+    return ObjectFile(file, tuple(rebuilt), tuple(named), frozenset(weak), warnings)

@@ -95,11 +95,15 @@ class Diagnostic(NamedTuple):
     expected: str = ""
 
     def __str__(self) -> str:
-        """``file:line: error: message``, the source line with a caret, what was expected, the macro trail.
+        """As an error; see ``shown``."""
+        return self.shown("error")
+
+    def shown(self, severity: str) -> str:
+        """``file:line: severity: message``, the source line with a caret, what was expected, the macro trail.
 
         Of a long line the part around the caret is shown, of a long trail its ends; nothing that a terminal obeys.
         """
-        parts = [f"{self.place.file}:{self.place.line}: error: {_shown(self.message)}"]
+        parts = [f"{self.place.file}:{self.place.line}: {severity}: {_shown(self.message)}"]
         if self.place.text:
             begin = max(0, self.place.column - SHOWN_MAX // 2)
             text = _visible(self.place.text[begin : begin + SHOWN_MAX])
@@ -205,13 +209,14 @@ class Line(NamedTuple):
 
 
 class Image(NamedTuple):
-    """A linked kernel in memory, before any file format."""
+    """A linked kernel in memory, before any file format. ``warnings``: what ``.warning`` said, ready to be shown."""
 
     entry: int
     sections: tuple[Section, ...]
     symbols: tuple[Symbol, ...]
     lines: tuple[Line, ...]
     files: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 class BuildResult(NamedTuple):
@@ -224,6 +229,7 @@ class BuildResult(NamedTuple):
     bytes: int
     symbols: int
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 def __getattr__(name: str) -> Any:

@@ -36,7 +36,7 @@ idt_set:
     ret
 """
 FILES = {
-    "image.toml": "[image]\n",
+    "image.toml": (Path(__file__).resolve().parents[2] / "kernel/image.toml").read_text(),
     "boot.toml": '[[unit]]\nname = "frames"\nentry = "frame_init"\n',
     "mm/page.s": PAGE_S,
     "cpu/idt.s": IDT_S,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 from toolchain import bench_kernel, build, forked, parallel
 from toolchain.build import Session
+from toolchain.command import Ui
 from toolchain.errors import InputError
 from toolchain.forked import Forked
 
@@ -53,6 +55,20 @@ def test_errors_in_both_parts_are_told_whole_and_in_order(tree: Path) -> None:
     assert len(lines) == 2
     assert lines == sorted(lines)
     assert all("    bogus eax\n        ^" in line for line in lines)
+
+
+def test_warnings_of_both_parts_are_told(tree: Path) -> None:
+    for part in parallel.share(tree, units(tree)):
+        path = tree / part[0]
+        path.write_text(path.read_text() + '    .warning "look here"\n')
+    told = io.StringIO()
+    result = build.build(tree, tree / "out", iso=False, ui=Ui(told))
+    assert len(result.warnings) == 2
+    for warning in result.warnings:
+        assert "warning: look here\n        .warning" in warning
+        assert f"{warning}\n" in told.getvalue()
+    with Session(tree) as session:
+        assert session.build().warnings == session.build().warnings == result.warnings
 
 
 def test_errors_of_the_link_are_told_with_their_source(tree: Path) -> None:

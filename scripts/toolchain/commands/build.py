@@ -42,6 +42,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         "bytes": result.bytes,
         "symbols": result.symbols,
         "seconds": result.seconds,
+        "warnings": list(result.warnings),
     }
     products = ", ".join(str(p) for p in (result.elf, result.iso) if p)
     return Outcome(

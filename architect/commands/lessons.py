@@ -18,8 +18,11 @@ _SIGNATURE = ("outcome", "walk_level", "unit", "mnemonic", "routine", "failed_ga
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments: one subcommand each."""
     store = argparse.ArgumentParser(add_help=False)
-    for option, what in (("--json", "one JSON object on stdout"), ("--quiet", "no progress on stderr")):
-        store.add_argument(option, action="store_true", default=argparse.SUPPRESS, help=what)
+    for options, what in (
+        (("--json",), "one JSON object on stdout"),
+        (("-q", "--quiet"), "no progress on stderr"),
+    ):
+        store.add_argument(*options, action="store_true", default=argparse.SUPPRESS, help=what)
     store.add_argument(
         "--lessons", type=Path, metavar="DIR", help="the lesson store (default: the person's own)"
     )

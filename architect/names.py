@@ -49,15 +49,25 @@ class Names:
     @cached_property
     def orphans(self) -> frozenset[str]:
         """Constants that are defined and never used. What should name them may be missing."""
-        return frozenset(n for n in self.tree.constants if n not in self.tree.references and "\\" not in n)
+        return frozenset(n for n in self.tree.constants if n not in self._used and "\\" not in n)
+
+    @cached_property
+    def _used(self) -> frozenset[str]:
+        """Names that the kernel itself uses; what only its tests name may well have lost its use."""
+        editable = self.tree.editable
+        return frozenset(
+            n for n, users in self.tree.references.items() if any(s.file in editable for s in users)
+        )
 
     @cached_property
     def loose(self) -> frozenset[tuple[str, str]]:
         """(file, label) of code, data and local labels that nothing names, where the label can be seen."""
         used = {(s.file, name) for name, users in self.tree.references.items() for s in users}
-        named = set(self.tree.references) | self._entries
+        named = self._used | self._entries
         found = set()
         for (file, label), s in self.tree.local_labels.items():
+            if file not in self.tree.editable:
+                continue
             seen = (
                 label in named
                 if label in self.tree.exported
@@ -77,7 +87,7 @@ class Names:
     def earned(self, name: str, file: str) -> float:
         """Bits earned by naming something that nothing names; code and data rarely stand unused, constants may."""
         if name in self.orphans:
-            return 2.0
+            return 3.0
         return 4.0 if self.is_orphan(name, file) else 0.0
 
     @cached_property

@@ -24,7 +24,7 @@ _BITS = {
 }  # fmt: skip
 _PAIR = 0.6  # of each neighbourhood that is new without a new statement and that is unknown by sort
 _START = 1.0  # of an edit that only moves or removes
-UNKNOWN = 1.3  # of an edit outside of routines
+UNKNOWN = 0.5  # of an edit outside of routines
 
 
 class Naturalness:

@@ -20,7 +20,7 @@ from architect.classes import classes
 from architect.evidence import Reader
 from architect.localise import localise
 from architect.naturalness import Naturalness
-from architect.operators import Operator, Site, Variant, View, operators
+from architect.operators import EVERYWHERE, Operator, Site, Variant, View, operators
 from architect.plausibility import LEAST, MENDED, Judge, apply
 from architect.protocols import Case, Edit, Evaluation, Patch
 from architect.slicing import Key
@@ -29,8 +29,9 @@ from architect.statements import Statement
 
 NAME = "search"
 _GAP = 0.6  # how much of its predecessor's suspicion the gap before a statement inherits
-_LEAST_VARIANT = -1.0  # no variant costs less than this ...
+_LEAST_VARIANT = -2.0  # no variant costs less than this ...
 _LEAST_LOOSE = -4.0  # ... but where code or data stands unused, whose use is what is missing
+_NEVER = 30.0  # bits of what has no operator
 _PARTIAL = 5.0  # bits for a second edit on top of a partial repair
 _PARTIALS = 3
 _PROGRESS = 3.0  # bits earned by the routine of an edit that brought the boot further
@@ -66,7 +67,8 @@ class Frontier:
         self._base = base
         self._least = _LEAST_LOOSE if self.view.names.loose else _LEAST_VARIANT
         self._number = count()
-        self._operators = [(operator.cost(self.classes), operator) for operator in operators()]
+        self._operators = _by_sort(self.classes)
+        self._costs = {(sort, o.name): bits for sort, rows in self._operators.items() for bits, o in rows}
         self._seen: set[int] = {self.judge.fingerprint([Edit(f, 1, (), ())]) for f in case.sources}
         self._heap: list[_Entry] = []
         odd = Counter(s.routine for key in self.view.anomalies for s in tree.by_line[key][:1] if s.routine)
@@ -81,7 +83,7 @@ class Frontier:
         )
 
     def _fill(self) -> None:
-        cheapest = min(bits for bits, _ in self._operators)
+        cheapest = {sort: min(bits for bits, _ in rows) for sort, rows in self._operators.items()}
         before: Statement | None = None
         for statement in self.view.tree.statements():
             if statement.kind == "blank" or statement.file not in self.view.tree.editable:
@@ -91,8 +93,9 @@ class Frontier:
                 score = max(score, _GAP * self.places.score(before.key))
             before = statement
             if score > 0:
-                cost = self._base - log2(score) + cheapest + self._least
-                heapq.heappush(self._heap, _Entry(cost, next(self._number), Site(statement, self.view)))
+                site = Site(statement, self.view)
+                cost = self._base - log2(score) + cheapest.get(site.sort, _NEVER) + self._least
+                heapq.heappush(self._heap, _Entry(cost, next(self._number), site))
 
     def _place_bits(self, site: Site) -> float:
         statement = site.statement
@@ -124,7 +127,7 @@ class Frontier:
 
     def _expand(self, site: Site) -> None:
         place = self._base + self._place_bits(site)
-        for bits, operator in self._operators:
+        for bits, operator in self._operators.get(site.sort, ()):
             self._push(_Entry(place + bits + self._least, 0, site, operator))
 
     def _push(self, entry: _Entry) -> None:
@@ -140,9 +143,8 @@ class Frontier:
 
     def _prior(self, site: Site, operator: Operator, variant: Variant) -> float:
         """The cost of a variant before its text is looked at."""
-        return (
-            self._base + self._place_bits(site) + operator.cost(self.classes) + max(variant.bits, self._least)
-        )
+        bits = self._costs[site.sort, operator.name] + max(variant.bits, self._least)
+        return self._base + self._place_bits(site) + bits
 
     def _hope(self, site: Site) -> float:
         """What the data flow of a site's routine may still earn."""
@@ -209,6 +211,16 @@ class Frontier:
                 else:
                     self._heap.append(entry)
             heapq.heapify(self._heap)
+
+
+def _by_sort(kinds: frozenset[str]) -> dict[str, list[tuple[float, Operator]]]:
+    """Sort of site -> its operators with their costs: a mistake in such a line is one of those that it can have."""
+    table: dict[str, list[tuple[float, Operator]]] = {}
+    for sort in sorted(EVERYWHERE):
+        rows = [(operator.cost(kinds), operator) for operator in operators() if sort in operator.sorts]
+        whole = log2(sum(2.0**-bits for bits, _ in rows)) if rows else 0.0
+        table[sort] = [(bits + whole, operator) for bits, operator in rows]
+    return table
 
 
 class SearchEngine:

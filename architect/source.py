@@ -13,7 +13,9 @@ from functools import cached_property
 from pathlib import Path
 
 from architect.statements import ASSIGNMENTS, Reader, Statement, label_arguments, symbols
-from toolchain import headers
+from toolchain import generate, headers
+
+GENERATED = "gen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,14 @@ class Tree:
 
     @classmethod
     def of(cls, tree: Path, sources: Mapping[str, str]) -> Tree:
-        """The tree of a case: its editable sources, and whatever other assembly lies beside them to read."""
+        """The tree of a case: its editable sources, and what lies beside them or is generated for them to read."""
         other = {}
         for path in sorted(tree.rglob("*")):
             name = path.relative_to(tree).as_posix()
             if path.suffix in (".s", ".S", ".inc") and name not in sources and path.is_file():
                 other[name] = path.read_text(encoding="utf-8", errors="replace")
+        if (tree / "boot.toml").is_file():
+            other |= {f"{GENERATED}/{name}": text for name, text in generate.texts(tree).items()}
         return cls(sources, other)
 
     def statements(self) -> Iterator[Statement]:

@@ -22,10 +22,10 @@ from architect.operators import (
     spelling,
     values,
 )
-from architect.operators.base import Operator, Site, Variant
+from architect.operators.base import EVERYWHERE, Operator, Site, Variant
 from architect.operators.view import View
 
-__all__ = ["Operator", "Site", "Variant", "View", "operators"]
+__all__ = ["EVERYWHERE", "Operator", "Site", "Variant", "View", "operators"]
 
 
 @cache

@@ -12,7 +12,7 @@ from math import log2
 
 from architect.operators.view import View
 from architect.protocols import Edit
-from architect.statements import Span, Statement
+from architect.statements import ASSIGNMENTS, Span, Statement, is_symbol, tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,22 @@ class Site:
         return self.view.neighbour(self.statement, 1)
 
     @property
+    def sort(self) -> str:
+        """What kind of line it is: code, label, number, constant (both assignments), data, directive."""
+        s = self.statement
+        if s.kind in ("instruction", "macro"):
+            return "code"
+        if s.kind == "label":
+            return "label"
+        if s.name in ASSIGNMENTS:
+            return (
+                "constant"
+                if any(is_symbol(t.text) for o in s.operands[1:] for t in tokens(o.text))
+                else "number"
+            )
+        return "data" if s.name in DATA else "directive"
+
+    @property
     def is_gap(self) -> bool:
         """Code can stand before it: it executes, or it is a label within a routine."""
         s = self.statement
@@ -52,6 +68,14 @@ class Site:
         """It executes: an instruction, or a macro."""
         return self.statement.kind in ("instruction", "macro")
 
+
+DATA = frozenset({".byte", ".word", ".short", ".long", ".quad", ".int", ".skip", ".space", ".zero"})
+CODE = frozenset({"code"})
+GAPS = frozenset({"code", "label"})
+NUMBERS = frozenset({"code", "number", "constant", "data", "directive"})
+NAMES = frozenset({"code", "constant", "data", "directive"})
+LAYOUT = frozenset({"code", "label", "data", "directive"})
+EVERYWHERE = frozenset({"code", "label", "number", "constant", "data", "directive"})
 
 Generate = Callable[[Site], Iterable[Variant]]
 
@@ -66,6 +90,7 @@ class Operator:
         bits: how unlikely that mistake is a priori.
         classes: fault class -> bits to add where the failure speaks for (negative) or against it.
         generate: the variants of a site; the engine sorts them.
+        sorts: the sorts of sites that it applies to (``Site.sort``).
     """
 
     name: str
@@ -73,6 +98,7 @@ class Operator:
     bits: float
     generate: Generate
     classes: Mapping[str, float] = field(default_factory=dict)
+    sorts: frozenset[str] = CODE
 
     def cost(self, classes: Iterable[str]) -> float:
         """Prior cost in bits, given the classes of the failure."""

@@ -12,7 +12,7 @@ from functools import lru_cache
 from math import log2
 
 from architect.effects import FLAGS, is_memory
-from architect.operators.base import Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
+from architect.operators.base import GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
 from architect.operators.view import View, is_assignment, sized
 from architect.shapes import sort_of
 from architect.statements import Reader, Statement, is_symbol, tokens
@@ -255,7 +255,12 @@ OPERATORS = (
         "a constant is defined and nothing uses it: the statement that did is missing or names another",
         3.0,
         orphans,
+        sorts=GAPS,
     ),
-    Operator("branch-insert", "a result is tested, or a path ends, and no jump follows", 3.8, branches),
-    Operator("compose", "a step forgotten that nothing else of the tree resembles", 5.5, anything),
+    Operator(
+        "branch-insert", "a result is tested, or a path ends, and no jump follows", 3.8, branches, sorts=GAPS
+    ),
+    Operator(
+        "compose", "a step forgotten that nothing else of the tree resembles", 5.5, anything, sorts=GAPS
+    ),
 )

@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterator
 from math import log2
 
-from architect.operators.base import Operator, Site, Variant, rank_bits, replaced
+from architect.operators.base import NAMES, NUMBERS, Operator, Site, Variant, rank_bits, replaced
 from architect.operators.view import declares, is_assignment
-from architect.statements import Span, Statement, is_register, is_symbol, tokens
+from architect.shapes import shape
+from architect.statements import Reader, Span, Statement, is_register, is_symbol, tokens
 
 _NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F]+|0[bB][01]+|\d+)$")
-_FAMILY_LIMIT = 24
+_FAMILY_LIMIT = 40
 # Shifts and sizes that the architecture is made of: page-table levels, ECAM fields, canonical addresses, words.
 _SHIFTS = (12, 21, 30, 39, 9, 48, 47, 16, 32, 20, 15, 8, 3, 4, 24)
 _MASKS = (0x1FF, 0xFFF, 0xF, 0xFF, 0x1F, 0x7, 0x3, 0xFFFF, 0xFFFFFFFF, 0xFC, 0x3F)
@@ -49,11 +50,13 @@ def _names(site: Site) -> Iterator[Span]:
 
 
 def siblings(site: Site) -> Iterator[Variant]:
-    """A name for another of its family."""
+    """A name for another of its family; those first that the tree uses in such a statement."""
     s = site.statement
     for token in _names(site):
-        for rank, other in enumerate(site.view.family(s, token.text)[:_FAMILY_LIMIT]):
-            bits = rank_bits(rank) - site.view.earned(s, other)
+        family = site.view.family(s, token.text)[:_FAMILY_LIMIT]
+        known = {other: _stands(site, token, other) for other in family}
+        for rank, other in enumerate(sorted(family, key=lambda n: not known[n])):
+            bits = rank_bits(rank) - site.view.earned(s, other) + (0.0 if known[other] else 1.0)
             yield Variant((replaced(s, token, other),), bits, f"{token.text} -> {other}")
     for operand in _editable_operands(s):
         names = [t.text for t in tokens(operand.text) if is_symbol(t.text)]
@@ -68,6 +71,17 @@ def siblings(site: Site) -> Iterator[Variant]:
         for rank, other in enumerate(n for n in seen if n in site.view.tree.constants):
             bits = 1.5 + rank_bits(rank) - site.view.earned(s, other)
             yield Variant((replaced(s, operand, other),), bits, f"{operand.text} -> {other}")
+
+
+def _stands(site: Site, token: Span, other: str) -> bool:
+    """A statement of the tree is of this shape with the other name in place of the token."""
+    s = site.statement
+    if s.kind != "instruction":
+        return False
+    start, end = token.start - s.code.start, token.end - s.code.start
+    text = s.code.text[:start] + other + s.code.text[end:]
+    changed = next(iter(Reader(s.file, {}, mode=s.mode).line(s.line, text)))
+    return shape(changed) in site.view.shapes
 
 
 def flags(site: Site) -> Iterator[Variant]:
@@ -153,9 +167,10 @@ def _near(site: Site, operand: Span, token: Span) -> Iterator[tuple[float, int, 
     ranked += [(3.0, v, "zero or one") for v in (0, 1)]
     width = 64 if value >> 32 else 32 if value >> 16 else 16
     if value > 15 or not shifting:
+        several = value.bit_count() > 2 and value & (value + 1)  # a set of bits: one of them is wrong
+        base = log2(width) + (0.5 if several else 3.0)
         ranked += [
-            (3.0 + log2(width) - (1.0 if value >> n & 1 else 0.0), value ^ 1 << n, f"bit {n}")
-            for n in range(width)
+            (base - (0.5 if value >> n & 1 else 0.0), value ^ 1 << n, f"bit {n}") for n in range(width)
         ]
     for other in _elsewhere(site, value):
         ranked.append((3.0, other, "used beside it"))
@@ -251,6 +266,7 @@ OPERATORS = (
         3.0,
         siblings,
         {"page-fault": -0.3, "wrong-value": -0.3},
+        sorts=NAMES,
     ),
     Operator(
         "flag-term",
@@ -258,6 +274,7 @@ OPERATORS = (
         3.5,
         flags,
         {"invalid-opcode": -1.5, "page-fault": -0.5, "reserved-bit": -2.0, "protection": -0.5},
+        sorts=NAMES,
     ),
     Operator(
         "number-near",
@@ -265,12 +282,14 @@ OPERATORS = (
         3.7,
         numbers,
         {"wrong-value": -0.3},
+        sorts=NUMBERS,
     ),
     Operator(
         "expression-term",
         "limit for size (minus one), a sign or shift the wrong way round, a mask for its complement",
         4.5,
         named,
+        sorts=NUMBERS,
     ),
     Operator(
         "number-named",
@@ -278,4 +297,4 @@ OPERATORS = (
         5.5,
         literals_by_name,
     ),
-)  # fmt: skip
+)

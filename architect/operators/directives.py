@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 
-from architect.operators.base import Operator, Site, Variant, inserted_at, rank_bits, replaced
+from architect.operators.base import (
+    EVERYWHERE,
+    LAYOUT,
+    Operator,
+    Site,
+    Variant,
+    inserted_at,
+    rank_bits,
+    replaced,
+)
 from architect.protocols import Edit
 from architect.statements import Span
 
@@ -113,9 +122,25 @@ def reverts(site: Site) -> Iterator[Variant]:
 
 
 OPERATORS = (
-    Operator("alignment", "a structure that hardware or the loader wants aligned", 5.0, alignments, {"no-boot": -1.5}),
-    Operator("section", "code or data in a section of the wrong rights or place", 4.5, sections, {"no-boot": -0.5}),
-    Operator("mode", "code assembled for the wrong mode", 5.0, modes, {"no-boot": -1.0}),
-    Operator("data-row", "a table with an element wrong, missing or too many", 4.5, rows),
-    Operator("revert", "what changed last broke it", 1.0, reverts),
-)  # fmt: skip
+    Operator(
+        "alignment",
+        "a structure that hardware or the loader wants aligned",
+        5.0,
+        alignments,
+        {"no-boot": -1.5},
+        sorts=LAYOUT,
+    ),
+    Operator(
+        "section",
+        "code or data in a section of the wrong rights or place",
+        4.5,
+        sections,
+        {"no-boot": -0.5},
+        sorts=LAYOUT,
+    ),
+    Operator("mode", "code assembled for the wrong mode", 5.0, modes, {"no-boot": -1.0}, sorts=LAYOUT),
+    Operator(
+        "data-row", "a table with an element wrong, missing or too many", 4.5, rows, sorts=frozenset({"data"})
+    ),
+    Operator("revert", "what changed last broke it", 1.0, reverts, sorts=EVERYWHERE),
+)

@@ -13,7 +13,8 @@ from functools import cached_property
 from heapq import nlargest
 from weakref import WeakKeyDictionary
 
-from architect.operators.base import Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
+from architect.effects import registers_in
+from architect.operators.base import GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
 from architect.operators.view import View, with_register
 from architect.shapes import shape, sort_of
 from architect.statements import Statement, is_symbol, tokens
@@ -21,6 +22,8 @@ from toolchain import headers
 
 _BEFORE = ((1, 4.0, 2.0), (2, 1.5, 0.7), (3, 0.6, 0.2))  # distance, weight of equal shape, of equal sort
 _AFTER = ((1, 3.0, 1.5), (2, 1.2, 0.6), (3, 0.5, 0.2))
+_SCANNED = {1: 240, 2: 80, 3: 50, 4: 30}  # donors looked at per gap, by the length of their run
+_FRESH = 1.0  # bits for using what the statement before has just made
 _POOL = {1: 30, 2: 12, 3: 8, 4: 6}  # donors adapted per gap, by the length of their run
 _FAMILY = 5
 
@@ -74,18 +77,15 @@ class Donors:
             if first >= 0 and self.entries[first][0] is self.entries[number][0]:
                 scores[first] += amount
         words = set((routine or "").split("_"))
-        limit = _POOL[length]
-        best = nlargest(4 * limit, scores.items(), key=lambda item: (item[1], -item[0]))
         ranked = []
-        for number, score in best:
+        for number, score in nlargest(_SCANNED[length], scores.items(), key=lambda item: (item[1], -item[0])):
             found, place = self.entries[number]
-            if place + length > len(found):
-                continue
-            name = found[place].routine or ""
-            kin = 0.4 * len(words & set(name.split("_"))) if name != routine else 0.2
-            ranked.append((-(score + kin), number))
-        ranked.sort()
-        return [(-score, number) for score, number in ranked[:limit]]
+            if place + length <= len(found):
+                name = found[place].routine or ""
+                kin = 0.4 * len(words & set(name.split("_"))) if name != routine else 0.2
+                ranked.append((score + kin, number))
+        ranked.sort(key=lambda item: (-item[0], item[1]))
+        return ranked
 
 
 _CACHE: WeakKeyDictionary[View, Donors] = WeakKeyDictionary()
@@ -115,24 +115,25 @@ def _runs(site: Site, length: int) -> list[_Run]:
 
 
 def _find_runs(site: Site, length: int, index: Donors) -> Iterator[_Run]:
+    """Runs that come out alike vote together: what many like places do is likelier than what one does."""
     s = site.statement
     before, after = _around(site, skip=False)
-    rank = 0
-    told: set[tuple[str, ...]] = set()
-    for _, number in index.ranked(before, after, length, s.routine):
+    fresh = registers_in(before[0].operand(0)) if before and "[" not in before[0].operand(0) else frozenset()
+    votes: dict[tuple[str, ...], float] = {}
+    first: dict[tuple[str, ...], tuple[tuple[Statement, ...], dict[str, str]]] = {}
+    for score, number in index.ranked(before, after, length, s.routine):
         found, place = index.entries[number]
         run = found[place : place + length]
+        if any(r.labels and r is not run[0] for r in run) or not all(_usable(r) for r in run):
+            continue
         names = _alignment(index, number, length, before, after)
         lines = tuple(_translate(r.code.text, names) for r in run)
-        if (
-            lines in told
-            or any(r.labels and r is not run[0] for r in run)
-            or not all(_usable(r) for r in run)
-        ):
-            continue
-        told.add(lines)
-        yield rank, run, names
-        rank += 1
+        used = fresh & frozenset().union(*(registers_in(line) for line in lines))
+        votes[lines] = votes.get(lines, 0.0) + 2.0 ** (score + (_FRESH if used else 0.0))
+        first.setdefault(lines, (run, names))
+    best = nlargest(_POOL[length], votes, key=lambda lines: votes[lines])
+    for rank, lines in enumerate(best):
+        yield rank, *first[lines]
 
 
 def _insertion(site: Site, lines: Sequence[str], bits: float, note: str) -> Variant:
@@ -347,18 +348,21 @@ _STEP = "a step forgotten that like places of the tree have: the store, the flag
 _CLASSES = {"page-fault": -0.3, "contract": -0.3}
 
 OPERATORS = (
-    Operator("donor-insert", _STEP, 2.3, insertions(1), _CLASSES),
-    Operator("donor-insert-2", f"{_STEP} (two statements)", 4.0, insertions(2), _CLASSES),
-    Operator("donor-insert-3", f"{_STEP} (three statements)", 5.5, insertions(3), _CLASSES),
-    Operator("donor-insert-4", f"{_STEP} (four statements)", 6.5, insertions(4), _CLASSES),
-    Operator("donor-family", f"{_STEP} (of another member of a family)", 4.0, in_family, _CLASSES),
-    Operator("donor-registers", f"{_STEP} (in other registers)", 4.0, in_registers, _CLASSES),
+    Operator("donor-insert", _STEP, 2.3, insertions(1), _CLASSES, sorts=GAPS),
+    Operator("donor-insert-2", f"{_STEP} (two statements)", 4.0, insertions(2), _CLASSES, sorts=GAPS),
+    Operator("donor-insert-3", f"{_STEP} (three statements)", 5.5, insertions(3), _CLASSES, sorts=GAPS),
+    Operator("donor-insert-4", f"{_STEP} (four statements)", 6.5, insertions(4), _CLASSES, sorts=GAPS),
+    Operator(
+        "donor-family", f"{_STEP} (of another member of a family)", 4.0, in_family, _CLASSES, sorts=GAPS
+    ),
+    Operator("donor-registers", f"{_STEP} (in other registers)", 4.0, in_registers, _CLASSES, sorts=GAPS),
     Operator(
         "sibling-insert",
         "one member of a row of like statements forgotten: a field, a register, a table's entry",
         3.8,
         siblings,
         {"failed-test": -0.3},
+        sorts=frozenset({"code", "label", "data"}),
     ),
     Operator("donor-replace", "a statement unlike those in like places", 5.0, replacements),
-)  # fmt: skip
+)

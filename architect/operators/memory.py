@@ -131,7 +131,14 @@ def brackets(site: Site) -> Iterator[Variant]:
 OPERATORS = (
     Operator("memory-offset", "the neighbouring word, a forgotten displacement, a wrong index", 4.0, offsets),
     Operator("memory-field", "a field of a structure forgotten", 4.5, fields),
-    Operator("memory-size", "a store or load of the wrong width clobbers or misses its neighbour", 4.0, sizes),
-    Operator("memory-address", "an address where its content is meant, or the reverse", 4.3, brackets,
-             {"page-fault": -0.3, "protection": -0.3}),
-)  # fmt: skip
+    Operator(
+        "memory-size", "a store or load of the wrong width clobbers or misses its neighbour", 4.0, sizes
+    ),
+    Operator(
+        "memory-address",
+        "an address where its content is meant, or the reverse",
+        4.3,
+        brackets,
+        {"page-fault": -0.3, "protection": -0.3},
+    ),
+)

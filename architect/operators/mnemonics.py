@@ -176,6 +176,7 @@ OPERATORS = (
         3.5,
         families,
         {"invalid-opcode": -0.5, "protection": -0.5},
+        sorts=frozenset({"code", "data", "directive"}),
     ),
     Operator("prefix", "lock or rep forgotten: one element copied, an update lost", 4.0, prefixes),
-)  # fmt: skip
+)

@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from architect.operators.base import Operator, Site, Variant, indent, inserted_at, rank_bits, removed
+from architect.operators.base import (
+    GAPS,
+    LAYOUT,
+    Operator,
+    Site,
+    Variant,
+    indent,
+    inserted_at,
+    rank_bits,
+    removed,
+)
 from architect.protocols import Edit
 from architect.statements import Statement
 
@@ -142,16 +152,29 @@ OPERATORS = (
         "two statements in the wrong order: header before body, enable before set-up, save after clobber",
         3.5,
         neighbours,
+        sorts=LAYOUT - {"label"},
     ),
-    Operator("order-move", "a statement too early or too late by a few lines", 5.0, moves),
-    Operator("label-move", "a loop or exit label one statement off", 5.5, labels, {"hang": -1.0}),
+    Operator(
+        "order-move", "a statement too early or too late by a few lines", 5.0, moves, sorts=LAYOUT - {"label"}
+    ),
+    Operator(
+        "label-move",
+        "a loop or exit label one statement off",
+        5.5,
+        labels,
+        {"hang": -1.0},
+        sorts=frozenset({"label"}),
+    ),
     Operator("jump-target", "a jump to the wrong label", 4.3, jumps, {"hang": -0.7}),
-    Operator("jump-missing", "a check whose branch is missing: its label stands unused", 4.5, guards),
+    Operator(
+        "jump-missing", "a check whose branch is missing: its label stands unused", 4.5, guards, sorts=GAPS
+    ),
     Operator(
         "delete",
         "a statement too many; penalised, since leaving out what fails satisfies weak tests",
         6.0,
         deletions,
         {"unassembled": -1.0},
+        sorts=LAYOUT - {"label"},
     ),
-)  # fmt: skip
+)

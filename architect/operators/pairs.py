@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from architect.effects import is_memory, registers_in
-from architect.operators.base import Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
+from architect.operators.base import GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
 from architect.protocols import Edit
 from architect.statements import Statement
 from toolchain import headers
@@ -280,6 +280,19 @@ OPERATORS = (
     Operator("stack-align", "RSP off by 8 at a call", 5.0, alignment, {"check": -1.5}),
     Operator("call-align", "RSP off by 8 at one call", 5.5, call_alignment, {"check": -1.5}),
     Operator("save-around", "a value in use lost over a call", 4.5, around),
-    Operator("undo", "a lock, a line, the interrupt flag taken and not given back", 4.0, undone, {"hang": -0.5}),
-    Operator("flush", "a changed translation without invlpg, a doorbell without its fence", 4.5, flushes),
-)  # fmt: skip
+    Operator(
+        "undo",
+        "a lock, a line, the interrupt flag taken and not given back",
+        4.0,
+        undone,
+        {"hang": -0.5},
+        sorts=GAPS,
+    ),
+    Operator(
+        "flush",
+        "a changed translation without invlpg, a doorbell without its fence",
+        4.5,
+        flushes,
+        sorts=GAPS,
+    ),
+)

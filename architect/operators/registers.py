@@ -113,7 +113,9 @@ OPERATORS = (
         3.3,
         exchanged,
     ),
-    Operator("register-pair", "two registers of a statement confused with each other", 4.5, exchanged_everywhere),
+    Operator(
+        "register-pair", "two registers of a statement confused with each other", 4.5, exchanged_everywhere
+    ),
     Operator(
         "register-width",
         "a value cut off or not extended: eax for rax, al for eax; upper half of a 64-bit address lost",
@@ -122,4 +124,4 @@ OPERATORS = (
         {"page-fault": -0.3},
     ),
     Operator("operand-order", "source and destination confused (AT&T order, or haste)", 4.0, order),
-)  # fmt: skip
+)

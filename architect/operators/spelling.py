@@ -11,7 +11,16 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 
 from architect.effects import MNEMONICS
-from architect.operators.base import Operator, Site, Variant, inserted_at, rank_bits, replaced, rewritten
+from architect.operators.base import (
+    EVERYWHERE,
+    Operator,
+    Site,
+    Variant,
+    inserted_at,
+    rank_bits,
+    replaced,
+    rewritten,
+)
 from architect.operators.view import View, sized
 from architect.protocols import Edit
 from architect.statements import Span, is_symbol, tokens
@@ -286,7 +295,7 @@ UNASSEMBLED = "unassembled"
 _ONLY = {UNASSEMBLED: -8.0}
 
 OPERATORS = tuple(
-    Operator(name, why, 10.0 + bits, generate, _ONLY)
+    Operator(name, why, 10.0 + bits, generate, _ONLY, EVERYWHERE)
     for name, why, bits, generate in (
         ("spelling", "a name typed wrong", 0.0, misspelt),
         ("label-spelling", "a label's name typed wrong", 0.5, mislabelled),

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from architect.effects import is_memory
-from architect.operators.base import Operator, Site, Variant, indent, inserted_at, rank_bits
+from architect.operators.base import GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits
 from architect.operators.view import View, sized
 from architect.protocols import Edit
-from architect.statements import Statement, tokens
+from architect.statements import Statement, is_symbol, tokens
 from toolchain import headers
 
 _PLAIN = ("mfence", "sfence", "lfence", "cld", "cli", "sti", "clc", "stc", "cmc", "ret", "pause", "wbinvd", "clts",
@@ -101,6 +101,8 @@ def definitions(site: Site) -> Iterator[Variant]:
             continue
         low = sized(register, 32)
         yield _costed(_insert(site, f"xor {low}, {low}"), 1.0)
+        for rank, line in enumerate(_as_elsewhere(site, register)):
+            yield _costed(_insert(site, line), 0.5 + rank_bits(rank))
         for rank, other in enumerate(r for r in site.view.hand(s) if r != register):
             yield _costed(_insert(site, f"mov {register}, {other}"), 0.5 + rank_bits(rank))
             yield _costed(_insert(site, f"mov {low}, {sized(other, 32)}"), 2.0 + rank_bits(rank))
@@ -118,6 +120,22 @@ def definitions(site: Site) -> Iterator[Variant]:
             yield _costed(_insert(site, f"mov {low}, {name}"), 2.5 + rank_bits(rank))
         for rank, number in enumerate(_numbers(site)):
             yield _costed(_insert(site, f"mov {low}, {number}"), 3.0 + rank_bits(rank))
+
+
+def _as_elsewhere(site: Site, register: str) -> list[str]:
+    """How the routine makes the register in other places, and the same with another name of a family."""
+    found, place = site.view.sequence(site.statement)
+    plain: dict[str, None] = {}
+    for n in sorted(range(len(found)), key=lambda n: abs(n - place)):
+        first = found[n].operand(0)
+        if found[n].name in ("mov", "lea", "movzx", "movabs") and headers.full_register(first) == register:
+            plain.setdefault(found[n].code.text)
+    varied = dict(plain)
+    for line in plain:
+        for token in reversed(tokens(line)):
+            for other in site.view.family(site.statement, token.text)[:6] if is_symbol(token.text) else ():
+                varied.setdefault(line[: token.start] + other + line[token.end :])
+    return list(varied)[:30]
 
 
 def _comparisons(site: Site) -> Iterator[Variant]:
@@ -193,27 +211,42 @@ def _frequent(view: View) -> Counter[str]:
 
 
 def calls(site: Site) -> Iterator[Variant]:
-    """A call that is missing: of a routine that nothing names, or of the kin of those called here."""
+    """A call that is missing: for which arguments stand ready, of a routine that nothing names, or of kin."""
     s = site.statement
     if not site.is_gap:
         return
     tree = site.view.tree
-    if not tree.callees.get(s.routine or "") and s.routine not in tree.callers:
-        return
     seen: dict[str, float] = {}
+    for rank, name in enumerate(_for_arguments(site)):
+        seen[name] = 0.5 + rank_bits(rank) - 2.0
     for name in sorted(n for _, n in site.view.names.loose if n in tree.routines):
-        seen[name] = (0.0 if tree.routines[name].file == s.file else 1.0) - site.view.earned(
-            site.statement, name
+        seen.setdefault(
+            name, (0.0 if tree.routines[name].file == s.file else 1.0) - site.view.earned(s, name)
         )
     for callee in tree.callees.get(s.routine or "", ()):
         seen.setdefault(callee, 2.5)
-        for rank, other in enumerate(site.view.family(site.statement, callee)[:4]):
+        for rank, other in enumerate(site.view.family(s, callee)[:4]):
             seen.setdefault(other, 3.0 + 0.5 * rank)
     for name, routine in tree.routines.items():
         if routine.file == s.file and name != s.routine:
             seen.setdefault(name, 3.5)
+    ends = s.name.startswith("end_") or s.kind == "label"
     for rank, (name, bits) in enumerate(sorted(seen.items(), key=lambda item: item[1])):
-        yield _costed(_insert(site, f"call {name}"), bits + 0.3 * rank)
+        yield _costed(_insert(site, f"call {name}"), bits + 0.2 * rank)
+        if ends:
+            yield _costed(_insert(site, f"jmp {name}"), bits + 0.2 * rank)
+
+
+def _for_arguments(site: Site) -> list[str]:
+    """Routines that take the registers which stand set and unused before the site, those that take just them first."""
+    dead = site.view.dead_before(site.statement)
+    ranked = []
+    for name, header in site.view.tree.headers.items() if dead else ():
+        taken = {full for slot in header.inputs if (full := headers.full_register(slot.register))}
+        if taken & dead:
+            near = site.view.tree.routines[name].file == site.statement.file
+            ranked.append((len(taken ^ dead), not near, -len(site.view.tree.references.get(name, ())), name))
+    return [name for *_, name in sorted(ranked)[:24]]
 
 
 def callees(site: Site) -> Iterator[Variant]:
@@ -245,10 +278,15 @@ OPERATORS = (
         2.5,
         uses,
         {"page-fault": -0.5},
+        sorts=GAPS,
     ),
-    Operator("make-value", "a register is used that nothing has set on any path", 2.5, definitions),
-    Operator("set-argument", "a call without one of its arguments set", 4.5, arguments),
-    Operator("plain-insert", "a step without operands forgotten: fence, cld, clc, stc, cqo", 4.3, plain),
-    Operator("call-missing", "a routine that exists and that nothing calls", 4.3, calls),
+    Operator(
+        "make-value", "a register is used that nothing has set on any path", 2.5, definitions, sorts=GAPS
+    ),
+    Operator("set-argument", "a call without one of its arguments set", 4.5, arguments, sorts=GAPS),
+    Operator(
+        "plain-insert", "a step without operands forgotten: fence, cld, clc, stc, cqo", 4.3, plain, sorts=GAPS
+    ),
+    Operator("call-missing", "a routine that exists and that nothing calls", 4.3, calls, sorts=GAPS),
     Operator("call-other", "a call of the wrong one of like-named routines", 4.5, callees),
-)  # fmt: skip
+)

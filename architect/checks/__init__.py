@@ -12,7 +12,7 @@ import struct
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -28,13 +28,25 @@ VARIANTS_KEPT = 4  # verdicts kept of one routine
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, with its place. ``file`` and ``line`` are None where no source line is to blame."""
+    """One thing that is wrong, with its place. ``file`` and ``line`` are None where no source line is to blame.
+
+    ``places`` are further lines that it may come from, each as ``file:line``: those of the data that it is about.
+    """
 
     rule: str
     message: str
     routine: str | None = None
     file: str | None = None
     line: int | None = None
+    places: tuple[str, ...] = ()
+
+    def about(self, places: tuple[str, ...]) -> Finding:
+        """The same with places; the first is its own when it has none."""
+        places = tuple(place for place in places if place)
+        if not places or self.file:
+            return replace(self, places=places)
+        file, line = places[0].rsplit(":", 1)
+        return replace(self, file=file, line=int(line), places=places)
 
     def __str__(self) -> str:
         """``file:line: rule: message (routine)``."""
@@ -126,6 +138,11 @@ class Subject:
             return named[address], 0
         index = bisect_right(ordered, address) - 1
         return (named[ordered[index]], address - ordered[index]) if index >= 0 else ("", address)
+
+    def at(self, address: int) -> str:
+        """``file:line`` of an instruction; empty when the image does not say."""
+        line = self._lines.get(address)
+        return f"{line.file}:{line.line}" if line else ""
 
     def finding(self, rule: str, message: str, address: int | None, routine: str | None) -> Finding:
         """A finding, at an instruction when there is one."""

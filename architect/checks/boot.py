@@ -51,7 +51,8 @@ def _before(subject: Subject, writes: list[_Write], paging: _Write) -> Iterator[
         last = [write for write in writes if write.what == what][-1:]
         if not last or last[0].known & bits != bits:
             message = f"paging is switched on before {text}"
-            yield subject.finding("long-mode-order", message, paging.address, paging.routine)
+            found = subject.finding("long-mode-order", message, paging.address, paging.routine)
+            yield found.about(tuple(subject.at(write.address) for write in last))
 
 
 def _writes(flow: RoutineFlow, routines: Mapping[int, RoutineFlow], depth: int) -> Iterator[_Write]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from architect.checks import Finding, Subject
+from architect.checks.places import directives
 from toolchain.types import Section
 
 
@@ -17,11 +18,13 @@ def check(subject: Subject) -> Iterator[Finding]:
     sections = [s for s in subject.image.sections if s.size]
     for section in sections:
         if "w" in section.flags and "x" in section.flags and not _early(section):
-            yield Finding("section-rights", f"section {section.name} is writable and executable")
+            message = f"section {section.name} is writable and executable"
+            yield Finding("section-rights", message).about(directives(subject, section.name, "wx"))
     ordered = sorted(sections, key=lambda s: s.address)
     for one, other in pairwise(ordered):
         if one.address + one.size > other.address:
-            yield Finding("section-overlap", f"sections {one.name} and {other.name} overlap")
+            found = Finding("section-overlap", f"sections {one.name} and {other.name} overlap")
+            yield found.about((*directives(subject, one.name, ""), *directives(subject, other.name, "")))
     for symbol in subject.image.symbols:
         home = subject.section(symbol.address) if symbol.kind == "func" else None
         if home is not None and "x" not in home.flags:

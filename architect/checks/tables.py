@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 from architect.checks import Finding, Subject
+from architect.checks.places import places
 from architect.contracts.descriptors import segment
 from toolchain.flow import Instruction, RoutineFlow, flows
 
@@ -53,16 +54,19 @@ def _pointer(
     data = _data(subject, at, 2 + bits // 8) if at is not None else None
     if data is None:
         return
+    assert at is not None
     limit, base = int.from_bytes(data[:2], "little"), int.from_bytes(data[2:], "little")
     size, name = _DESCRIPTOR[instruction.mnemonic], instruction.mnemonic[1:].upper()
     if (limit + 1) % size:
         message = f"the limit of the {name} is {limit:#x}: it must be its size less one, a multiple of {size}"
-        yield subject.finding("table-limit", message, instruction.address, flow.symbol.name)
+        found = subject.finding("table-limit", message, instruction.address, flow.symbol.name)
+        yield found.about(places(subject, at))
         return
     home = subject.section(base)
     if home is None or base + limit >= home.address + home.size:
         message = f"the {name} lies at {base:#x} to {base + limit:#x}, outside of the image"
-        yield subject.finding("table-limit", message, instruction.address, flow.symbol.name)
+        found = subject.finding("table-limit", message, instruction.address, flow.symbol.name)
+        yield found.about(places(subject, at, at + 2, base))
         return
     tables.append((base, limit))
     if size == 8:
@@ -88,7 +92,8 @@ def _descriptors(
             wrong = "is data that cannot be written"
         if wrong:
             message = f"descriptor {selector:#x} of the GDT {wrong}"
-            yield subject.finding("descriptor", message, instruction.address, flow.symbol.name)
+            named = subject.finding("descriptor", message, instruction.address, flow.symbol.name)
+            yield named.about(places(subject, base + selector))
 
 
 def _far_jump(
@@ -109,7 +114,8 @@ def _far_jump(
         wrong = None if code and found.long else "is no 64-bit code segment"
     if wrong:
         message = f"jumps to selector {selector:#x}, which {wrong}"
-        yield subject.finding("descriptor", message, instruction.address, flow.symbol.name)
+        named = subject.finding("descriptor", message, instruction.address, flow.symbol.name)
+        yield named.about(places(subject, base + (selector & ~7)))
 
 
 def _data(subject: Subject, address: int, size: int) -> bytes | None:

@@ -66,6 +66,43 @@ BUGS = (
     bug("multiboot2", "boot/header.s", (".long 8 .global", ".long 4 \n .global")),
     bug("pvh-note", "boot/header.s", (".quad boot_enter_pvh", ".quad 0x1000")),
 )
+LOADER = (
+    (
+        "multiboot2",
+        plant("boot/header.s", "", (".long MULTIBOOT2_HEADER_MAGIC", ".long 0xe85250d7")),
+        "_MAGIC",
+    ),
+    ("multiboot2", plant("boot/header.s", "", (".long MULTIBOOT2_ARCHITECTURE_I386", ".long 4")), "_I386"),
+    (
+        "multiboot2",
+        plant("boot/header.s", "", (".long MULTIBOOT2_HEADER_LENGTH", ".long 40")),
+        "HEADER_LENGTH",
+    ),
+    ("multiboot2", plant("boot/header.s", "", (".long 20", ".long 22")), ".long 22"),
+    ("multiboot2", plant("boot/header.s", "", (".long 8 .global", ".long 4 \n .global")), ".long 4"),
+    (
+        "multiboot2",
+        plant("boot/header.s", "", (".short MULTIBOOT2_HEADER_TAG_FRAMEBUFFER", ".short 2")),
+        ".long 20",
+    ),
+    ("multiboot2", plant("boot/header.s", "", ("TAG_END .short 0", "TAG_END \n .long 0")), "TAG_END"),
+    (
+        "multiboot2",
+        plant("boot/header.s", "", ("header_end - multiboot2_header", "header_end - multiboot2_header + 8")),
+        ".long MULTIBOOT2_HEADER_LENGTH",
+    ),
+    ("pvh-note", plant("boot/header.s", "", (".quad boot_enter_pvh", ".quad boot_enter_pvh + 1")), ".quad"),
+    (
+        "pvh-note",
+        plant("boot/header.s", "", (".quad boot_enter_pvh", ".quad boot_enter_multiboot2")),
+        ".quad",
+    ),
+    ("pvh-note", plant("boot/header.s", "", (".long XEN_ELFNOTE_PHYS32_ENTRY", ".long 17")), ".long 17"),
+    ("table-limit", plant("boot/entry32.s", "", ("boot_gdt - 1", "boot_gdt")), ".short boot_gdt_end"),
+    ("table-limit", plant("boot/entry32.s", "", (".long boot_gdt", ".long 0x5000")), ".long 0x5000"),
+    ("descriptor", plant("boot/entry32.s", "", ("0x00af9a000000ffff", "0x00cf9a000000ffff")), "0x00cf9a"),
+    ("descriptor", plant("boot/entry32.s", "", ("0x00cf92000000ffff", "0x004f92000000ffff")), "0x004f92"),
+)
 IDS = [f"{rule}-{routine or 'image'}" for rule, routine, _ in BUGS]
 
 
@@ -86,6 +123,21 @@ def test_a_bug_is_found(rule: str, routine: str | None, planted: Plant) -> None:
 def test_a_bug_is_found_where_its_routine_is_named(rule: str, routine: str | None, planted: Plant) -> None:
     found = checks.findings(build(planted), sources(), [routine] if routine else [])
     assert rule in {f.rule for f in found}
+
+
+@pytest.mark.parametrize(
+    ("rule", "planted", "line"), LOADER, ids=[f"{r}-{n}" for n, (r, _, _) in enumerate(LOADER)]
+)
+def test_a_finding_about_data_names_the_line_that_holds_it(rule: str, planted: Plant, line: str) -> None:
+    found = next(
+        f
+        for f in checks.findings(build(planted), sources() | {planted.file: planted.text()})
+        if f.rule == rule
+    )
+    text = planted.text().split("\n")
+    named = [text[int(p.split(":")[1]) - 1] for p in found.places if p.split(":")[0] == planted.file]
+    assert any(line in row for row in named), (found, named)
+    assert found.file == planted.file and found.line
 
 
 def with_sections(**changes: dict[str, Any]) -> Image:

@@ -280,7 +280,8 @@ def empty_boot_seconds(folder: Path) -> float:
     make_folder(folder, stage=STAGE)
     path = folder / "empty.elf"
     write_atomic(path, accel.empty_kernel(), stage=STAGE)
-    return qemu.boot(BootConfig(image=path, cmdline="exit", timeout=EMPTY_SECONDS)).seconds
+    config = BootConfig(image=path, cmdline="exit", timeout=EMPTY_SECONDS, log_dir=folder / "empty")
+    return qemu.boot(config).seconds
 
 
 def _candidates_timeout(trial: Trial, unit: float) -> float:

@@ -1,0 +1,183 @@
+"""Ctrl-C and SIGTERM at any moment of any command: the status of the contract, one line, nothing left behind.
+
+A moment is something that the command says or does, waited for and never slept for. Everything that a command
+starts inherits a mark in its environment, by which it is found wherever it has gone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from architect import corpus
+
+pytestmark = pytest.mark.qemu
+
+ROOT = Path(__file__).resolve().parents[2]
+KERNEL = ROOT / "kernel"
+BUGS = ROOT / "tests/bugs"
+DEADLINE = 60.0  # for what must happen on a loaded machine
+MARK = "PXOS_TEST_MARK"
+PXOS = [sys.executable, "-c", "import sys, cli; sys.exit(cli.main())"]
+ENDS = {signal.SIGINT: (130, "pxos: interrupted"), signal.SIGTERM: (143, "pxos: ended by SIGTERM")}
+
+
+@dataclass
+class Run:
+    """A ``pxos`` that runs, in a session of its own as a terminal would start it."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
+    mark: str
+
+    @property
+    def errors(self) -> str:
+        return (self.folder / "errors").read_text()
+
+    @property
+    def output(self) -> str:
+        return (self.folder / "output").read_text()
+
+    def family(self) -> dict[int, str]:
+        """Everything that it started and that still runs, itself not: process number -> name."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) not in (self.process.pid, os.getpid()):
+                try:
+                    if f"{MARK}={self.mark}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                        found[int(entry.name)] = (entry / "comm").read_text().strip()
+                except OSError:
+                    continue  # it ended meanwhile (a zombie's environment is empty)
+        return found
+
+
+def await_(run: Run, condition: Callable[[], object]) -> None:
+    until = time.monotonic() + DEADLINE
+    while not condition():
+        assert run.process.poll() is None, run.errors
+        assert time.monotonic() < until, run.errors
+        time.sleep(0.002)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """Starts ``pxos`` in ``tmp_path``; whatever a failed test leaves is ended."""
+    runs = []
+
+    def begin(*words: str) -> Run:
+        mark = uuid.uuid4().hex
+        (tmp_path / "scratch").mkdir(exist_ok=True)
+        with (tmp_path / "errors").open("wb") as errors, (tmp_path / "output").open("wb") as output:
+            process = subprocess.Popen(
+                [*PXOS, *words],
+                cwd=tmp_path,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+                env={
+                    **os.environ,
+                    MARK: mark,
+                    "TMPDIR": str(tmp_path / "scratch"),
+                    "XDG_DATA_HOME": str(tmp_path / "data"),
+                },
+            )
+        run = Run(tmp_path, process, mark)
+        runs.append(run)
+        return run
+
+    yield begin
+    for run in runs:
+        for pid in (*run.family(), *([run.process.pid] if run.process.poll() is None else [])):
+            os.kill(pid, signal.SIGKILL)
+        assert run.process.stdin is not None
+        run.process.stdin.close()
+        run.process.wait()
+
+
+@pytest.fixture(scope="module")
+def bug(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kernel tree with a bug that the search mends."""
+    tree = tmp_path_factory.mktemp("bug") / "tree"
+    return corpus.plant(corpus.read(BUGS / "large-page-unmapped.toml"), KERNEL, tree)
+
+
+def says(text: str) -> Callable[[Run], object]:
+    return lambda run: text in run.errors
+
+
+def starts(program: str) -> Callable[[Run], object]:
+    return lambda run: any(name.startswith(program) for name in run.family().values())
+
+
+# moment -> command (BUG stands for a tree with a bug), how it is told
+MOMENTS: dict[str, tuple[str, Callable[[Run], object]]] = {
+    "build: ISO": (f"build --kernel {KERNEL} --out out", says("out/pxos.elf: ")),
+    "boot: begins": (f"boot --kernel {KERNEL} --out out --cmdline test", says("booting")),
+    "boot: ISO": (f"boot --iso --kernel {KERNEL} --out out", starts("qemu")),
+    "run: at the prompt": (f"run --kernel {KERNEL} --out out", lambda run: "PXREADY" in run.output),
+    "debug: halted": (f"debug --no-gdb --kernel {KERNEL} --out out", says("halted at reset")),
+    "check: builds": (f"check --kernel {KERNEL}", says("assembling")),
+    "check: calls": (f"check --kernel {KERNEL} --seeds 1000", says("calling every routine")),
+    "fix: first look": ("fix --kernel BUG --out out --apply", says("as it is")),
+    "fix: search": ("fix --kernel BUG --out out --apply", says("failing: ")),
+    "fix: proof": ("fix --kernel BUG --out out --apply", says("the whole again")),
+    "bench fix: workers": (f"bench fix idt-never-loaded --kernel {KERNEL} --bugs {BUGS}", starts("qemu")),
+    "bench build": (f"bench build --kernel {KERNEL}", says("kernel: ")),
+    "bench boot": (f"bench boot --kernel {KERNEL}", says("direct boot")),
+    "bugs check": (f"bugs check idt-never-loaded --kernel {KERNEL} --bugs {BUGS}", says("the sound kernel")),
+    "demo: begins": (f"demo --kernel {KERNEL} --bugs {BUGS} --out out", says("1. The healthy kernel")),
+    "demo: repairs": (f"demo --kernel {KERNEL} --bugs {BUGS} --out out", says("failing: ")),
+}
+
+
+@pytest.mark.parametrize("number", ENDS, ids=lambda number: signal.Signals(number).name)
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_end_at_a_moment(
+    start: Callable[..., Run], tmp_path: Path, bug: Path, moment: str, number: signal.Signals
+) -> None:
+    words, there = MOMENTS[moment]
+    tree = shutil.copytree(bug, tmp_path / "tree") if "BUG" in words else KERNEL
+    before = contents(tree)
+    run = start(*words.replace("BUG", str(tree)).split())
+    await_(run, lambda: there(run))
+    if number == signal.SIGINT:
+        os.killpg(run.process.pid, number)  # a terminal sends Ctrl-C to all that runs in its foreground
+    else:
+        run.process.send_signal(number)
+    status = run.process.wait(DEADLINE)
+    lines = run.errors.splitlines()
+    assert (status, lines[-1]) == ENDS[number], run.errors
+    assert "Traceback" not in run.errors and "Error" not in run.errors
+    assert run.output == "" or words.startswith("run")
+    assert run.family() == {}
+    assert contents(tree) == before
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == []
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
+    assert not (tmp_path / "data").exists()
+
+
+def contents(tree: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()}
+
+
+def test_what_was_interrupted_can_be_done_again(start: Callable[..., Run], tmp_path: Path, bug: Path) -> None:
+    """A repair that was interrupted goes on in the same folder, and ends well."""
+    first = start("fix", "--kernel", str(bug), "--out", "out", "--budget", "50")
+    await_(first, lambda: "failing: " in first.errors)
+    first.process.send_signal(signal.SIGINT)
+    assert first.process.wait(DEADLINE) == 130
+    second = start("fix", "--kernel", str(bug), "--out", "out", "--budget", "50")
+    assert second.process.wait(2 * DEADLINE) == 0, second.errors
+    assert second.output.startswith("fixed: ")
+    assert second.family() == {}

@@ -139,10 +139,13 @@ MOMENTS: dict[str, tuple[str, Callable[[Run], object]]] = {
     "demo: begins": (f"demo --kernel {KERNEL} --bugs {BUGS} --out out", says("1. The healthy kernel")),
     "demo: repairs": (f"demo --kernel {KERNEL} --bugs {BUGS} --out out", says("failing: ")),
 }
+LONG = ("fix: proof", "demo: repairs")
 
 
 @pytest.mark.parametrize("number", ENDS, ids=lambda number: signal.Signals(number).name)
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize(
+    "moment", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in MOMENTS]
+)
 def test_an_end_at_a_moment(
     start: Callable[..., Run], tmp_path: Path, bug: Path, moment: str, number: signal.Signals
 ) -> None:
@@ -171,6 +174,7 @@ def contents(tree: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_what_was_interrupted_can_be_done_again(start: Callable[..., Run], tmp_path: Path, bug: Path) -> None:
     """A repair that was interrupted goes on in the same folder, and ends well."""
     first = start("fix", "--kernel", str(bug), "--out", "out", "--budget", "50")

@@ -29,6 +29,12 @@ readonly NEEDS=(
     gdb:gdb
 )
 
+last_error() { # log: the last line in it that says "error" as apt and pip do, for the end of a line of ours
+    local line
+    line=$(grep -E '^(E:|ERROR:)' "$1" | tail -n 1) || true
+    [ -z "$line" ] || printf ': %s' "$line"
+}
+
 missing_packages() {
     local need what
     for need in "${NEEDS[@]}"; do
@@ -52,8 +58,7 @@ apt_install() { # package ...
     if ! { "${sudo[@]}" apt-get update -q &&
         "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@"; } \
         >"$log" 2>&1 </dev/null; then
-        tail -n 3 "$log" >&2
-        fail "apt-get could not install: $* (details in $log)"
+        fail "apt-get could not install: $*$(last_error "$log") (details in $log)"
     fi
     rm -f "$log"
 }
@@ -89,14 +94,24 @@ virtual_environment() {
         apt_install "python$version-venv"
     fi
     say "making the virtual environment .venv with $("$python" --version)"
-    rm -rf .venv
-    "$python" -m venv .venv || fail "$python -m venv .venv failed"
-    local log=.venv/setup.log
+    local log=build/setup.log
+    { rm -rf .venv && "$python" -m venv .venv; } >"$log" 2>&1 ||
+        fail "cannot make the virtual environment .venv with $python (details in $PWD/$log)"
     say "installing the locked Python packages"
     if ! { .venv/bin/python -m pip install -q --require-hashes --only-binary :all: -r requirements.lock &&
         .venv/bin/python -m pip install -q --no-deps --no-build-isolation --editable .; } >"$log" 2>&1; then
-        grep -iE '^ERROR' "$log" | tail -n 3 >&2 || true
-        fail "pip could not install requirements.lock (details in $PWD/$log)"
+        fail "pip could not install requirements.lock$(last_error "$log") (details in $PWD/$log)"
+    fi
+}
+
+# Ctrl-C is held back until pxos is there to take it: in its first 50 ms Python would answer with a traceback. Not
+# where env cannot hold signals back (before coreutils 8.31), nor where a path is long or has a character that it reads.
+hold_ctrl_c() {
+    local script=.venv/bin/pxos first
+    /usr/bin/env -S --block-signal=INT true 2>/dev/null || return 0
+    IFS= read -r first <"$script"
+    if [ "${#first}" -lt 90 ] && [[ $first =~ ^#!/[A-Za-z0-9_./+-]+$ ]]; then
+        sed -i '1s|^#!|#!/usr/bin/env -S --block-signal=INT |' "$script"
     fi
 }
 
@@ -106,14 +121,15 @@ fingerprint() { # of all that the environment depends on; the path too: an edita
 
 main() {
     # Two makes at once: the second waits for the first.
-    mkdir -p build || fail "cannot write to $PWD"
-    exec 9>build/.setup.lock
+    { mkdir -p build && : >>build/.setup.lock; } 2>/dev/null || fail "cannot write to $PWD/build"
+    exec 9>>build/.setup.lock
     if command -v flock >/dev/null 2>&1; then flock 9; fi
     system_packages
     local python stamp=.venv/.pxos-setup
     python=$(find_python)
-    if [ "$(cat "$stamp" 2>/dev/null || true)" != "$(fingerprint "$python")" ]; then
+    if [ "$(cat "$stamp" 2>/dev/null || true)" != "$(fingerprint "$python")" ] || [ ! -x .venv/bin/python ]; then
         virtual_environment "$python"
+        hold_ctrl_c
         # Compiled once here: where PYTHONDONTWRITEBYTECODE is set, every command would compile its modules anew.
         .venv/bin/python -m compileall -q scripts architect pixelvm
         fingerprint "$python" >"$stamp"

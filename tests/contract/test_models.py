@@ -10,6 +10,7 @@ from architect import contracts
 from architect.contracts.model import Broken
 from architect.contracts.paging import sequence
 from tests.contract.planting import Plant, build, kernel, plant, sources
+from tests.contract.step_bugs import STEPS
 from toolchain.harness import Harness
 
 BUGS: dict[str, tuple[Plant, ...]] = {
@@ -204,7 +205,7 @@ def test_the_kernel_keeps_every_promise() -> None:
 
 
 def test_every_model_has_a_bug_to_notice() -> None:
-    assert set(BUGS) == set(contracts.registry())
+    assert set(BUGS) | set(STEPS) == set(contracts.registry())
 
 
 def test_every_model_applies_to_this_kernel() -> None:

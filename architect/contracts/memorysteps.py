@@ -1,0 +1,271 @@
+"""Ranges, the memory map, regions and frames: each routine alone.
+
+Layouts are those that ``include/paging.inc`` documents: a set is count, capacity, lost and rows of first and end; a
+region is first, end, next and bitmap.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from architect.contracts import contract
+from architect.contracts.model import FULL
+from architect.contracts.steps import BUFFER, Step
+from toolchain.harness import Harness
+
+_PAGE = 0x1000
+_DIRECT_LIMIT = 1 << 46
+_NOISE = 0x5A5A_5A5A_5A5A_5A5A
+_ENTRY = struct.Struct("<3Q")
+_MODULE = struct.Struct("<QQ48s")
+_REGION = struct.Struct("<4Q")
+_ROWS = ((0x2000, 0x5000), (0x8000, 0x9000), (0xC000, 0x1_0000))
+Rows = Sequence[tuple[int, int]]
+
+
+def pack_set(rows: Rows, capacity: int) -> bytes:
+    """A set with its unused rows full of noise, and a row more than it has."""
+    values = [value for row in rows for value in row]
+    values += [_NOISE] * (2 * (capacity + 1) - len(values))
+    return struct.pack(f"<3Q{len(values)}Q", len(rows), capacity, 0, *values)
+
+
+def read_set(step: Step, address: int = BUFFER) -> tuple[list[tuple[int, int]], int]:
+    """The rows of a set, and how many were lost."""
+    count, _, lost = struct.unpack("<3Q", step.harness.read(address, 24))
+    step.expect(count <= 256, step.routine, "leaves a count of rows that cannot be", got=count)
+    values = struct.unpack(f"<{2 * count}Q", step.harness.read(address + 24, 16 * count))
+    return list(zip(values[::2], values[1::2], strict=True)), lost
+
+
+@contract("ranges_overlap")
+def overlap_alone(harness: Harness) -> None:
+    """The lowest row that shares an address; rows end before their end."""
+    step = Step(harness, "ranges_overlap")
+    step.put(BUFFER, pack_set(_ROWS, 4))
+    for first, end, row in (
+        (0, 0x2000, None), (0, 0x2001, 0), (0x4FFF, 0x5000, 0), (0x5000, 0x8000, None), (0x5000, 0x8001, 1),
+        (0x3000, 0x3001, 0), (0, 0x2_0000, 0), (0x8FFF, 0xD000, 1), (0x9000, 0xC000, None), (0xF000, 0x2_0000, 2),
+        (0x1_0000, 0x2_0000, None),
+    ):  # fmt: skip
+        want = {} if row is None else {"rax": BUFFER + 24 + 16 * row}
+        step.run("names another row", cf=row is None, want=want, rdi=BUFFER, rsi=first, rdx=end)
+
+
+@contract("ranges_insert")
+def insert_alone(harness: Harness) -> None:
+    """A row is opened at each place; a full set is left as it is."""
+    step = Step(harness, "ranges_insert")
+    for place in range(4):
+        step.put(BUFFER, pack_set(_ROWS, 4))
+        at = BUFFER + 24 + 16 * place
+        behind = harness.read(BUFFER + 24 + 64, 0x400)
+        step.run("does not open a row", cf=False, want={"rax": at}, rdi=BUFFER, rax=at, rsi=0x111, rdx=0x222)
+        rows = [*_ROWS[:place], (0x111, 0x222), *_ROWS[place:]]
+        step.same(read_set(step), (rows, 0), "opens a row elsewhere, or loses one")
+        step.same(harness.read(BUFFER + 24 + 64, 0x400), behind, "writes beyond the last row")
+    step.put(BUFFER, pack_set(_ROWS, 3))
+    step.run("fills a full set", cf=True, want={"rax": FULL}, rdi=BUFFER, rax=BUFFER + 40, rsi=1, rdx=2)
+    step.same(read_set(step), (list(_ROWS), 1), "changes a full set, or does not count what is lost")
+
+
+@contract("ranges_remove")
+def remove_alone(harness: Harness) -> None:
+    """The gap of a row is closed."""
+    step = Step(harness, "ranges_remove")
+    for place in range(3):
+        step.put(BUFFER, pack_set(_ROWS, 4))
+        step.run("fails", rdi=BUFFER, rax=BUFFER + 24 + 16 * place)
+        left = [row for number, row in enumerate(_ROWS) if number != place]
+        step.same(read_set(step), (left, 0), "removes another row, or loses one")
+
+
+# --- the memory map -----------------------------------------------------------------------------------------
+
+
+@contract("memory_entry_range")
+def entry_range_alone(harness: Harness) -> None:
+    """An entry's addresses, cut to what the direct map reaches."""
+    step = Step(harness, "memory_entry_range")
+    for base, length, kept in (
+        (0x1000, 0x2345, (0x1000, 0x3345)), (0, 1, (0, 1)), (0x5000, 0, None), (_DIRECT_LIMIT, 0x1000, None),
+        (_DIRECT_LIMIT - 0x1000, 0x9000, (_DIRECT_LIMIT - 0x1000, _DIRECT_LIMIT)),
+        (0x8000, (1 << 64) - 1, (0x8000, _DIRECT_LIMIT)), ((1 << 64) - 0x1000, 0x1000, None),
+    ):  # fmt: skip
+        step.put(BUFFER, _ENTRY.pack(base, length, 1))
+        want = {} if kept is None else {"rsi": kept[0], "rdx": kept[1]}
+        step.run("makes other addresses of an entry", cf=kept is None, want=want, rbx=BUFFER)
+
+
+def _map(step: Step, rows: Sequence[tuple[int, int, int]]) -> None:
+    """A memory map, and a stand-in that reads its entries: addresses are small, none is cut."""
+    step.put("bootinfo_memory_map", b"".join(_ENTRY.pack(*row) for row in rows))
+    step.put64("bootinfo_memory_count", len(rows))
+
+    def entry(at: int) -> dict[str, int]:
+        base, length = struct.unpack("<2Q", step.read(at, 16, step.routine))
+        return {"rsi": base, "rdx": base + length, "cf": int(not length)}
+
+    step.stand("memory_entry_range", "rbx", answer=entry)
+
+
+_MAP = (
+    (0x1800, 0x3000, 1), (0x10000, 0x4000, 3), (0x20000, 0, 1), (0x30000, 0x5001, 1), (0x40000, 0x1000, 2),
+    (0x50000, 0x2000, 4), (0x60010, 0x1000, 5),
+)  # fmt: skip
+
+
+@contract(
+    "memory_add_type",
+    needs=("memory_entry_range", "ranges_add", "memory_ram", "memory_free", "bootinfo_memory_map"),
+)
+def add_type_alone(harness: Harness) -> None:
+    """The whole pages of each entry of a type; usable ones go into both sets."""
+    step = Step(harness, "memory_add_type")
+    _map(step, _MAP)
+    step.stand("ranges_add", "rdi", "rsi", "rdx")
+    names = {step.at("memory_ram"): "ram", step.at("memory_free"): "free"}
+    for kind in (1, 3, 4):
+        step.run("fails", rdi=kind)
+        got = sorted((names.get(int(a[1]), "?"), *a[2:]) for a in step.asked if a[0] == "ranges_add")
+        pages = [
+            (-(-base // _PAGE) * _PAGE, (base + length) // _PAGE * _PAGE)
+            for base, length, found in _MAP
+            if found == kind and length
+        ]
+        sets = ("free", "ram") if kind == 1 else ("ram",)
+        expected = sorted((name, *row) for name in sets for row in pages)
+        step.same(got, expected, "adds other pages to the sets", rdi=kind)
+
+
+@contract(
+    "memory_subtract_taken",
+    needs=("memory_entry_range", "memory_subtract_pages", "memory_ram", "memory_free", "bootinfo_modules"),
+)
+def subtract_taken_alone(harness: Harness) -> None:
+    """What is not usable, the first megabyte, the image and the modules."""
+    step = Step(harness, "memory_subtract_taken")
+    _map(step, _MAP)
+    modules = ((0x200000, 0x1234), (0x300000, 0x10))
+    step.put("bootinfo_modules", b"".join(_MODULE.pack(*row, b"m") for row in modules))
+    step.put64("bootinfo_module_count", len(modules))
+    step.stand("memory_subtract_pages", "rdi", "rsi", "rdx")
+    step.run("fails")
+    names = {step.at("memory_ram"): "ram", step.at("memory_free"): "free"}
+    got = {(names.get(int(a[1]), "?"), *a[2:]) for a in step.asked if a[0] == "memory_subtract_pages"}
+    sections = harness.image.sections
+    first, end = min(s.physical for s in sections), max(s.physical + s.size for s in sections)
+    image = {row for row in got if row[0] == "free" and row[1] == first and end <= int(row[2]) < end + _PAGE}
+    step.expect(bool(image), step.routine, "leaves the image free")
+    expected = {("free", 0, 0x10_0000), *(("free", base, base + length) for base, length in modules)}
+    expected |= {("free", base, base + length) for base, length, kind in _MAP if length and kind != 1}
+    expected |= {
+        ("ram", base, base + length) for base, length, kind in _MAP if length and kind not in (1, 3, 4)
+    }
+    step.same(sorted(got - image), sorted(expected - image), "takes other ranges out of the sets")
+
+
+@contract("memory_subtract_pages", needs=("ranges_subtract",))
+def subtract_pages_alone(harness: Harness) -> None:
+    """Every page that a range touches."""
+    step = Step(harness, "memory_subtract_pages")
+    step.stand("ranges_subtract", "rdi", "rsi", "rdx")
+    for first, end in ((0x1000, 0x2000), (0x1001, 0x2001), (0x1FFF, 0x2000), (0, 0x10_0000)):
+        step.run("fails", rdi=BUFFER, rsi=first, rdx=end)
+        pages = (first // _PAGE * _PAGE, -(-end // _PAGE) * _PAGE)
+        step.were([("ranges_subtract", BUFFER, *pages)], "takes other pages out", rsi=first, rdx=end)
+
+
+# --- regions and frames -------------------------------------------------------------------------------------
+
+
+@contract("memory_make_regions", needs=("memory_free", "frame_regions", "frame_region_count", "frame_total"))
+def regions_alone(harness: Harness) -> None:
+    """A bitmap of whole pages at the beginning of each row, the rest frames; a row that holds no more is left out."""
+    step = Step(harness, "memory_make_regions")
+    rows = (
+        (0x20_0000, 0x28_0000),
+        (0x30_0000, 0x30_1000),
+        (0x40_0000, 0x40_0000 + 0x1000 * 0x8001),
+        (0x9000_0000, 0x9000_2000),
+    )
+    step.put("memory_free", pack_set(rows, 8)[: 24 + 64])
+    step.run("fails")
+    expected, total = [], 0
+    for first, end in rows:
+        begin = first + -(-(end - first) // (_PAGE * 0x8000)) * _PAGE
+        if begin < end:
+            expected.append((begin, end, begin, harness.direct_base + first))
+            total += (end - begin) // _PAGE
+    step.same(step.get64("frame_region_count"), len(expected), "makes another number of regions")
+    data = harness.read(step.at("frame_regions"), _REGION.size * len(expected))
+    step.same(list(_REGION.iter_unpack(data)), expected, "makes other regions")
+    step.same(step.get64("frame_total"), total, "counts another number of frames")
+
+
+_REGIONS = ((0x1_0000, 0x1_3000), (0x3_0000, 0x3_0000 + 70 * _PAGE))
+
+
+def _regions(step: Step, *upto: int) -> list[int]:
+    """Two regions with so many frames handed out; where their bitmaps lie."""
+    maps = [step.harness.direct_base + first - 2 * _PAGE for first, _ in _REGIONS]
+    rows = zip(_REGIONS, upto, maps, strict=True)
+    step.put("frame_regions", b"".join(_REGION.pack(f, e, f + n * _PAGE, at) for (f, e), n, at in rows))
+    step.put64("frame_region_count", 2)
+    return maps
+
+
+@contract("frame_take_fresh", needs=("frame_regions", "frame_region_count", "frame_region_now"))
+def take_fresh_alone(harness: Harness) -> None:
+    """Frames in ascending order, marked as they go, from one region and then the next."""
+    step = Step(harness, "frame_take_fresh")
+    maps = _regions(step, 0, 0)
+    for at in maps:
+        step.put(at, b"\xff" * 16)  # nobody cleared it
+    for number, (first, end) in enumerate(_REGIONS):
+        for frame in range(first, end, _PAGE):
+            step.run("hands out another frame", cf=False, want={"rdi": frame})
+            bits = int.from_bytes(harness.read(maps[number], 16), "little")
+            count = (frame - first) // _PAGE + 1
+            step.same(bits & (1 << count) - 1, (1 << count) - 1, "does not mark a frame as used", frame=frame)
+            rest = -(-count // 64) * 64
+            step.same(
+                bits >> count & (1 << rest - count) - 1,
+                0,
+                "marks a frame that it does not hand out",
+                frame=frame,
+            )
+    step.run("hands out more frames than there are", cf=True)
+
+
+@contract("frame_region_find", needs=("frame_regions", "frame_region_count"))
+def region_find_alone(harness: Harness) -> None:
+    """The region of an address; none beside them."""
+    step = Step(harness, "frame_region_find")
+    _regions(step, 1, 1)
+    for address, number in (
+        (0x1_0000, 0), (0x1_2FFF, 0), (0x1_3000, None), (0xF000, None), (0x3_0000, 1), (_REGIONS[1][1] - 8, 1),
+        (_REGIONS[1][1], None), (0, None),
+    ):  # fmt: skip
+        want = {} if number is None else {"rax": step.at("frame_regions", number * _REGION.size)}
+        step.run("names another region", cf=number is None, want=want, rdi=address)
+
+
+@contract("frame_bit_find", needs=("frame_regions", "frame_region_count", "frame_region_find"))
+def bit_find_alone(harness: Harness) -> None:
+    """Bitmap and bit of a frame that was handed out."""
+    step = Step(harness, "frame_bit_find")
+    maps = _regions(step, 2, 69)
+
+    def find(address: int) -> dict[str, int]:
+        for number, (first, end) in enumerate(_REGIONS):
+            if first <= address < end:
+                return {"rax": step.at("frame_regions", number * _REGION.size), "cf": 0}
+        return {"cf": 1}
+
+    step.stand("frame_region_find", "rdi", answer=find)
+    for address, number, bit in ((0x1_0000, 0, 0), (0x1_1000, 0, 1), (0x3_0000 + 68 * _PAGE, 1, 68)):
+        step.run("names another bit", cf=False, want={"rax": maps[number], "rcx": bit}, rdi=address)
+    for address in (0x1_2000, 0x3_0000 + 69 * _PAGE, 0x5000):
+        step.run("takes what was never handed out for a frame", cf=True, rdi=address)

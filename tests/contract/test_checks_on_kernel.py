@@ -70,7 +70,7 @@ LOADER = (
     (
         "multiboot2",
         plant("boot/header.s", "", (".long MULTIBOOT2_HEADER_MAGIC", ".long 0xe85250d7")),
-        "_MAGIC",
+        "0xe85250d7",
     ),
     ("multiboot2", plant("boot/header.s", "", (".long MULTIBOOT2_ARCHITECTURE_I386", ".long 4")), "_I386"),
     (

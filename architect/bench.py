@@ -12,13 +12,13 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from architect import contracts
+from architect import contracts, coverage
 from architect.generalise import Listing
 from architect.journal import evaluation_from_json, evaluation_to_json
 from architect.judge import Judge
@@ -71,7 +71,7 @@ class Diagnosis:
             failures = main.case.failures
         return replace(
             main,
-            case=replace(main.case, failures=failures),
+            case=replace(main.case, failures=failures, runs=self.case.runs or other.case.runs),
             timeout=max(self.timeout, other.timeout),
             boots=self.boots + other.boots,
             incomplete=self.incomplete or other.incomplete,
@@ -154,9 +154,25 @@ class Bench:
         if failures:  # a patch that changes nothing is known to fail
             nothing = Patch((), "none", "none", "the unpatched kernel")
             _keep(self._candidate(sha), Evaluation(nothing, tuple(trial.gates), False, 0.0, True, sha))
-        case = Case(tree, sources, image, trial.result, trial.report, failures=failures)
+        case = Case(
+            tree,
+            sources,
+            image,
+            trial.result,
+            trial.report,
+            failures=failures,
+            runs=self._runs(image, failures),
+        )
         reached = self.judge.reached(trial.result.serial) if trial.result else 0.0
         return Diagnosis(case, sha, reached, _candidates_timeout(trial, unit), trial.boots, trial.cut_short)
+
+    def _runs(self, image: Image, failures: Sequence[GateResult]) -> tuple[coverage.Run, ...]:
+        """What the contracts execute, when some are broken; nothing of a kernel that cannot even be set up."""
+        rows = [row for g in failures if g.gate == "contract" for row in g.evidence.get("violations", ())]
+        if not rows:
+            return ()
+        broken = {str(row["routine"]) for row in rows}
+        return coverage.runs(image, self.session.origins(), self.headers, broken)
 
     def verify(self, patch: Patch, boots: int, demands: Demands) -> Evaluation:
         """The gates on one candidate, until one fails.

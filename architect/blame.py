@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 _PLACE = re.compile(r"([\w./-]+\.(?:s|inc)):(\d+)")
 _WORD = re.compile(r"[A-Za-z_][\w]*")
 _GATES = {"contract": 4.0, "checks": 5.0}  # bits for what a gate names; a boot names only where it ended
-_ROWS = {"contract": 5.0, "test": 4.0, "unit": 1.5}  # bits for what the failed judgements have in common
-_SHARPNESS = 2.0
+_ROWS = {"test": 4.0, "unit": 1.5}  # bits for what the failed judgements have in common
+_COVERAGE = 7.0  # bits for what broken contracts ran and kept ones did not
+_SHARPNESS = 3.0
 _NEAR = {0: 1.0, 1: 0.4, 2: 0.2, 3: 0.1}
 
 
@@ -32,6 +33,11 @@ def judged(reader: Reader) -> Iterator[Evidence]:
     """Failed gates and tests: what they name, and which routines they have in common."""
     for gate in reader.case.failures:
         yield from _gate(reader, gate)
+    if reader.coverage:
+        broken = list(dict.fromkeys(run.name for run in reader.case.runs if run.failed))
+        more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        shares = {key: score**_SHARPNESS for key, score in reader.coverage.items()}
+        yield Evidence("coverage", _COVERAGE, f"contract {broken[0]}{more} broke where it ran", shares)
     rows = list(
         judgements(reader.case, reader.tree, reader.entries, lambda name: _test_routines(reader, name))
     )

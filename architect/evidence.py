@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from functools import cached_property
 
@@ -22,6 +22,7 @@ from architect.names import Names
 from architect.protocols import Case
 from architect.slicing import Key, Slicer, Start
 from architect.source import Tree
+from architect.spectrum import suspicious_lines
 from architect.statements import Statement
 from architect.wording import Wording
 from toolchain import headers
@@ -82,6 +83,16 @@ class Reader:
         }
         if lines:
             yield Evidence("stack", 3.0, "it sets the stack pointer, beside which the fault lay", lines)
+
+    @cached_property
+    def coverage(self) -> dict[Key, float]:
+        """How suspicious what broken contracts executed and read makes each line, 0 to 1; empty when none is."""
+        return suspicious_lines(self.case.runs, self.tree)
+
+    @property
+    def reached(self) -> Collection[Key]:
+        """The lines that a failing call can depend on; empty when that is not known."""
+        return self.coverage.keys()
 
     # --- what the tree itself says ---------------------------------------------------------------------------
 

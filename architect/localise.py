@@ -7,7 +7,7 @@ names still has a small share, so that no repair is out of reach.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log2
 
@@ -17,8 +17,9 @@ from architect.evidence import Reader
 from architect.protocols import Case
 from architect.slicing import Key, named
 from architect.source import Tree
-from architect.statements import ASSIGNMENTS, Statement, symbols
+from architect.statements import symbols
 
+_UNREACHED = 0.03  # of the share of a line that no failing call executed, read or named
 _BASE = 0.5  # trust in "it can be anywhere"
 _UNNAMED = 0.1  # the weight of a line that no evidence names; one that some names has 1 or more
 _NOTHING = "no evidence speaks against it"
@@ -29,7 +30,6 @@ _CONSTANTS = 0.16
 _DATA = 0.1
 _MACROS = 0.04
 _STORES = 0.06
-_DATA_LINES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,15 @@ class Localisation:
 def localise(case: Case, tree: Tree, reader: Reader | None = None) -> Localisation:
     """The suspicion of every editable line of a case, from its evidence alone."""
     reader = reader or Reader(case, tree)
-    return mix(reader.read(), tree)
+    return mix(reader.read(), tree, reader.reached)
 
 
-def mix(evidence: Iterable[Evidence], tree: Tree) -> Localisation:
+def mix(evidence: Iterable[Evidence], tree: Tree, reached: Collection[Key] = ()) -> Localisation:
     """One distribution from many pieces of evidence; then spread from uses to definitions.
 
     Half of it lets every piece have its say alone, so that one good witness is enough; the other half adds up what they
-    say of each line, so that places which several of them name stand out.
+    say of each line, so that places which several of them name stand out. Where it is known what failing calls
+    ``reached``, everything else falls behind: it cannot be what made them fail.
     """
     pieces = [piece for piece in evidence if max(piece.lines.values(), default=0.0) > 0]
     code = [s.key for s in tree.statements() if s.kind in ("instruction", "macro", "directive")]
@@ -89,6 +90,8 @@ def mix(evidence: Iterable[Evidence], tree: Tree) -> Localisation:
     for part in (1.0, 0.4):  # again: a constant may stand for another one, a table for a routine
         _spread(total, parts, tree, part)
     kept = {key: score for key, score in total.items() if key[0] in tree.editable and key in tree.by_line}
+    if reached:
+        kept = {key: score * (1.0 if key in reached else _UNREACHED) for key, score in kept.items()}
     whole = sum(kept.values()) or 1.0
     reasons = {
         key: tuple(dict.fromkeys(reason for _, reason in sorted(parts.get(key, ()), reverse=True)))
@@ -157,7 +160,7 @@ def _spread(
                 if constant is not None:
                     give(0, [(constant.file, constant.line)], amount, f"{name} is used at {s.file}:{s.line}")
                 elif name not in tree.routines and not name.startswith(".L"):
-                    give(1, _data(tree, s.file, name), amount, f"{name} is used at {s.file}:{s.line}")
+                    give(1, tree.data(s.file, name), amount, f"{name} is used at {s.file}:{s.line}")
                     others = [at for at in stores.get(name, ()) if at != key]
                     give(3, others, amount, f"it writes {name}, used at {s.file}:{s.line}")
             if s.kind == "macro" and s.name in tree.macros:
@@ -181,23 +184,3 @@ def _stores(tree: Tree) -> dict[str, list[Key]]:
                 for name in named(operand):
                     table.setdefault(name, []).append(s.key)
     return table
-
-
-def _data(tree: Tree, file: str, label: str) -> list[Key]:
-    """The lines of a datum, from its label to the next global one."""
-    first = tree.local_labels.get((file, label)) or tree.labels.get(label)
-    if first is None:
-        return []
-    found: list[Key] = []
-    for s in tree.files[first.file]:
-        if s.line < first.line or s.routine != label:
-            continue
-        if _holds_data(s):
-            found.append(s.key)
-        if len(found) >= _DATA_LINES:
-            break
-    return found or [first.key]
-
-
-def _holds_data(s: Statement) -> bool:
-    return s.kind in ("directive", "macro") and s.name not in ASSIGNMENTS

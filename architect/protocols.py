@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from toolchain.types import BootResult, Diagnostic, FaultReport, Image
+
+if TYPE_CHECKING:
+    from architect.coverage import Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,7 @@ class Case:
         diagnostics: the assembler's errors, empty when it assembles.
         failures: the gates that the unpatched tree fails, cheapest first.
         baseline: source texts of the last good commit when the person named one, else empty.
+        runs: which lines each contract executed, when the contract gate failed.
     """
 
     tree: Path
@@ -104,6 +108,7 @@ class Case:
     diagnostics: tuple[Diagnostic, ...] = ()
     failures: tuple[GateResult, ...] = ()
     baseline: Mapping[str, str] = field(default_factory=dict)
+    runs: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

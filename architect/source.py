@@ -16,6 +16,7 @@ from architect.statements import ASSIGNMENTS, Reader, Statement, label_arguments
 from toolchain import generate, headers
 
 GENERATED = "gen"
+_DATA_LINES = 24  # of a long table
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,19 @@ class Tree:
         for statement in self.statements():
             table.setdefault(statement.key, []).append(statement)
         return {key: tuple(value) for key, value in table.items()}
+
+    def data(self, file: str, label: str) -> list[tuple[str, int]]:
+        """The lines of a datum, from its label as seen from a file to the next global one; empty if there is none."""
+        first = self.local_labels.get((file, label)) or self.labels.get(label)
+        if first is None:
+            return []
+        found: list[tuple[str, int]] = []
+        for s in self.files[first.file]:
+            if s.line >= first.line and s.routine == label and _holds_data(s):
+                found.append(s.key)
+                if len(found) >= _DATA_LINES:
+                    break
+        return found or [first.key]
 
     @cached_property
     def constants(self) -> dict[str, Constant]:
@@ -237,3 +251,7 @@ class Tree:
 
 def _starts(statement: Statement, routine: str) -> bool:
     return routine in statement.labels
+
+
+def _holds_data(s: Statement) -> bool:
+    return s.kind in ("directive", "macro") and s.name not in ASSIGNMENTS

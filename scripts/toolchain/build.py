@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from toolchain.command import Ui
     from toolchain.encode import Encoder
     from toolchain.layout import Layout
+    from toolchain.link import Origin
     from toolchain.objectfile import ObjectFile
     from toolchain.parallel import Second
     from toolchain.preprocess import Preprocessor, Unit
@@ -156,6 +157,7 @@ class Session:
         self._preprocessor: Preprocessor | None = None
         self._kept: dict[str, list[tuple[Unit, ObjectFile]]] = {}
         self._current: dict[str, Unit] = {}
+        self._linked: tuple[list[ObjectFile], Layout] | None = None
 
     def __enter__(self) -> Session:
         return self
@@ -198,7 +200,15 @@ class Session:
         preprocessor = self._refreshed(layout)
         preprocessor.overrides = {**overrides, **{f"{GENERATED}/{n}": text for n, text in texts.items()}}
         units = self._units(layout, overrides, preprocessor)
-        return link.link(units, layout)
+        image = link.link(units, layout)
+        self._linked = (units, layout)
+        return image
+
+    def origins(self) -> list[Origin]:
+        """Which source lines each piece of the last image came from; empty before a ``build``."""
+        from toolchain import link
+
+        return link.origins(*self._linked) if self._linked else []
 
     def _load_layout(self) -> Layout:
         from toolchain import layout

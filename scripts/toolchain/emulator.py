@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 
 from toolchain.errors import InputError
 from toolchain.headers import full_register
+from toolchain.trace import recorder
 from toolchain.types import Image
 
 STAGE = "harness"
@@ -139,6 +140,9 @@ class Emulator:
         add(self._u.UC_HOOK_INSN, self._in, None, 1, 0, self._c.UC_X86_INS_IN)
         add(self._u.UC_HOOK_INSN, self._out, None, 1, 0, self._c.UC_X86_INS_OUT)
         add(self._u.UC_HOOK_INSN, self._cpuid, None, 1, 0, self._c.UC_X86_INS_CPUID)
+        self._recorder = recorder()
+        if self._recorder is not None:
+            self._recorder.attach(self._uc, self._u, image)
 
     def forget(self) -> None:
         """Drop substitutes, probes, windows and devices."""
@@ -300,6 +304,8 @@ class Emulator:
         The emulator's own way to end at an address is not used: it translates the code before it anew each time.
         """
         self._run = run = Run()
+        if self._recorder is not None:
+            self._recorder.begin()
         if self._stale:
             self._uc.ctl_flush_tb()
             self._stale = False

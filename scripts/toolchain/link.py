@@ -44,6 +44,14 @@ class _Output(NamedTuple):
     data: bytearray
 
 
+class Origin(NamedTuple):
+    """``length`` bytes at ``address`` came from ``lines``: the statement's own, then those it was expanded at."""
+
+    address: int
+    length: int
+    lines: tuple[tuple[str, int], ...]
+
+
 def link(objects: Sequence[ObjectFile], layout: Layout) -> Image:
     """Link ``objects`` as ``layout`` says.
 
@@ -73,6 +81,20 @@ def link(objects: Sequence[ObjectFile], layout: Layout) -> Image:
     warnings = tuple(warning for made in objects for warning in made.warnings)
     symbols = tuple(_symbols(objects, outputs, layout))
     return Image(entry, tuple(_sections(outputs)), symbols, lines, files, warnings)
+
+
+def origins(objects: Sequence[ObjectFile], layout: Layout) -> list[Origin]:
+    """Which source lines each piece of an image came from, data too, by address; of units that ``link`` has linked."""
+    outputs = _place(objects, layout, LinkErrors(objects, layout))
+    found = []
+    for output in outputs:
+        for placed in output.placed:
+            for offset, length, statement, _ in placed.section.rows:
+                lines = [(statement.source.name, statement.line)]
+                lines += [(step.file, step.line) for step in statement.trail]
+                found.append(Origin(placed.address + offset, length, tuple(lines)))
+    found.sort(key=itemgetter(0))
+    return found
 
 
 # --- placing -----------------------------------------------------------------------------------------------

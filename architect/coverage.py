@@ -1,0 +1,131 @@
+"""Which source lines the contracts of a kernel execute and read, call by call: what spectrum-based localisation counts.
+
+Owns the runs: every model and every header that is broken is asked once more on an emulated CPU that records blocks,
+transfers and reads, and these become lines. A line that no failing call executed or read cannot be what made it fail,
+and neither can a constant that no such line names. Never judges: which contracts are broken is ``contracts``' answer.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from architect import contracts
+from architect.contracts import generic
+from toolchain.harness import Harness
+from toolchain.headers import Routine
+from toolchain.link import Origin
+from toolchain.trace import Coverage, recording
+from toolchain.types import Image
+
+Key = tuple[str, int]
+Turn = tuple[str, int, int]  # file and line of a branch, and the address that it went on to
+
+_WHOLE = 0.6  # of a failing model: the call that it stopped at tells more than those that led there
+_BEFORE = 0.3  # calls of a failing model that it found nothing wrong with
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One row of the spectrum.
+
+    Attributes:
+        name: the contract.
+        failed: whether it was broken.
+        weight: how much the row tells, up to 1.
+        lines: what was executed and the data that was read.
+        turns: the ways that branches went, of branches that went more than one way in any run.
+    """
+
+    name: str
+    failed: bool
+    weight: float
+    lines: frozenset[Key]
+    turns: frozenset[Turn]
+
+
+def runs(
+    image: Image, origins: Sequence[Origin], headers: Mapping[str, Routine], broken: Collection[str]
+) -> tuple[Run, ...]:
+    """The rows of every model, and of the headers of the ``broken`` routines.
+
+    Args:
+        image: the kernel as it fails.
+        origins: where its bytes came from (``build.Session.origins``).
+        headers: what its routines promise.
+        broken: names of the routines that some violation names.
+    """
+    asked: list[tuple[str, bool, list[Coverage]]] = []
+    with recording() as recorder:
+        harness = Harness(image)
+        for item in contracts.registry().values():
+            first = len(recorder.runs)
+            failed = bool(item.violations(harness))
+            asked.append((item.name, failed, recorder.runs[first:]))
+        for name in sorted(broken & headers.keys()):
+            first = len(recorder.runs)
+            if harness.has(name) and generic.check(harness, headers[name]):
+                asked.append((f"header of {name}", True, recorder.runs[first:]))
+    places = _Places(image, origins, [run for _, _, calls in asked for run in calls])
+    rows: list[Run] = []
+    for name, failed, calls in asked:
+        if not failed:
+            rows.append(places.row(name, False, 1.0, calls))
+        elif calls:
+            rows.append(places.row(name, True, 1.0, calls[-1:]))
+            if len(calls) > 1:
+                rows.append(places.row(name, True, _WHOLE, calls))
+                rows.append(places.row(name, False, _BEFORE, calls[:-1]))
+    return tuple(row for row in rows if row.lines)
+
+
+class _Places:
+    """From addresses to lines."""
+
+    def __init__(self, image: Image, origins: Sequence[Origin], calls: Iterable[Coverage]) -> None:
+        self.origins = origins
+        self.starts = [origin.address for origin in origins]
+        self.shifts = [  # code before paging runs at its physical address
+            (s.physical, s.physical + s.size, s.address - s.physical) for s in image.sections
+        ]
+        self.known: dict[tuple[int, int], frozenset[Key]] = {}
+        ways: dict[int, set[int]] = {}
+        for call in calls:
+            for before, after in call.edges:
+                ways.setdefault(before, set()).add(after)
+        self.forks = {before for before, found in ways.items() if len(found) > 1}
+
+    def row(self, name: str, failed: bool, weight: float, calls: Iterable[Coverage]) -> Run:
+        """One row over some calls."""
+        lines: set[Key] = set()
+        turns: set[Turn] = set()
+        for call in calls:
+            for address, size in call.blocks.items():
+                lines |= self.lines(address, size)
+            for address in call.reads:
+                lines |= self.lines(address, 1)
+            for before, after in call.edges:
+                if before in self.forks:
+                    last = self.lines(before + call.blocks[before] - 1, 1)
+                    turns |= {(file, line, after) for file, line in last}
+        return Run(name, failed, weight, frozenset(lines), frozenset(turns))
+
+    def lines(self, address: int, size: int) -> frozenset[Key]:
+        """The lines that some bytes came from."""
+        found = self.known.get((address, size))
+        if found is None:
+            found = self.known[address, size] = frozenset(self._lines(address, size))
+        return found
+
+    def _lines(self, address: int, size: int) -> Iterable[Key]:
+        for low, high, shift in self.shifts:
+            if low <= address < high:
+                address += shift
+                break
+        at = max(0, bisect_right(self.starts, address) - 1)
+        while at < len(self.origins) and self.origins[at].address < address + size:
+            origin = self.origins[at]
+            if origin.address + origin.length > address:
+                yield from origin.lines
+            at += 1

@@ -24,6 +24,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from toolchain import files, launch, qemu_args, qemulog
+from toolchain.errors import ToolError
 from toolchain.interrupts import uninterrupted
 from toolchain.qmp import Qmp, QmpClosed, QmpError
 from toolchain.types import PciBar, Screen
@@ -148,6 +149,11 @@ class Machine:
         try:
             self.qmp.execute("pmemsave", val=address, size=size, filename=_MEMORY_NAME)
             return path.read_bytes()
+        except QmpClosed:
+            raise
+        except QmpError as error:
+            text = f"{path}: {error.message}; choose a writable folder with free space"
+            raise ToolError(text, stage=qemu_args.STAGE) from error
         finally:
             path.unlink(missing_ok=True)
 

@@ -335,13 +335,21 @@ class _Watch:
             self.serial_open = False
             return
         if self.serial_written < SERIAL_LIMIT:
-            self.serial_file.write(data[: SERIAL_LIMIT - self.serial_written])
+            self._keep(data[: SERIAL_LIMIT - self.serial_written])
             self.serial_written += len(data)
         if self.console:
             self.console.show(data)
         for happening in self.log.feed(data):
             if self.progress:
                 self.progress(happening)
+
+    def _keep(self, data: bytes) -> None:
+        try:
+            while data:  # a file without a buffer may take a part, on a disk that is nearly full
+                data = data[self.serial_file.write(data) :]
+        except OSError as error:
+            path = self.machine.folder / boot_log.SERIAL_NAME
+            raise files.unwritable(path, error, stage=qemu_args.STAGE) from error
 
     def _drain(self) -> None:
         """Take all that has arrived; the guest stands still or is gone, so this ends."""

@@ -13,6 +13,8 @@ from toolchain.command import STATUS_OK, Outcome, Ui
 from toolchain.errors import ToolError
 
 if TYPE_CHECKING:
+    from io import FileIO
+
     from toolchain.machine import Machine
     from toolchain.types import BootConfig
 
@@ -56,7 +58,8 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         assert folder is not None
         port = _free_port()
         machine = ends.enter_context(Machine(_arguments(config, port), folder))
-        log = threading.Thread(target=_keep_serial, args=(machine, folder / SERIAL_NAME), daemon=True)
+        file = ends.enter_context(_opened(folder / SERIAL_NAME))
+        log = threading.Thread(target=_keep_serial, args=(machine, file, ui), daemon=True)
         log.start()
         ends.callback(log.join)
         ends.callback(machine.kill)  # first: the thread reads to the end of the line
@@ -103,20 +106,35 @@ def _await_stub(machine: Machine) -> None:
         raise ToolError(text, stage=STAGE, command=machine.command, returncode=status) from None
 
 
-def _keep_serial(machine: Machine, path: Path) -> None:
+def _opened(path: Path) -> FileIO:
+    from toolchain import files
+
+    try:
+        return path.open("wb", buffering=0)
+    except OSError as error:
+        raise files.unwritable(path, error, stage=STAGE) from error
+
+
+def _keep_serial(machine: Machine, file: FileIO, ui: Ui) -> None:
+    """The body of a thread. The guest must be able to go on speaking, so what cannot be kept is read all the same."""
     import select
 
     written = 0
     poller = select.poll()
     poller.register(machine.serial_handle, select.POLLIN)
-    with path.open("wb", buffering=0) as file:
-        while True:
-            poller.poll()
-            data = machine.read_serial(_CHUNK)
-            if data == b"":
-                return
-            if data and written < _SERIAL_LIMIT:
-                written += file.write(data)
+    while True:
+        poller.poll()
+        data = machine.read_serial(_CHUNK)
+        if data == b"":
+            return
+        while data and written < _SERIAL_LIMIT:
+            try:
+                taken = file.write(data) or 0
+            except OSError as error:
+                ui.note(f"{file.name}: cannot write: {error.strerror}; the serial line is kept no longer")
+                written = _SERIAL_LIMIT
+            else:
+                written, data = written + taken, data[taken:]
 
 
 def _gdb(args: argparse.Namespace, elf: Path | None, tree: Path | None, port: int) -> int:

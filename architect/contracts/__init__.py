@@ -28,8 +28,8 @@ __all__ = ["Contract", "Violation", "contract", "registry", "routines", "run", "
 
 AREAS = (
     "acpi", "cmdline", "config", "descriptors", "display", "entry", "faults", "features", "frames", "loaders",
-    "mapping", "memory", "memorysteps", "pagesteps", "paging", "pci", "picture", "ranges", "reports", "space", "starts",
-    "text", "traps", "units",
+    "mapping", "memory", "memorysteps", "pagesteps", "paging", "pci", "pciplaces", "pcisteps", "picture", "ranges",
+    "reports", "space", "starts", "text", "traps", "units",
 )  # fmt: skip
 MODULES = tuple(f"architect.contracts.{name}" for name in AREAS)
 

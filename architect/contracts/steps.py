@@ -6,7 +6,8 @@ routines to their headers, with stand-ins below them; where one fails, it is tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from architect.contracts.model import Session
 from toolchain.harness import BUFFER_BASE, Harness, Result
@@ -49,19 +50,21 @@ class Step(Session):
         """From now on a stand-in fails with an error code."""
         self._answers[routine] = {"rax": error, "cf": 1}
 
+    def stand_says(self, routine: str, answer: Answer | Mapping[str, int]) -> None:
+        """From now on a stand-in answers in another way."""
+        self._answers[routine] = answer
+
     def place(self, symbol: str) -> str:
         """Where the sources define a symbol, as ``file:line``; empty when the image does not say."""
         found = next((s for s in self.harness.image.symbols if s.name == symbol and s.file), None)
         return f"{found.file}:{found.line}" if found else ""
 
-    def run(
-        self, promise: str, /, *, cf: bool | None = None, want: Mapping[str, int] | None = None, **given: int
-    ) -> Result:
-        """Call it; what it leaves must be ``want`` (registers by any name) and ``cf``."""
+    def run(self, promise: str, /, *, cf: int | None = None, want: Any = None, **given: int) -> Result:
+        """Call it; what it leaves must be ``want`` (a mapping of registers, by any name) and ``cf``."""
         self.asked.clear()
         result = self.call(self.routine, limit=50_000, **given)
         if cf is not None:
-            self.equal(result.flag("cf"), cf, self.routine, promise, **given)
+            self.equal(result.flag("cf"), bool(cf), self.routine, promise, **given)
         for name, value in (want or {}).items():
             self.equal(result.value(name), value, self.routine, promise, **given, register=name)
         return result
@@ -73,9 +76,9 @@ class Step(Session):
                 self.routine, promise, {**given, "got": repr(got)[:200], "expected": repr(expected)[:200]}
             )
 
-    def were(self, expected: list[tuple[str | int, ...]], promise: str, **given: int) -> None:
+    def were(self, expected: Sequence[tuple[str | int, ...]], promise: str, **given: int) -> None:
         """The stand-ins were called as they should be."""
-        self.same(self.asked, expected, promise, **given)
+        self.same(self.asked, list(expected), promise, **given)
 
     def put(self, place: str | int, data: bytes) -> None:
         """Bytes at a symbol or an address."""

@@ -74,4 +74,122 @@ STEPS: dict[str, tuple[tuple[str, Plant], ...]] = {
         bug("mm/space.s", "space_enter", ("or rcx, CR4_PGE", "")),
     ),
     "count_ram_alone": (bug("mm/space.s", "space_count_ram", ("sub rax, [rdx + RANGE_FIRST]", "")),),
+    "port_select_alone": (
+        bug("bus/config.s", "pci_port_select", ("or eax, PCI_PORT_ENABLE", "and eax, PCI_PORT_ENABLE")),
+    ),
+    "ecam_address_alone": (
+        bug("bus/config.s", "ecam_address", ("add rax, [rip + ecam_base]", "")),
+        bug("bus/config.s", "ecam_address", ("jnc .Lecam_none", "")),
+    ),
+    "row_alone": (bug("bus/pci_scan.s", "pci_row", ("shl rax, PCI_ROW_SHIFT", "shl rax, PCI_SLOT_SHIFT")),),
+    "devices_behind_alone": (
+        bug("bus/pci_scan.s", "pci_devices_behind", ("PCI_EXPRESS_ROOT_PORT", "PCI_CAPABILITY_EXPRESS")),
+        bug("bus/pci_scan.s", "pci_devices_behind", ("cmp edx, PCI_PARENT_ROOT", "cmp edx, PCI_BUS_SHIFT")),
+    ),
+    "add_function_alone": (
+        bug("bus/pci_scan.s", "pci_add_function", ("jne .Ladd_done", "je .Ladd_done")),
+        bug("bus/pci_scan.s", "pci_add_function", ("jae .Ladd_full", "ja .Ladd_full")),
+        bug("bus/pci_scan.s", "pci_add_function", ("and eax, PCI_HEADER_TYPE_MASK", "")),
+    ),
+    "scan_functions_alone": (
+        bug("bus/pci_scan.s", "pci_scan_functions", ("jb .Lfunctions_function", "jbe .Lfunctions_function")),
+        bug("bus/pci_scan.s", "pci_scan_functions", ("jz .Lfunctions_next", "jnz .Lfunctions_next")),
+    ),
+    "scan_bus_alone": (
+        bug("bus/pci_scan.s", "pci_scan_bus", ("mov ebx, eax", "mov eax, ebx")),
+        bug("bus/pci_scan.s", "pci_scan_bus", ("inc r14d cmp byte", "inc r14d \n inc r14d \n cmp byte")),
+    ),
+    "is_numbered_alone": (bug("bus/pci_bridge.s", "pci_is_numbered", ("jb .Lnumbered_leave", "")),),
+    "highest_given_alone": (bug("bus/pci_bridge.s", "pci_highest_given", ("mov edi, esi", "mov esi, edi")),),
+    "follow_bridge_alone": (
+        bug("bus/pci_bridge.s", "pci_follow_bridge", ("byte ptr [rbx + PCI_ROW_SUBORDINATE], 0",
+        "byte ptr [rbx + 1], 0")),
+        bug("bus/pci_bridge.s", "pci_follow_bridge", ("jae .Lfollow_leave", "ja .Lfollow_leave")),
+    ),
+    "scan_behind_alone": (bug("bus/pci_bridge.s", "pci_scan_behind", ("inc ecx", "")),),
+    "write_numbers_alone": (bug("bus/pci_bridge.s", "pci_write_numbers", ("and edx, PCI_LATENCY_MASK",
+    "xor edx, edx")),),
+    "read_memory_window_alone": (bug("bus/pci_bridge.s", "pci_read_memory_window", ("shl eax, 16", "shl eax, 20")),),
+    "read_prefetch_window_alone": (
+        bug("bus/pci_bridge.s", "pci_read_prefetch_window", ("or rdx, r13", "and rdx, r13")),
+        bug("bus/pci_bridge.s", "pci_read_prefetch_window", ("PCI_PREFETCH_BASE_HIGH", "PCI_PREFETCH_WINDOW")),
+    ),
+    "read_bridge_alone": (bug("bus/pci_bridge.s", "pci_read_bridge", ("shl esi, 8", "shl esi, 4")),),
+    "set_window_alone": (bug("bus/pci_bridge.s", "pci_set_window", ("add rdx, rcx", "")),),
+    "window_ends_alone": (bug("bus/pci_bridge.s", "pci_window_ends", ("- 1]", "]")),),
+    "probe_register_alone": (bug("bus/pci_bar.s", "pci_probe_register", ("mov edx, ebx call", "call")),),
+    "size_bar_alone": (
+        bug("bus/pci_bar.s", "pci_size_bar", ("PCI_ROW_SLOTS + PCI_SLOT_BASE", "PCI_BARS_BRIDGE + PCI_SLOT_BASE")),
+        bug("bus/pci_bar.s", "pci_size_bar", ("or r13d, PCI_BAR_IO_HIGH", "")),
+        bug("bus/pci_bar.s", "pci_size_bar", ("jae .Lsize_bar_32", "")),
+    ),
+    "size_bars_alone": (
+        bug("bus/pci_bar.s", "pci_size_bars", ("movzx edi, word ptr [rbx + PCI_ROW_BDF]", "xor edi, edi")),
+        bug("bus/pci_bar.s", "pci_size_bars", ("ja .Lsize_leave", "jae .Lsize_leave")),
+    ),
+    "write_bar_alone": (
+        bug("bus/pci_bar.s", "pci_write_bar", ("mov ecx, esi", "mov esi, ecx")),
+        bug("bus/pci_bar.s", "pci_write_bar", ("jz .Lwrite_bar_restore", "jnz .Lwrite_bar_restore")),
+    ),
+    "enable_alone": (bug("bus/pci_bar.s", "pci_enable", ("movzx edx, ax", "mov edx, eax")),),
+    "next_empty_alone": (
+        bug("bus/pci_assign.s", "pci_next_empty", ("jae .Lempty_row", "ja .Lempty_row")),
+        bug("bus/pci_assign.s", "pci_next_empty", ("jnz .Lempty_slot", "")),
+    ),
+    "highest_bus_alone": (bug("bus/pci_assign.s", "pci_highest_bus", ("cmova eax, edx", "cmovb eax, edx")),),
+    "bridge_to_alone": (bug("bus/pci_assign.s", "pci_bridge_to", ("jne .Lbridge_to_next", "")),),
+    "size_windows_alone": (bug("bus/pci_assign.s", "pci_size_windows", ("PCI_SLOT_WINDOW_IO",
+    "PCI_SLOT_WINDOW_MEMORY")),),
+    "size_window_alone": (
+        bug("bus/pci_assign.s", "pci_size_window", ("jnc .Lsize_window_double", "")),
+        bug("bus/pci_assign.s", "pci_size_window", ("jne .Lsize_window_leave", "")),
+    ),
+    "span_alone": (bug("bus/pci_assign.s", "pci_span", ("jnz .Lspan_done", "")),),
+    "assign_alone": (
+        bug("bus/pci_assign.s", "pci_assign", ("xor esi, esi call", "call")),
+        bug("bus/pci_assign.s", "pci_assign", ("jbe .Lassign_place", "jb .Lassign_place")),
+    ),
+    "largest_empty_alone": (bug("bus/pci_place.s", "pci_largest_empty", ("jbe .Llargest_slot",
+    "jb .Llargest_slot")),),
+    "slot_of_alone": (bug("bus/pci_place.s", "pci_slot_of", ("dec edi", "")),),
+    "commit_alone": (bug("bus/pci_place.s", "pci_commit", ("PCI_SLOT_WINDOW", "PCI_SLOT_64")),),
+    "limits_alone": (
+        bug("bus/pci_place.s", "pci_limits", ("jc .Llimits_none", "")),
+        bug("bus/pci_place.s", "pci_limits", ("call pci_root_floor", "")),
+    ),
+    "root_floor_alone": (bug("bus/pci_place.s", "pci_root_floor", ("ja .Lroot_floor_done",
+    "jae .Lroot_floor_done")),),
+    "find_below_alone": (
+        bug("bus/pci_place.s", "pci_find_below", ("jc .Lbelow_found", "jnc .Lbelow_found")),
+        bug("bus/pci_place.s", "pci_find_below", ("[rax + RANGE_FIRST]", "[rax + RANGE_END]")),
+    ),
+    "find_above_alone": (
+        bug("bus/pci_place.s", "pci_find_above", ("call ranges_overlap", "")),
+        bug("bus/pci_place.s", "pci_find_above", ("r13 - 1]", "r13]")),
+    ),
+    "may_go_high_alone": (bug("bus/pci_place.s", "pci_may_go_high", ("jnz .Lhigh_not", "")),),
+    "place_bus_alone": (
+        bug("bus/pci_place.s", "pci_place_bus", ("call pci_next_empty jc .Lplace_leave", "call pci_next_empty")),
+        bug("bus/pci_place.s", "pci_place_bus", ("call ranges_add", "")),
+    ),
+    "collect_taken_alone": (
+        bug("bus/pci_taken.s", "pci_collect_taken", ("movzx edx, byte ptr [rax + rcx + PCI_ROW_FLAGS]", "")),
+        bug("bus/pci_taken.s", "pci_collect_taken", ("add rdx, rsi", "")),
+    ),
+    "take_memory_map_alone": (
+        bug("bus/pci_taken.s", "pci_take_memory_map", ("inc edx", "dec edx")),
+        bug("bus/pci_taken.s", "pci_take_memory_map", ("js .Ltake_ecam", "jns .Ltake_ecam")),
+    ),
+    "write_windows_alone": (
+        bug("bus/pci_bridge.s", "pci_write_windows", ("shr eax, 16", "shr eax, 12")),
+        bug("bus/pci_bridge.s", "pci_write_windows", ("jne .Lwindows_pass", "je .Lwindows_pass")),
+    ),
+    "try_ecam_alone": (
+        bug("bus/pci.s", "pci_try_ecam", ("mov esi, PCI_ID", "mov esi, PCI_PARENT_ROOT")),
+        bug("bus/pci.s", "pci_try_ecam", ("mov qword ptr [rip + ecam_base], 0", "")),
+    ),
+    "find_ecam_alone": (
+        bug("bus/pci.s", "pci_find_ecam", ("[rbx + MCFG_BUS_LAST]", "[rbx + MCFG_BUS_FIRST]")),
+        bug("bus/pci.s", "pci_find_ecam", ("ja .Lecam_ports", "jae .Lecam_ports")),
+    ),
 }  # fmt: skip

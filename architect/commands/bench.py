@@ -50,7 +50,9 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
 
 def _fix(args: argparse.Namespace, ui: Ui) -> Outcome:
     from architect import bench_fix
+    from architect.commands.fix import check_tools
 
+    check_tools()
     terms = bench_fix.Terms(args.engine, args.budget)
     data = bench_fix.bench(ui, args.kernel, args.bugs, args.ids, terms)
     return Outcome(STATUS_OK, data, bench_fix.text(data))

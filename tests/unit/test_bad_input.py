@@ -15,7 +15,7 @@ import pytest
 
 from tests.unit.pxos import Answer, pxos
 from tests.unit.test_files import full_disk
-from toolchain import bench_kernel
+from toolchain import bench_kernel, qemu_args
 from toolchain.machine import Machine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -545,6 +545,37 @@ def test_an_unknown_option(things: Path, command: str) -> None:
         (command, "--nosuch"),
         "--nosuch" if command not in ("fault", "asm", "disasm", "bugs", "bench") else "",
     )
+
+
+@pytest.mark.parametrize(
+    ("row", "package"),
+    [
+        (("build", "--kernel", KERNEL, "--out", "out"), "grub-common"),
+        (("boot", "--kernel", "whole.elf", "--out", "out"), "qemu-system-x86"),
+        (("boot", "--iso", "--kernel", KERNEL, "--out", "out"), "qemu-system-x86"),
+        (("run", "--kernel", "whole.elf", "--out", "out"), "qemu-system-x86"),
+        (("debug", "--kernel", "whole.elf", "--out", "out"), "gdb"),
+        (("debug", "--no-gdb", "--kernel", "whole.elf", "--out", "out"), "qemu-system-x86"),
+        (("fix", "--kernel", KERNEL, "--out", "out", "--lessons", "ls"), "qemu-system-x86"),
+        (("bench", "boot", "--kernel", KERNEL), "grub-common"),
+        (("bench", "build", "--kernel", KERNEL), "binutils"),
+        (("bench", "fix", "--kernel", KERNEL, "--bugs", BUGS), "qemu-system-x86"),
+        (("bugs", "check", "--kernel", KERNEL, "--bugs", BUGS), "qemu-system-x86"),
+        (("demo", "--kernel", KERNEL, "--bugs", BUGS, "--out", "out"), "grub-common"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else "",
+)
+def test_a_tool_that_is_absent(
+    things: Path, monkeypatch: pytest.MonkeyPatch, row: tuple[str, ...], package: str
+) -> None:
+    qemu_args.qemu_path.cache_clear()
+    monkeypatch.setenv("PATH", "/nonexistent")
+    try:
+        check(row, package)
+    finally:
+        qemu_args.qemu_path.cache_clear()
+        shutil.rmtree(things / "out", ignore_errors=True)
+        shutil.rmtree(things / "ls", ignore_errors=True)
 
 
 def test_no_command(things: Path) -> None:

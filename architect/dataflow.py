@@ -72,7 +72,14 @@ class Flow:
 
     def nodes_of(self, site: Statement) -> list[int]:
         """The nodes that a source statement became."""
-        return [n for n, node in enumerate(self.nodes) if node.site is site]
+        return self._numbers.get(id(site), [])
+
+    @cached_property
+    def _numbers(self) -> dict[int, list[int]]:
+        table: dict[int, list[int]] = {}
+        for number, node in enumerate(self.nodes):
+            table.setdefault(id(node.site), []).append(number)
+        return table
 
     def _resolve(self, node: int, target: str | None) -> int | None:
         if target is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from architect.statements import Statement, is_symbol, tokens
@@ -107,6 +108,7 @@ class Effects:
     opaque: bool = False
 
 
+@lru_cache(maxsize=1 << 14)
 def registers_in(text: str) -> frozenset[str]:
     """The general registers that an operand names, by their 64-bit names."""
     found = (headers.full_register(t.text) for t in tokens(text))

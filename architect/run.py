@@ -25,7 +25,7 @@ from architect.loop import FixLoop
 from architect.protocols import Evaluation, GateResult, Patch
 from architect.verdict import Verdict
 from architect.verify import BOOTS, FINAL_BOOTS, REST, STATIC
-from architect.workers import Workers
+from architect.workers import Workers, seldom_collected
 from architect.workspace import TreeCopy
 from toolchain.command import Ui
 from toolchain.errors import InputError
@@ -89,6 +89,7 @@ def repair(settings: Settings, ui: Ui) -> Repair:
     store = SqliteLessons(settings.lessons)
     store.all()  # a damaged store is told before the work, not after it
     with ExitStack() as stack:
+        stack.enter_context(seldom_collected())
         folder = settings.out / _key(workspace, settings)
         journal = Journal(folder, {"tree": str(settings.tree), "engine": settings.engine})
         stack.callback(journal.close)

@@ -14,7 +14,12 @@ from toolchain import headers
 
 def shape(statement: Statement) -> str:
     """The statement with registers and local labels as their sorts, constants by name: what it does, not to what."""
-    return f"{statement.prefix} {statement.name} " + ",".join(_shape_of(o.text) for o in statement.operands)
+    known = statement.shape
+    if known is None:
+        operands = ",".join([_shape_of(o.text) for o in statement.operands])
+        known = f"{statement.prefix} {statement.name} {operands}"
+        object.__setattr__(statement, "shape", known)
+    return known
 
 
 @lru_cache(maxsize=1 << 14)

@@ -59,6 +59,7 @@ class Statement:
         macro: the macro whose body it stands in, or None.
         section: the section it goes to.
         mode: 16, 32 or 64.
+        shape: kept by ``shapes.shape``.
     """
 
     file: str
@@ -74,6 +75,7 @@ class Statement:
     macro: str | None
     section: str
     mode: int
+    shape: str | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -87,6 +89,9 @@ class Statement:
 
 def strip_comment(line: str) -> str:
     """The line up to its ``#`` comment (quotes respected), without trailing blanks."""
+    if '"' not in line and "'" not in line:
+        line = line.partition("#")[0]
+        return (line.partition("//")[0] if "//" in line else line).rstrip()
     quote = ""
     position = 0
     while position < len(line):
@@ -108,6 +113,10 @@ def strip_comment(line: str) -> str:
 
 def split_top(text: str, separator: str, base: int = 0) -> list[Span]:
     """Split at ``separator`` outside brackets and quotes; each part with its columns, blanks trimmed."""
+    if separator not in text:
+        bare = text.strip()
+        lead = base + len(text) - len(text.lstrip())
+        return [Span(bare, lead, lead + len(bare))]
     parts: list[Span] = []
     depth, quote, start, position = 0, "", 0, 0
 

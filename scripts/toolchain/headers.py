@@ -41,12 +41,14 @@ def _widths() -> dict[str, tuple[str, int]]:
     return table
 
 
+@lru_cache(maxsize=1 << 13)
 def full_register(name: str) -> str | None:
     """The 64-bit register that ``name`` is (part of), or None: ``full_register("eax") == "rax"``."""
     entry = _widths().get(name.lower())
     return entry[0] if entry else None
 
 
+@lru_cache(maxsize=1 << 13)
 def register_bits(name: str) -> int | None:
     """The width of a general register in bits, or None."""
     entry = _widths().get(name.lower())

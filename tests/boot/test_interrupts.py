@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,12 +74,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """Starts ``pxos`` in ``tmp_path``; whatever a failed test leaves is ended."""
     runs = []
 
-    def begin(*words: str) -> Run:
+    def begin(*words: str, launcher: Sequence[str] = ()) -> Run:
         mark = uuid.uuid4().hex
         (tmp_path / "scratch").mkdir(exist_ok=True)
         with (tmp_path / "errors").open("wb") as errors, (tmp_path / "output").open("wb") as output:
             process = subprocess.Popen(
-                [*PXOS, *words],
+                [*launcher, *PXOS, *words],
                 cwd=tmp_path,
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -185,3 +185,30 @@ def test_what_was_interrupted_can_be_done_again(start: Callable[..., Run], tmp_p
     assert second.process.wait(2 * DEADLINE) == 0, second.errors
     assert second.output.startswith("fixed: ")
     assert second.family() == {}
+
+
+def test_ctrl_c_before_anybody_can_take_it(start: Callable[..., Run]) -> None:
+    """As the installed command starts: with SIGINT blocked, which it lets through when it listens.
+
+    Here it is pending before Python begins.
+    """
+    held = ("/usr/bin/env", "--block-signal=INT")
+    if subprocess.run([*held, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this env cannot block signals")
+    run = start(
+        "check", "--kernel", str(KERNEL), launcher=(*held, "sh", "-c", 'kill -INT $$; exec "$@"', "sh")
+    )
+    assert run.process.wait(DEADLINE) == 130
+    assert run.errors == "pxos: interrupted\n"
+    assert run.family() == {}
+
+
+def test_a_debugger_ends_with_us(start: Callable[..., Run], tmp_path: Path) -> None:
+    if shutil.which("gdb") is None:
+        pytest.skip("no gdb here")
+    run = start("debug", "--kernel", str(KERNEL), "--out", "out", "--execute", "info registers rip")
+    await_(run, lambda: "rip " in run.output)
+    run.process.send_signal(signal.SIGTERM)
+    assert run.process.wait(DEADLINE) == 143
+    assert run.errors.splitlines()[-1] == "pxos: ended by SIGTERM"
+    assert run.family() == {}

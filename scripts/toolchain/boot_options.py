@@ -109,6 +109,11 @@ def target(args: argparse.Namespace, ui: Ui) -> Target:
         if is_elf and args.iso:
             raise InputError(f"{args.kernel}: an ELF boots with --direct; name a tree or an ISO", stage=STAGE)
         return Target(args.kernel, args.kernel if is_elf else None, None)
+    if not args.kernel.is_dir():
+        raise InputError(
+            f"{args.kernel}: no such file or folder; name a kernel tree, an ELF or an ISO (--kernel)",
+            stage=STAGE,
+        )
     from toolchain import build
 
     built = build.build(args.kernel, args.out, iso=args.iso, ui=ui)

@@ -300,7 +300,7 @@ def test_two_boots_keep_their_logs_apart(tmp_path: Path) -> None:
         (["boot", "--direct", "--iso"], "not allowed"),
         (["boot", "--cpu", "a b"], "--cpu"),
         (["boot", "--kernel", "/etc/passwd"], "nor an ISO"),
-        (["boot", "--kernel", "/nowhere"], "no such folder"),
+        (["boot", "--kernel", "/nowhere"], "no such file or folder"),
         (["boot", "--out", "/proc/nope"], "cannot write"),
         (["fault", "/nowhere/log"], "No such file"),
         (["fault", "/dev/null"], "a pipe or a device"),

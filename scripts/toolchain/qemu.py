@@ -221,9 +221,9 @@ class _Watch:
             self.machine.qmp.wait_event("STOP", _GRACE_SECONDS)
         if event.name == "GUEST_PANICKED":
             self._died("panic")
-            with suppress(QmpClosed):
+            with suppress(QmpClosed):  # it may go through its debug exit before it answers
                 self.machine.resume()
-                self._await_exit()
+            self._await_exit()
         elif event.name == "SHUTDOWN":
             self._shut_down(str(event.data.get("reason", "")))
 

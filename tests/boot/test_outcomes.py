@@ -19,7 +19,7 @@ import pytest
 from tests.boot import kernels
 from toolchain import accel, files, machine, qemu, qemu_args, snapshot, walk
 from toolchain.errors import InputError, ToolError
-from toolchain.qmp import Qmp
+from toolchain.qmp import Qmp, QmpClosed
 from toolchain.types import BootConfig, BootResult
 
 pytestmark = pytest.mark.qemu
@@ -112,6 +112,17 @@ def test_a_death_before_the_monitor_is_negotiated(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(machine, "Qmp", late)
     assert boot(tmp_path, "triple").outcome == "fault"
+
+
+def test_an_exit_that_is_quicker_than_its_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let go on after its report, the kernel ends QEMU; the line may close before ``cont`` is answered."""
+
+    def resume(self: machine.Machine) -> None:
+        self.qmp.execute("cont")
+        raise QmpClosed("QEMU has gone before it answered cont")
+
+    monkeypatch.setattr(machine.Machine, "resume", resume)
+    assert boot(tmp_path, "panic").qemu_status == 37
 
 
 def test_without_a_log_folder_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,55 @@ _EARLY = 4 << 30
 _NOISE = {"rcx": 0xCCCC_1111, "rdx": 0xDDDD_2222, "rsi": 0x5151_3333, "rdi": 0xD1D1_4444, "rbp": 0xB9B9_5555}
 
 
+class Walk:
+    """The early page tables in physical memory, read as the CPU reads them; ``session`` is told what is wrong."""
+
+    def __init__(self, machine: LoaderMachine, session: Session) -> None:
+        self.machine = machine
+        self.session = session
+
+    def walk(self, root: int, address: int) -> tuple[int, int, bool] | None:
+        """Physical address, rights taken together, and whether a large page maps it."""
+        table, rights, denied = root, WRITE | USER, 0
+        for level, shift in enumerate(SHIFTS):
+            at = table + (address >> shift & 0x1FF) * 8
+            if at + 8 > 16 << 20:
+                return None
+            entry = self.machine.read_u64(at)
+            if not entry & PRESENT:
+                return None
+            rights, denied = rights & entry, denied | entry & NX
+            if level == 3 or (level and entry & LARGE):
+                size = 1 << shift
+                return (entry & ADDRESS & -size) + (address & size - 1), rights | denied, level < 3
+            table = entry & ADDRESS
+        return None
+
+    def tables(self, root: int) -> None:
+        """The early tables: the first 4 GB at their own addresses and in the direct map, the image at its own."""
+        offset = max(s.address - s.physical for s in self.machine.image.sections)
+        probes = (0, 0x1000, 0x9F000, 0x10_0000, 0x3FFF_F000, 0x4000_0000, 0x8765_4000, _EARLY - 0x1000)
+        maps = ((0, probes), (DIRECT_BASE, probes), (offset, probes[:5]))
+        for base, places in maps:
+            for place in places:
+                found = self.walk(root, base + place & (1 << 48) - 1)
+                what = {"va": base + place}
+                self.session.expect(
+                    found is not None, "boot_make_tables", "leaves a part of memory unmapped", **what
+                )
+                assert found is not None
+                self.session.equal(
+                    found[0], place, "boot_make_tables", "maps the wrong physical address", **what
+                )
+                self.session.equal(found[1], WRITE, "boot_make_tables", "gives the wrong rights", **what)
+        beyond = (_EARLY, 512 << 30, DIRECT_BASE + _EARLY, DIRECT_BASE - 0x1000)
+        for address in beyond:
+            mapped = self.walk(root, address & (1 << 48) - 1)
+            self.session.expect(
+                mapped is None, "boot_make_tables", "maps more than the first 4 GB", va=address
+            )
+
+
 class _Entry(Session):
     """A machine at a loader's entry, with nothing else defined than what the loader promises."""
 
@@ -100,42 +149,7 @@ class _Entry(Session):
         flags = self.machine.get("rflags")
         self.expect(not flags & _IF, "boot_start", "lets interrupts in")
         self.expect(not flags & _DF, "boot_start", "leaves DF set")
-        self.tables(last("cr3"))
-
-    def walk(self, root: int, address: int) -> tuple[int, int, bool] | None:
-        """Physical address, rights taken together, and whether a large page maps it."""
-        table, rights, denied = root, WRITE | USER, 0
-        for level, shift in enumerate(SHIFTS):
-            at = table + (address >> shift & 0x1FF) * 8
-            if at + 8 > 16 << 20:
-                return None
-            entry = self.machine.read_u64(at)
-            if not entry & PRESENT:
-                return None
-            rights, denied = rights & entry, denied | entry & NX
-            if level == 3 or (level and entry & LARGE):
-                size = 1 << shift
-                return (entry & ADDRESS & -size) + (address & size - 1), rights | denied, level < 3
-            table = entry & ADDRESS
-        return None
-
-    def tables(self, root: int) -> None:
-        """The early tables: the first 4 GB at their own addresses and in the direct map, the image at its own."""
-        offset = max(s.address - s.physical for s in self.harness.image.sections)
-        probes = (0, 0x1000, 0x9F000, 0x10_0000, 0x3FFF_F000, 0x4000_0000, 0x8765_4000, _EARLY - 0x1000)
-        maps = ((0, probes), (DIRECT_BASE, probes), (offset, probes[:5]))
-        for base, places in maps:
-            for place in places:
-                found = self.walk(root, base + place & (1 << 48) - 1)
-                what = {"va": base + place}
-                self.expect(found is not None, "boot_make_tables", "leaves a part of memory unmapped", **what)
-                assert found is not None
-                self.equal(found[0], place, "boot_make_tables", "maps the wrong physical address", **what)
-                self.equal(found[1], WRITE, "boot_make_tables", "gives the wrong rights", **what)
-        beyond = (_EARLY, 512 << 30, DIRECT_BASE + _EARLY, DIRECT_BASE - 0x1000)
-        for address in beyond:
-            mapped = self.walk(root, address & (1 << 48) - 1)
-            self.expect(mapped is None, "boot_make_tables", "maps more than the first 4 GB", va=address)
+        Walk(self.machine, self).tables(last("cr3"))
 
     def segments(self) -> None:
         """The early GDT: 64-bit code and writable data, with a limit that ends a descriptor."""

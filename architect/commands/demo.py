@@ -15,6 +15,7 @@ from typing import Any
 
 from toolchain.command import STATUS_NO, STATUS_OK, Outcome, Ui, paint, wants_colour
 from toolchain.errors import InputError
+from toolchain.files import LOCK_NAME, claimed
 from toolchain.scratch import folder
 
 HELP = "The main job on real input: boot, plant a bug, explain the fault, repair it, learn from it."
@@ -48,23 +49,46 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     build.kernel_tree(args.kernel)
     for name in (SEED, SEED_WITHOUT_IDT, ELSEWHERE):
         corpus.read(args.bugs / f"{name}.toml")
-    return _Demo(args.kernel, args.bugs, args.out, ui).run()
+    _check_ours(args.out)
+    with claimed(args.out.absolute(), stage=STAGE) as out:
+        _check_ours(out)
+        _clear(out)
+        return _Demo(args.kernel, args.bugs, out, ui).run()
+
+
+def _check_ours(out: Path) -> None:
+    """A folder that holds anything but what an earlier demo left is not ours to empty.
+
+    Raises:
+        InputError: ``out`` is such a folder.
+    """
+    if out.is_dir() and {path.name for path in out.iterdir()} - {LOCK_NAME} and not (out / HEALTHY).is_dir():
+        raise InputError(
+            f"{out}: holds what no earlier demo left; name a new folder (--out DIR)", stage=STAGE
+        )
+
+
+def _clear(out: Path) -> None:
+    """Take away what an earlier demo left; last that by which it is known, so that it can be interrupted."""
+    import shutil
+
+    for path in sorted(out.iterdir(), key=lambda path: path.name == HEALTHY):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != LOCK_NAME:
+            path.unlink()
 
 
 class _Demo:
     def __init__(self, kernel: Path, bugs: Path, out: Path, ui: Ui) -> None:
         self.kernel, self.bugs, self.ui = kernel, bugs, ui
-        self.out = out.absolute()
+        self.out = out
         self.colour = wants_colour(sys.stderr)
         self.data: dict[str, Any] = {}
         self.began = time.monotonic()
 
     def run(self) -> Outcome:
         """Chapter by chapter; ends at the first that fails."""
-        from toolchain.files import make_folder
-
-        self._clear()
-        make_folder(self.out, stage=STAGE)
         with folder("pxos-demo-") as scratch:
             good = (
                 self._healthy() and self._faults(scratch) and self._repair(scratch) and self._learnt(scratch)
@@ -76,17 +100,6 @@ class _Demo:
             f"demo: {verdict}; {seconds:.1f} s; all of it is kept in {self.out}", "bold", self.colour
         )
         return Outcome(STATUS_OK if good else STATUS_NO, self.data, text)
-
-    def _clear(self) -> None:
-        """Take away what an earlier demo left; a folder that holds anything else is not ours to empty."""
-        import shutil
-
-        if self.out.is_dir() and any(self.out.iterdir()) and not (self.out / HEALTHY).is_dir():
-            raise InputError(
-                f"{self.out}: holds what no earlier demo left; name a new folder (--out DIR)", stage=STAGE
-            )
-        if self.out.is_dir():
-            shutil.rmtree(self.out, ignore_errors=True)
 
     # --- chapters ----------------------------------------------------------------------------------------------
 

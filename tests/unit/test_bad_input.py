@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from architect.commands import demo
 from tests.unit.pxos import Answer, pxos
 from tests.unit.test_files import full_disk
 from toolchain import bench_kernel, qemu_args
@@ -377,14 +378,34 @@ def test_an_output_folder_that_cannot_be_written(things: Path, command: tuple[st
 
 
 def test_a_demo_empties_no_folder_of_somebody_else(things: Path, tmp_path: Path) -> None:
-    demo = ("demo", "--bugs", BUGS, "--kernel", KERNEL, "--out")
+    row = ("demo", "--bugs", BUGS, "--kernel", KERNEL, "--out")
     (tmp_path / "text").write_text("x")
     (tmp_path / "folder").mkdir()
     for place in ("text", "text/x"):
-        check((*demo, str(tmp_path / place)), "cannot write")
+        check((*row, str(tmp_path / place)), "cannot write")
     for place in ("", "folder/.."):
-        check((*demo, f"{tmp_path}/{place}"), "holds what no earlier demo left")
+        check((*row, f"{tmp_path}/{place}"), "holds what no earlier demo left")
     assert (tmp_path / "text").read_text() == "x"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "text"]
+
+
+def test_a_demo_clears_what_an_earlier_one_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cleared = []
+
+    def interrupted(folder: Path, **_: object) -> None:
+        cleared.append(folder.name)
+        if folder.name == "seed":
+            raise KeyboardInterrupt
+
+    for name in (demo.HEALTHY, "a", "seed", "z"):
+        (tmp_path / name).mkdir()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(shutil, "rmtree", interrupted)
+        demo._clear(tmp_path)
+    assert demo.HEALTHY not in cleared
+    demo._check_ours(tmp_path)
+    demo._clear(tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("limit", [0, 1000, 20_000])

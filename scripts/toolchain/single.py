@@ -7,7 +7,7 @@ and laying it out at an address that the caller names. Never builds a kernel; ``
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +58,12 @@ class Surroundings(NamedTuple):
 
 
 def assemble(
-    source: SourceFile, encoder: Encodes, around: Surroundings, mode: Mode = 64, origin: int = 0
+    source: SourceFile,
+    encoder: Encodes,
+    around: Surroundings,
+    mode: Mode = 64,
+    origin: int = 0,
+    warn: Callable[[str], None] = lambda text: None,
 ) -> list[Result]:
     """Assemble one source.
 
@@ -68,6 +73,7 @@ def assemble(
         around: what it may include.
         mode: CPU mode at its start.
         origin: address of the first byte of ``.text``; each further section begins a multiple of 4096 behind it.
+        warn: told what ``.warning`` says, ready to be shown.
 
     Returns:
         The statements that became bytes or are in error, in the order of the source. A symbol that the source does
@@ -76,6 +82,8 @@ def assemble(
     preprocessor = Preprocessor(around.tree, around.include)
     preprocessor.overrides = around.overrides
     unit = preprocessor.run(source)
+    for warning in unit.warnings:
+        warn(warning.shown("warning"))
     errors: dict[_Key, Diagnostic] = {}
     _add(errors, unit.errors)
     kept = unit._replace(errors=())

@@ -171,3 +171,11 @@ def test_bad_input_is_status_2_and_no_traceback(
     assert "Traceback" not in captured.err
     assert cli.main(["asm", str(path), *arguments, "--json"]) == 2
     assert set(json.loads(capsys.readouterr().out)["error"]) == {"stage", "message", "log"}
+
+
+def test_a_warning_is_shown_and_hides_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.s").write_text('nop\n.warning "look here"\nret\n')
+    assert cli.main(["asm", str(tmp_path / "a.s")]) == 0
+    seen = capsys.readouterr()
+    assert len(seen.out.splitlines()) == 2
+    assert "a.s:2: warning: look here\n" in seen.err

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
 
     source, around = _source(args.file, args.include)
     with Encoder() as encoder:
-        results = single.assemble(source, encoder, around, args.mode, args.org)
+        results = single.assemble(source, encoder, around, args.mode, args.org, ui.note)
     wrong = [result.error for result in results if result.error is not None]
     if wrong and not args.json:
         raise InputError(f"{source.name}: {len(wrong)} statements in error", stage=STAGE, diagnostics=wrong)

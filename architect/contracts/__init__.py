@@ -27,9 +27,10 @@ from toolchain.types import Image
 __all__ = ["Contract", "Violation", "contract", "registry", "routines", "run", "violations"]
 
 AREAS = (
-    "acpi", "acpisteps", "bootsteps", "cmdline", "config", "descriptors", "devicesteps", "display", "earlysteps",
-    "entry", "faults", "features", "frames", "loaders", "mapping", "memory", "memorysteps", "pagesteps", "paging",
-    "pci", "pciplaces", "pcisteps", "picture", "ranges", "reports", "space", "starts", "text", "traps", "units",
+    "acpi", "acpisteps", "bootsteps", "cmdline", "config", "cpusteps", "descriptors", "devicesteps", "display",
+    "earlysteps", "entry", "faults", "features", "frames", "loaders", "mapping", "memory", "memorysteps",
+    "pagesteps", "paging", "pci", "pciplaces", "pcisteps", "picture", "ranges", "reports", "space", "starts", "text",
+    "traps", "units",
 )  # fmt: skip
 MODULES = tuple(f"architect.contracts.{name}" for name in AREAS)
 

@@ -21,7 +21,10 @@ _EDX_MSR, _EDX_PAE, _EDX_MCE, _EDX_APIC, _EDX_PGE, _EDX_PAT, _EDX_SSE = (
 )
 _EBX_SMEP, _EBX_SMAP, _ECX_UMIP = 1 << 7, 1 << 20, 1 << 2
 _MSR_PAT, _MSR_APIC_BASE = 0x277, 0x1B
-_WB, _WC, _UC_MINUS, _UC = 6, 1, 7, 0
+_WB, _WC, _UC_MINUS, _UC, _WP, _WT = 6, 1, 7, 0, 5, 4
+# What the flags of a page mean (11.12.3: PAT:PCD:PWT is the index of the entry). 0, 2 and 3 keep what a reset gives
+# them; without the PAT bit, which lies elsewhere in large pages, PWT alone is WC.
+_TYPES = (_WB, _WC, _UC_MINUS, _UC, _WB, _WP, _UC_MINUS, _WT)
 _VALID = (0, 1, 4, 5, 6, 7)
 _MXCSR, _FPCW = 0x1F80, 0x037F  # as after a reset and after FNINIT
 _EVERYTHING = _EDX_MSR | _EDX_PAE | _EDX_MCE | _EDX_APIC | _EDX_PGE | _EDX_PAT | _EDX_SSE
@@ -81,10 +84,10 @@ def cpu_features(harness: Harness) -> None:
         session.expect(
             valid, "features_enable", "programs a memory type that there is not", got=repr(entries)
         )
-        kept = tuple(entries[:4]) == (_WB, _WC, _UC_MINUS, _UC)
-        session.expect(
-            kept, "features_enable", "gives the entries of UC and WC another type", got=repr(entries)
-        )
+        for index, kind in enumerate(_TYPES):
+            chosen = f"PAT={index >> 2} PCD={index >> 1 & 1} PWT={index & 1}"
+            promise = f"gives pages with {chosen} another memory type than their flags mean"
+            session.equal(entries[index], kind, "features_enable", promise, entry=index)
         later = [kind for kind, _ in kinds[at + 1 :]]
         promise = "keeps translations that were made under the old PAT"
         session.expect("cr3" in later or "cr4" in later, "features_enable", promise)

@@ -298,4 +298,14 @@ STEPS: dict[str, tuple[tuple[str, Plant], ...]] = {
         bug("boot/check32.s", "boot_put_string", ("jnz .Lput_wait", "jz .Lput_wait")),
         bug("boot/check32.s", "boot_put_string", ("BOOT_SERIAL_STATUS", "BOOT_SERIAL_STATUS + 1")),
     ),
+    "gdt_load_alone": (
+        bug("cpu/gdt.s", "gdt_load", ("mov word ptr [rsp], GDT_SIZE - 1", "mov word ptr [rsp], GDT_SIZE")),
+        bug("cpu/gdt.s", "gdt_load", ("and edx, 0xff000000", "and edx, 0xf0000000")),
+        bug("cpu/gdt.s", "gdt_load", ("TSS_IST2], rax", "TSS_IST1], rax")),
+    ),
+    "idt_load_alone": (bug("cpu/idt.s", "idt_load", ("lidt [rip + idt_pointer]", "lidt [rip + idt_pointer + 2]")),),
+    "idt_fill_alone": (
+        bug("cpu/idt.s", "idt_fill", ("VECTOR_DF * GATE_SIZE", "VECTOR_GP * GATE_SIZE")),
+        bug("cpu/idt.s", "idt_fill", ("add rax, STUB_SIZE", "")),
+    ),
 }  # fmt: skip

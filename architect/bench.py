@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from architect import contracts, coverage
@@ -25,8 +25,19 @@ from architect.judge import Judge
 from architect.protocols import NO_BOOTS, Case, Evaluation, GateResult, Patch
 from architect.report import patch_text
 from architect.statements import label_arguments
-from architect.verify import BOOT_FIRST, PATIENCE_FACTOR, QUICK, THOROUGH, Terms, Trial, touched
+from architect.verify import (
+    BOOT_FIRST,
+    PATIENCE_FACTOR,
+    QUICK,
+    STATIC,
+    THOROUGH,
+    Terms,
+    Trial,
+    accused,
+    broken,
+)
 from architect.workspace import TreeCopy
+from toolchain.changes import Original
 from toolchain.errors import InputError
 from toolchain.files import make_folder, write_atomic
 from toolchain.types import BootConfig, Image
@@ -39,6 +50,7 @@ VERDICT_NAME = "evaluation.json"
 EMPTY_SECONDS = 10.0
 DEADLINE_FACTOR, DEADLINE_MIN = 50.0, 2.0  # of the unpatched kernel
 CANDIDATE_FACTOR, CANDIDATE_MIN = 12.0, 0.5
+FEW = 60  # changed routines whose contracts cost less than a boot
 NEVER = -10.0  # the progress of a patch that does not even apply
 OWN_FACTOR = 4.0  # times what the unpatched kernel took, where it ended by itself
 
@@ -121,6 +133,8 @@ class Bench:
         self.headers = contracts.routines(judge.sources)
         self.macros = label_arguments(judge.sources.values())
         self.listings: dict[str, Listing] = {}
+        self.known: dict[int, Evaluation] = {}
+        self.asked = contracts.Asked()
         self.session = build.Session(tree, cache)
 
     def __enter__(self) -> Bench:
@@ -153,7 +167,9 @@ class Bench:
         failures = tuple(gate for gate in trial.gates if not gate.passed and gate.message != NO_BOOTS)
         if failures:  # a patch that changes nothing is known to fail
             nothing = Patch((), "none", "none", "the unpatched kernel")
-            _keep(self._candidate(sha), Evaluation(nothing, tuple(trial.gates), False, 0.0, True, sha))
+            refused = Evaluation(nothing, tuple(trial.gates), False, 0.0, True, sha)
+            _keep(self._candidate(sha), refused)
+            self.known[_content(image)] = refused
         case = Case(
             tree,
             sources,
@@ -181,23 +197,71 @@ class Bench:
         """
         began = time.perf_counter()
         try:
+            original = self._original
             changed = self.workspace.apply(patch)
             image = self.session.build(changed)
         except InputError as error:
             gate = _unassembled(error, time.perf_counter() - began)
             errors = len(error.diagnostics)
             return Evaluation(patch, (gate,), False, -errors / 1000 if errors else NEVER, False)
-        data, sha = _linked(image)
         gate = GateResult("assembles", True, time.perf_counter() - began)
+        content = _content(image)
+        if content not in self.known:
+            suspected = self._suspected(image, demands)
+            if suspected is not None:
+                progress = 1.0 + STATIC.index("contract")
+                self.known[content] = Evaluation(patch, (gate, suspected), False, progress, False)
+                return self.known[content]
+        if content in self.known:
+            return replace(self.known[content], patch=patch, duplicate=True, booted=False, boots=0)
+        names, files = self._changes(patch, original)
+        return self._tried(patch, gate, image, boots, demands, names, files)
+
+    @cached_property
+    def _original(self) -> Original | None:
+        """The unpatched tree, assembled; None where it does not assemble."""
+        try:
+            self.session.build()
+        except InputError:
+            return None
+        return Original(self.session.objects(), self.headers)
+
+    def _suspected(self, image: Image, demands: Demands) -> GateResult | None:
+        """The contracts that the unpatched kernel broke, the likeliest and cheapest first; None when they are kept."""
+        names = accused([gate for gate in demands.failing if gate.gate == "contract"])
+        gate = broken(image, self.headers, names, (), self.asked) if names else None
+        return None if gate is None or gate.passed else replace(gate, gate="contract")
+
+    def _tried(
+        self,
+        patch: Patch,
+        gate: GateResult,
+        image: Image,
+        boots: int,
+        demands: Demands,
+        names: Sequence[str] | None,
+        files: Sequence[str],
+    ) -> Evaluation:
+        """Every gate on an image that no worker has tried."""
+        data, sha = _linked(image)
         folder = self._candidate(sha)
         with _claim(folder) as known:
             if known is not None:
                 return replace(known, patch=patch, duplicate=True, booted=False, boots=0)
             write_atomic(folder / "patch.diff", patch_text(self.workspace, patch), stage=STAGE)
-            edited = self._routines(patch)
-            names = touched(edited, demands.failing) if edited is not None else None
-            gates = (*(QUICK if names is not None else BOOT_FIRST), *demands.gates)
-            terms = Terms(gates, demands.timeout, boots, names, demands.reached, demands.hangs, explain=False)
+            few = names is not None and len(names) <= FEW
+            gates = (*(QUICK if few else BOOT_FIRST), *demands.gates)
+            routines = None if names is None else tuple(dict.fromkeys((*names, *accused(demands.failing))))
+            terms = Terms(
+                gates,
+                demands.timeout,
+                boots,
+                routines,
+                demands.reached,
+                demands.hangs,
+                explain=False,
+                files=tuple(files),
+            )
             trial = self._trial(image, data, folder, terms)
             passed = trial.run()
             evaluation = Evaluation(
@@ -251,18 +315,28 @@ class Bench:
             self.listings[file] = Listing(self.workspace.sources()[file], self.macros)
         return self.listings[file]
 
-    def _routines(self, patch: Patch) -> list[str] | None:
-        """The routines that a patch edits; None for an edit of an include file, which may change any."""
-        if any(not edit.file.endswith(".s") for edit in patch.edits):
-            return None
+    def _changes(self, patch: Patch, original: Original | None) -> tuple[list[str] | None, list[str]]:
+        """The routines that a patch changes (None when it may be any), and the sources whose data it does.
+
+        An edit within routines of one source changes those; of any other, what was assembled is compared.
+        """
         names: dict[str, None] = {}
         for edit in patch.edits:
+            if not edit.file.endswith(".s"):
+                names[""] = None
+                break
             rows = self._listing(edit.file)
             for line in range(
                 edit.line - 2, edit.line + len(edit.old)
             ):  # the line before an insertion counts too
                 names.setdefault(rows.routine_at(max(0, line)))
-        return list(names)
+        if "" not in names:
+            return list(names), []
+        found = original.changes(self.session.objects()) if original is not None else None
+        if found is None:
+            return None, []
+        names.pop("")
+        return [*names, *sorted(found.routines - names.keys())], sorted(found.files)
 
 
 @contextmanager
@@ -305,6 +379,11 @@ def _candidates_timeout(trial: Trial, unit: float) -> float:
     seconds = trial.result.seconds if trial.result else 0.0
     hung = trial.result is None or trial.result.outcome in ("timeout", "silent")
     return max(CANDIDATE_MIN, CANDIDATE_FACTOR * unit, 0.0 if hung else OWN_FACTOR * seconds)
+
+
+def _content(image: Image) -> int:
+    """The same for images of equal code and data, whatever they are named."""
+    return hash((image.entry, *((section.size, section.data) for section in image.sections)))
 
 
 def _linked(image: Image) -> tuple[bytes, str]:

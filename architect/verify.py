@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from architect import claims
 from architect.judge import Judge
@@ -19,6 +19,9 @@ from toolchain import boot_log, vectors
 from toolchain.errors import InputError
 from toolchain.headers import Routine
 from toolchain.types import BootConfig, BootResult, CodePlace, Exception_, FaultReport, Image
+
+if TYPE_CHECKING:
+    from architect.contracts import Asked, Violation
 
 STATIC = ("checks", "contract")
 BOOTS = ("boot", "tests", "claims")
@@ -50,8 +53,10 @@ class Terms:
         timeout: deadline of a direct boot, seconds.
         boots: how many boots are granted.
         routines: the routines whose code changed; None for all.
+        files: the sources whose data changed.
         hangs: the unpatched kernel ends at its deadline too.
-        explain: whether every death gets a whole fault report, not only one that came further than ``reached``.
+        explain: whether every violation is told, and every death gets a whole fault report; else the first violation
+            found, and a report only of what came further than ``reached``.
         reached: how far the unpatched kernel came; one that comes further earns patience.
     """
 
@@ -62,6 +67,7 @@ class Terms:
     reached: float = 1.0
     hangs: bool = False
     explain: bool = True
+    files: tuple[str, ...] = ()
 
 
 @dataclass
@@ -127,16 +133,15 @@ class Trial:
         return checks.run(self.image, self.judge.sources)
 
     def _contract(self) -> GateResult:
+        if not self.terms.explain:
+            return broken(self.image, self.headers, self.terms.routines, self.terms.files)
         from architect import contracts
 
         try:
             found = contracts.violations(self.image, self.headers, self.terms.routines)
         except InputError as error:  # a kernel so odd that the harness cannot even set the call up
             return GateResult("contract", False, 0.0, error.message)
-        rows = [{"routine": v.routine, "promise": v.promise, "call": dict(v.call)} for v in found]
-        message = f"{found[0].routine}: {found[0].promise}" if found else ""
-        routine = {"routine": found[0].routine} if found else {}
-        return GateResult("contract", not found, 0.0, message, {"violations": rows, **routine})
+        return _contract(found)
 
     def _boot(self) -> GateResult:
         """The first boot: units, PXREADY and the in-kernel tests, in one."""
@@ -219,17 +224,41 @@ class Trial:
         return f"the boot ended as {result.outcome}" + (f" in unit {units[-1]}" if units else "")
 
 
+def broken(
+    image: Image,
+    headers: Mapping[str, Routine],
+    names: Collection[str] | None,
+    files: Collection[str] = (),
+    asked: Asked | None = None,
+) -> GateResult:
+    """The contract gate up to the first violation; arguments as for ``contracts.first``."""
+    from architect import contracts
+
+    try:
+        found = contracts.first(image, headers, names, files, asked)
+    except InputError as error:
+        return GateResult("contract", False, 0.0, error.message)
+    return _contract([] if found is None else [found])
+
+
+def _contract(found: Sequence[Violation]) -> GateResult:
+    rows = [{"routine": v.routine, "promise": v.promise, "call": dict(v.call)} for v in found]
+    message = f"{found[0].routine}: {found[0].promise}" if found else ""
+    routine = {"routine": found[0].routine} if found else {}
+    return GateResult("contract", not found, 0.0, message, {"violations": rows, **routine})
+
+
 def _evidence(result: BootResult) -> dict[str, Any]:
     units = {unit.name: unit.state for unit in result.units}
     return {"outcome": result.outcome, "seconds": round(result.seconds, 4), "units": units}
 
 
-def touched(names: Collection[str], failing: Sequence[GateResult]) -> tuple[str, ...]:
-    """The routines to hold to their contracts: those that changed, and those that broke theirs before."""
+def accused(failing: Sequence[GateResult]) -> tuple[str, ...]:
+    """The routines that broke a promise, or that a check found wrong."""
     rows = [
         row for gate in failing for key in ("violations", "findings") for row in gate.evidence.get(key, ())
     ]
-    return tuple(dict.fromkeys([*names, *(row["routine"] for row in rows if row["routine"])]))
+    return tuple(dict.fromkeys(row["routine"] for row in rows if row["routine"]))
 
 
 def brief(result: BootResult, image: Image) -> FaultReport | None:

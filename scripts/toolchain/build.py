@@ -210,6 +210,10 @@ class Session:
 
         return link.origins(*self._linked) if self._linked else []
 
+    def objects(self) -> list[ObjectFile]:
+        """The units of the last image, assembled; empty before a ``build``. What is kept of a unit is one object."""
+        return list(self._linked[0]) if self._linked else []
+
     def _load_layout(self) -> Layout:
         from toolchain import layout
 

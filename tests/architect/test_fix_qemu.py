@@ -83,7 +83,8 @@ def test_the_missing_store_is_repaired_learnt_and_recalled(tmp_path: Path) -> No
     assert len(folders) >= 1
     status, again = fix(tree, tmp_path, "--engine", "lessons", "--budget", "60", "--apply")
     assert (status, again["outcome"], again["engine"]) == (0, "fixed", "lessons")
-    assert again["candidates"] <= 4 and again["candidates"] < data["candidates"]
+    # While the right one boots, others that fall at once are tried beside it.
+    assert again["candidates"] <= 20 and again["candidates"] < data["candidates"]
     assert digest(tree) != before and again["applied"] == [str(tree / "mm/page.s")]
 
 
@@ -295,7 +296,7 @@ def test_the_host_finds_out_what_no_test_in_the_kernel_sees(
     from architect import contracts
     from architect.verify import Trial
 
-    monkeypatch.setattr(contracts, "violations", lambda *_: [])
+    monkeypatch.setattr(contracts, "first", lambda *_: None)
     monkeypatch.setattr(Trial, "_tests", lambda _: GateResult("tests", True, 0.0))
     monkeypatch.setattr("architect.bench.VERDICT_NAME", "alone.json")
     assert last(cheat(bench, demands, *CHEATS[name])).startswith("claims: ")

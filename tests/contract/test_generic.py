@@ -74,3 +74,14 @@ def test_inputs_obey_type_and_range() -> None:
     seen = {inputs(harness, routine, seed)["rsi"] for seed in range(200)}
     assert seen <= set(range(1, 10))
     assert {1, 9} <= seen
+
+
+def test_the_first_violation_is_one_of_all() -> None:
+    image, headers = image_of("31db fd c3"), contracts.routines({"x.s": HEADER.format(context="any")})
+    asked = contracts.Asked()
+    before = asked.order("f()")
+    found = contracts.first(image, headers, None, (), asked)
+    assert found in contracts.violations(image, headers)
+    assert asked.order("f()") < before, "what broke is asked sooner"
+    assert contracts.first(image_of("c3"), headers, ["f"], (), asked) is None
+    assert contracts.first(image, headers, ["other"]) is None

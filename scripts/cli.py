@@ -61,7 +61,7 @@ class _Parser(argparse.ArgumentParser):
         return self.parse_args(words) if whole else self.parse_intermixed_args(words)
 
     def _print_message(self, message: str, file: object = None) -> None:
-        say(message.rstrip("\n"))  # --help, whose reader may have seen enough
+        _explain(message.rstrip("\n"))
 
     def error(self, message: str) -> None:  # type: ignore[override]
         raise _Usage(f"{self.prog}: {message} (see {self.prog} --help)")
@@ -106,6 +106,13 @@ def _parse(name: str, argv: list[str]) -> tuple[argparse.Namespace, Any]:
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress on stderr")
     module.configure(parser)
     return parser.parse(argv), module
+
+
+def _explain(text: str) -> None:
+    """Help, whose reader may have seen enough; raises ``OSError`` where it cannot be written."""
+    broken = say(text)
+    if broken is not None:
+        raise OSError(broken.errno, f"cannot write to standard output: {broken.strerror}")
 
 
 def _json(data: object) -> str:
@@ -199,7 +206,7 @@ def _main(arguments: list[str], begin: Callable[[], None] = lambda: None) -> int
     try:
         begin()
         if name in ("", "-h", "--help", "help"):
-            say(_overview())
+            _explain(_overview())
             return STATUS_OK if name else STATUS_INVALID
         if name not in COMMANDS:
             raise _Usage(f"pxos: no command '{name}' (there are: {', '.join(COMMANDS)})")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -611,3 +613,35 @@ def test_an_executable_on_standard_input(things: Path) -> None:
     assert pxos("asm", "-", typed=b"nop\n").status == 0
     refused(pxos("asm", "-", typed=b" \n\n"), "<stdin>: empty")
     refused(pxos("asm", "--", "-x"), "-x: cannot read")
+
+
+PXOS = [sys.executable, "-c", "import sys, cli; sys.exit(cli.main())"]
+
+
+def run_from_a_shell(redirection: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """``pxos`` as a shell starts it, with its streams redirected."""
+    shell = ["sh", "-c", f'"$@" {redirection}', "sh"]
+    return subprocess.run(
+        [*shell, *PXOS, *words], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT
+    )
+
+
+@pytest.mark.parametrize("words", [("bugs", "list"), ("bugs", "list", "--json"), ("--help",), ("boot", "-h")])
+def test_standard_output_that_is_full(words: tuple[str, ...]) -> None:
+    full = Path("/dev/full")
+    if not full.is_char_device() or full.stat().st_rdev != os.makedev(1, 7):
+        pytest.skip("no /dev/full here")
+    done = run_from_a_shell("> /dev/full", *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("pxos") and done.stderr.count("\n") == 1
+    assert done.stderr.endswith(": cannot write to standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", ">&- 2>&- <&-", "| true", "2> /dev/full"])
+def test_streams_that_are_closed_or_go_nowhere(redirection: str) -> None:
+    done = run_from_a_shell(redirection, "bugs", "list")
+    assert (done.returncode, done.stderr) == (0, "")
+    wrong = run_from_a_shell(redirection, "bugs", "list", "--bugs", "/nonexistent")
+    if "|" not in redirection:
+        assert wrong.returncode == 2
+    assert wrong.stderr in ("", "/nonexistent: no such folder of bugs\n")

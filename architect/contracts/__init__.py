@@ -34,7 +34,7 @@ AREAS = (
     "acpi", "acpisteps", "bootsteps", "cmdline", "config", "cpusteps", "descriptors", "devicesteps", "display",
     "earlysteps", "entry", "faults", "features", "frames", "loaders", "mapping", "memory", "memorysteps",
     "pagesteps", "paging", "pci", "pciplaces", "pcisteps", "picture", "ranges", "reports", "space", "starts", "text",
-    "traps", "units",
+    "traps", "units", "unitsteps",
 )  # fmt: skip
 MODULES = tuple(f"architect.contracts.{name}" for name in AREAS)
 

@@ -308,4 +308,48 @@ STEPS: dict[str, tuple[tuple[str, Plant], ...]] = {
         bug("cpu/idt.s", "idt_fill", ("VECTOR_DF * GATE_SIZE", "VECTOR_GP * GATE_SIZE")),
         bug("cpu/idt.s", "idt_fill", ("add rax, STUB_SIZE", "")),
     ),
+    "run_units_alone": (
+        bug("boot/units.s", "boot_run_units", ("bts r13, r12", "")),
+        bug("boot/units.s", "boot_run_units", ("jnz .Lunits_advance", "jz .Lunits_advance")),
+        bug("boot/units.s", "boot_run_units", ("not rax", "")),
+    ),
+    "unit_run_alone": (
+        bug("boot/units.s", "unit_run", ("cmovb r12, rax", "mov r12, rax")),
+        bug("boot/units.s", "unit_run", ("mov qword ptr gs:[PERCPU_NOTE_COUNT], 0", "")),
+    ),
+    "frames_init_alone": (
+        bug("mm/memory.s", "frames_init", ("mov rdi, MEMORY_TYPE_ACPI", "mov rdi, MEMORY_TYPE_BAD")),
+        bug("mm/memory.s", "frames_init", ("jne .Lframes_leave", "je .Lframes_leave")),
+    ),
+    "paging_init_alone": (
+        bug("mm/space.s", "paging_init", ("sub rsi, r12", "sub r12, rsi")),
+        bug("mm/space.s", "paging_init", ("call space_guard_stacks jc .Lpaging_fail", "call space_guard_stacks")),
+        bug("mm/space.s", "paging_init", ("mov [rip + page_root], rax", "")),
+    ),
+    "acpi_init_alone": (bug("bus/acpi.s", "acpi_init", ("sub rsi, rax", "")),),
+    "gpu_init_alone": (
+        bug("gpu/gpu.s", "gpu_init", ("[rbx + PCI_ROW_SLOTS + PCI_SLOT_BASE]",
+        "[rbx + PCI_ROW_SLOTS + PCI_SLOT_SIZE]")),
+        bug("gpu/gpu.s", "gpu_init", ("call gpu_map_bar0 jc .Lgpu_fail", "call gpu_map_bar0")),
+    ),
+    "pci_init_alone": (
+        bug("bus/pci.s", "pci_init", ("mov esi, [rip + pci_lost]", "")),
+        bug("bus/pci.s", "pci_init", ("lea rdi, [rip + note_access]", "lea rdi, [rip + note_lost]")),
+    ),
+    "from_dispi_alone": (
+        bug("dev/framebuffer.s", "framebuffer_from_dispi", ("mov rax, [rip + gpu_bar0]", "")),
+        bug("dev/framebuffer.s", "framebuffer_from_dispi", ("cmp rbx, 1", "clc")),
+    ),
+    "note_mode_alone": (bug("dev/framebuffer.s", "framebuffer_note_mode", ("FRAMEBUFFER_PITCH",
+    "FRAMEBUFFER_BITS")),),
+    "framebuffer_init_alone": (bug("dev/framebuffer.s", "framebuffer_init", ("jnc .Lpicture_found",
+    "jc .Lpicture_found")),),
+    "bootinfo_init_alone": (
+        bug("boot/bootinfo.s", "bootinfo_init", ("je .Linit_pvh", "jne .Linit_pvh")),
+        bug("boot/bootinfo.s", "bootinfo_init", ("jnc .Linit_sound", "jc .Linit_sound")),
+    ),
+    "pvh_read_alone": (
+        bug("boot/pvh.s", "pvh_read", ("neg r12", "")),
+        bug("boot/pvh.s", "pvh_read", ("mov esi, START_SIZE", "mov esi, START_MEMORY")),
+    ),
 }  # fmt: skip

@@ -1,0 +1,511 @@
+"""The entries of boot units, and what runs them, each alone: the order of their steps, their results, their notes.
+
+What a step does is judged elsewhere; here its stand-in succeeds or fails, and the unit must do the right thing then.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+
+from architect.contracts import contract
+from architect.contracts.model import NO_MEMORY, NOT_FOUND
+from architect.contracts.pcisteps import row
+from architect.contracts.steps import BUFFER, Step
+from toolchain import contract as shared
+from toolchain.harness import PERCPU_PAGE, Harness
+
+_OK, _SKIP, _FAIL = 0, 1, 2
+_UNIT, _NOTE_COUNT = 0x10, 0x68  # of the per-CPU block
+_ROW = struct.Struct("<4Q")
+_MODE = struct.Struct("<QIIII")
+_NOTES = ("unit_note", "unit_note_dec", "unit_note_text")
+
+
+class _Unit(Step):
+    """Calls of a unit's entry.
+
+    Attributes:
+        notes: what it left, by key: (the routine that it used, the value).
+    """
+
+    def __init__(self, harness: Harness, routine: str) -> None:
+        super().__init__(harness, routine)
+        self.notes: dict[bytes, tuple[str, int | bytes]] = {}
+        for name in _NOTES:
+            self.stand(name, "rdi", "rsi", answer=lambda key, value, name=name: self._note(name, key, value))
+
+    def _note(self, routine: str, key: int, value: int) -> Mapping[str, int]:
+        text = self.text(value) if routine == "unit_note_text" else value
+        self.notes[self.text(key)] = (routine, text)
+        return {"cf": 0}
+
+    def text(self, address: int) -> bytes:
+        """A zero-ended text."""
+        return self.read(address, 33, self.routine).split(b"\0")[0]
+
+    def start(self, result: int, promise: str, **given: int) -> None:
+        """One run of the unit."""
+        self.notes.clear()
+        self.run(promise, want={"rax": result}, rdi=BUFFER, **given)
+
+    def steps(self, *names: str) -> list[str]:
+        """Which of these stand-ins were called, in order."""
+        return [str(call[0]) for call in self.asked if call[0] in names]
+
+    def noted(self, **expected: tuple[str, int | bytes]) -> None:
+        """The notes are these, by key."""
+        right = {key.encode(): value for key, value in expected.items()}
+        self.same(self.notes, right, "notes something else")
+
+
+@contract("boot_run_units", needs=("unit_run", "unit_say_needs", "panic", "boot_unit_table"))
+def run_units_alone(harness: Harness) -> None:
+    """Rows in order; those whose needs are missing are said, a failure that is not optional is the end."""
+    step = Step(harness, "boot_run_units")
+    names = {s.address for s in harness.image.symbols if s.kind == "func"}
+    table = step.at("boot_unit_table")
+    rows: list[tuple[int, ...]] = []
+    while len(rows) < 64:
+        values = _ROW.unpack(step.read(table + len(rows) * _ROW.size, _ROW.size, step.routine))
+        if values[1] not in names:
+            break
+        rows.append(values)
+    results: dict[int, int] = {}
+    step.stand(
+        "unit_run", "rdi", answer=lambda place: {"rax": results.get((place - table) // _ROW.size, _OK)}
+    )
+    step.stand("unit_say_needs", "rdi", "rsi", answer={})
+
+    def stop() -> Mapping[str, int]:
+        harness.stop()
+        return {}
+
+    step.stand("panic", "rdi", "rsi", answer=lambda *_: stop())
+    optional = [n for n, r in enumerate(rows) if r[2] & shared.constant("BOOT_FLAG_OPTIONAL")]
+    needed = [n for n in range(len(rows)) if n not in optional]
+    cases: list[dict[int, int]] = [{}, {0: _SKIP}, dict.fromkeys(range(len(rows)), _SKIP)]
+    cases += [{n: _FAIL} for n in (*optional[:2], *needed[:1], *needed[-1:])]
+    for chosen in cases:
+        results.clear()
+        results.update(chosen)
+        step.asked.clear()
+        result = harness.call("boot_run_units", {}, seed=1, limit=20_000)
+        expected: list[tuple[str | int, ...]] = []
+        done, ended = 0, False
+        for number, (_, _, flags, needs) in enumerate(rows):
+            place = table + number * _ROW.size
+            if needs & ~done:
+                expected.append(("unit_say_needs", place, needs & ~done))
+                continue
+            expected.append(("unit_run", place))
+            outcome = chosen.get(number, _OK)
+            done |= (outcome == _OK) << number
+            if outcome == _FAIL and not flags & shared.constant("BOOT_FLAG_OPTIONAL"):
+                ended = True
+                break
+        shown = {"results": repr(chosen)}
+        got = [call for call in step.asked if call[0] != "panic"]
+        step.expect(got == expected, step.routine, "runs, or leaves out, other units than it should", **shown)
+        step.expect(
+            (step.asked[-1][0] == "panic") == ended,
+            step.routine,
+            "goes on, or ends, where it should not",
+            **shown,
+        )
+        if not ended:
+            step.expect(result.end == "returned", step.routine, f"does not return: {result.end}", **shown)
+            step.equal(
+                result.registers["rax"], done, step.routine, "counts other units as succeeded", **shown
+            )
+
+
+@contract(
+    "unit_run", needs=("unit_line_begin", "unit_put_notes", "serial_line_end", "unit_note", "unit_note_store")
+)
+def unit_run_alone(harness: Harness) -> None:
+    """A start line, the entry with its row, a result line with the notes; the unit in progress is known."""
+    step = Step(harness, "unit_run")
+    answer = [0]
+    seen: list[tuple[int, int]] = []
+
+    def entry(place: int) -> Mapping[str, int]:
+        seen.append((harness.read_u64(PERCPU_PAGE + _UNIT), harness.read_u64(PERCPU_PAGE + _NOTE_COUNT)))
+        return {"rax": answer[0]}
+
+    step.stand("unit_line_begin", "rdi", "rsi", answer={})
+    step.stand("unit_put_notes", answer={})
+    step.stand("serial_line_end", answer={})
+    step.stand("unit_note_store", "rdi", answer=entry)  # any routine will do for an entry
+    step.put(BUFFER, _ROW.pack(BUFFER + 0x100, step.at("unit_note_store"), 0, 0))
+    step.put(BUFFER + 0x100, b"paging\0")
+    for result, state in (
+        (0, b" ok"),
+        (1, b" skip"),
+        (2, b" fail"),
+        (3, b" fail"),
+        (1 << 32, b" fail"),
+        ((1 << 64) - 1, b" fail"),
+    ):
+        answer[0] = result
+        seen.clear()
+        harness.write_u64(PERCPU_PAGE + _NOTE_COUNT, 3)
+        step.run("says another result", want={"rax": min(result, _FAIL)}, rdi=BUFFER, rbx=result)
+        step.same(seen, [(BUFFER + 0x100, 0)], "runs a unit under another name, or with another's notes")
+        calls = [
+            "unit_line_begin",
+            "serial_line_end",
+            "unit_note_store",
+            "unit_line_begin",
+            "unit_put_notes",
+            "serial_line_end",
+        ]
+        step.same([call[0] for call in step.asked], calls, "does its steps in another order")
+        step.same(step.asked[2][1], BUFFER, "gives the entry another row")
+        states = [
+            step.read(int(c[2]), 8, step.routine).split(b"\0")[0]
+            for c in step.asked
+            if c[0] == "unit_line_begin"
+        ]
+        step.same(states, [b" start", state], "says another state", result=result)
+        step.same(harness.read_u64(PERCPU_PAGE + _UNIT), 0, "names a unit after it has ended")
+
+
+@contract(
+    "frames_init",
+    needs=(
+        "memory_add_type",
+        "memory_subtract_taken",
+        "memory_make_regions",
+        "frame_total",
+        "frame_region_count",
+        *_NOTES,
+    ),
+)
+def frames_init_alone(harness: Harness) -> None:
+    """RAM of three types, less what is taken, in regions; without a frame it fails."""
+    step = _Unit(harness, "frames_init")
+    names = ("memory_add_type", "memory_subtract_taken", "memory_make_regions")
+    for name, takes in zip(names, (("rdi",), (), ()), strict=True):
+        step.stand(name, *takes, answer={})
+    for total, lost in ((7, 0), (0, 0), (9, 3)):
+        step.put64("frame_total", total)
+        step.put64("frame_region_count", 2)
+        harness.write_u64(step.at("memory_ram", 16), lost)
+        step.start(_OK if total else _FAIL, "is wrong about whether there is memory", rbx=total)
+        done = [call for call in step.asked if call[0] in names]
+        step.same(
+            sorted(map(str, done[:-2])),
+            sorted(str((names[0], kind)) for kind in (1, 3, 4)),
+            "adds other types",
+        )
+        step.same([call[0] for call in done[-2:]], list(names[1:]), "does its steps in another order")
+        trouble = {"lost": ("unit_note_dec", lost)} if lost else {}
+        step.noted(frames=("unit_note_dec", total), regions=("unit_note_dec", 2), **trouble)
+
+
+@contract(
+    "paging_init",
+    needs=(
+        "page_find_features", "frame_alloc_zeroed", "space_map_image", "space_map_ram", "space_guard_stacks",
+        "space_enter", "space_count_ram", "page_root", "frame_used", "page_huge_allowed", *_NOTES,
+    ),
+)  # fmt: skip
+def paging_init_alone(harness: Harness) -> None:
+    """A root, the image, RAM, the guards, then the switch; whatever fails, nothing is switched."""
+    step = _Unit(harness, "paging_init")
+    parts = ("space_map_image", "space_map_ram", "space_guard_stacks")
+
+    def allocate() -> Mapping[str, int]:
+        step.put64("frame_used", 12)
+        return {"rax": 0x9000, "cf": 0}
+
+    step.stand("page_find_features", answer={})
+    step.stand("frame_alloc_zeroed", answer=allocate)
+    for name in parts:
+        step.stand(name, answer={"rax": 0, "cf": 0})
+    step.stand("space_enter", answer={})
+    step.stand("space_count_ram", answer={"rax": 0x123_0000})
+    order = ("frame_alloc_zeroed", *parts, "space_enter")
+    for huge in (0, 1):
+        step.put64("frame_used", 5)
+        step.put("page_huge_allowed", bytes((huge,)))
+        step.start(_OK, "fails though all its steps succeed", rbx=huge)
+        step.same(step.steps(*order), list(order), "does its steps in another order")
+        step.same(step.get64("page_root"), 0x9000, "keeps another root")
+        step.noted(
+            root=("unit_note", 0x9000), tables=("unit_note_dec", 7), huge=("unit_note_dec", huge),
+            ram_kib=("unit_note_dec", 0x123_0000 >> 10),
+        )  # fmt: skip
+    for name in order[:-1]:
+        step.stand_fails(name, NO_MEMORY)
+        step.start(_FAIL, "goes on after a step has failed", rbx=order.index(name))
+        step.expect(
+            not step.steps("space_enter"), step.routine, "switches to an address space that is not whole"
+        )
+        step.noted(error=("unit_note_dec", NO_MEMORY))
+        step.stand_says(name, allocate if name == order[0] else {"rax": 0, "cf": 0})
+
+
+@contract("acpi_init", needs=("acpi_find_rsdp", "acpi_open_root", "acpi_root", "acpi_count", *_NOTES))
+def acpi_init_alone(harness: Harness) -> None:
+    """The pointer, then the table that it leads to; without either the unit is skipped."""
+    step = _Unit(harness, "acpi_init")
+    step.stand("acpi_find_rsdp", answer={"rax": BUFFER, "cf": 0})
+    step.stand("acpi_open_root", "rax", answer={"cf": 0})
+    step.put64("acpi_root", harness.direct_base + 0x7FE_1000)
+    step.put32("acpi_count", 6)
+    step.start(_OK, "fails though there is a root table")
+    step.expect(("acpi_open_root", BUFFER) in step.asked, step.routine, "opens the root of another pointer")
+    step.noted(root=("unit_note", 0x7FE_1000), tables=("unit_note_dec", 6))
+    for name in ("acpi_open_root", "acpi_find_rsdp"):
+        step.stand_fails(name, NOT_FOUND)
+        step.start(_SKIP, "goes on without a root table")
+        step.same(list(step.notes), [b"reason"], "notes something else")
+
+
+@contract(
+    "gpu_init",
+    needs=(
+        "gpu_find",
+        "gpu_has_framebuffer",
+        "pci_enable",
+        "gpu_map_bar0",
+        "gpu_row",
+        "gpu_bar0",
+        "gpu_bar0_size",
+        "gpu_mailbox",
+        *_NOTES,
+    ),
+)
+def gpu_init_alone(harness: Harness) -> None:
+    """The device is switched on before its BAR is mapped; what was found is kept."""
+    step = _Unit(harness, "gpu_init")
+    base, size = 0x12_FD00_0000, 1 << 24
+    step.put(BUFFER, row(0x0110, slots={0: (base, size), 1: (0xFEB0_0000, 0x1000)}))
+    step.stand("gpu_find", answer={"rax": BUFFER, "cf": 0})
+    step.stand("gpu_has_framebuffer", "rdi")
+    step.stand("pci_enable", "rdi", "esi", answer={})
+    step.stand("gpu_map_bar0", "rdi", answer={"rax": 0x7777_0000, "cf": 0})
+    step.start(_OK, "fails though all its steps succeed")
+    kept = tuple(step.get64(name) for name in ("gpu_row", "gpu_bar0", "gpu_bar0_size", "gpu_mailbox"))
+    step.same(kept, (BUFFER, base, size, 0x7777_0000), "keeps something else of the device")
+    order = step.steps("gpu_find", "gpu_has_framebuffer", "pci_enable", "gpu_map_bar0")
+    step.same(
+        order,
+        ["gpu_find", "gpu_has_framebuffer", "pci_enable", "gpu_map_bar0"],
+        "does its steps in another order",
+    )
+    on = [int(call[2]) for call in step.asked if call[0] == "pci_enable" and call[1] == BUFFER]
+    step.expect(bool(on) and bool(on[0] & 2), step.routine, "leaves the device's memory off")
+    step.expect(("gpu_map_bar0", base) in step.asked, step.routine, "maps another BAR")
+    step.noted(
+        bdf=("unit_note", 0x110),
+        id=("unit_note", 0x0001_1234),
+        bar0=("unit_note", base),
+        size=("unit_note", size),
+    )
+    for name, result in (("gpu_map_bar0", _FAIL), ("gpu_has_framebuffer", _SKIP), ("gpu_find", _SKIP)):
+        step.stand_fails(name, NO_MEMORY)
+        step.start(result, "gives another result when a step fails", rbx=result)
+        step.expect(
+            (b"error" if result == _FAIL else b"reason") in step.notes, step.routine, "does not say why"
+        )
+
+
+@contract(
+    "pci_init",
+    needs=(
+        "pci_find_ecam", "pci_scan_bus", "pci_assign", "pci_list", "pci_note_trouble", "pci_count", "pci_placed",
+        "pci_failed",
+        "pci_lost", "ecam_base", "ecam_bus_first", "ecam_bus_last", *_NOTES,
+    ),
+)  # fmt: skip
+def pci_init_alone(harness: Harness) -> None:
+    """All buses that can be reached; counts as they are."""
+    step = _Unit(harness, "pci_init")
+    step.put(BUFFER + 0x100, b"way\0")
+    step.stand("pci_find_ecam", answer={"rax": BUFFER + 0x100})
+    step.stand("pci_scan_bus", "edi", "esi", "edx", "ecx", answer={"rax": 4})
+    step.stand("pci_assign", answer={})
+    step.stand("pci_list", answer={})
+    step.stand(
+        "pci_note_trouble", "rdi", "rsi", answer=lambda key, value: step._note("pci_note_trouble", key, value)
+    )
+    for count, ecam, first, last in ((7, 0, 2, 9), (7, 0xB000_0000, 2, 9), (0, 0, 0, 0)):
+        for name, value in (("pci_count", count), ("pci_placed", 3), ("pci_failed", 1), ("pci_lost", 2)):
+            step.put32(name, value)
+        step.put64("ecam_base", ecam)
+        step.put32("ecam_bus_first", first)
+        step.put32("ecam_bus_last", last)
+        step.start(_OK if count else _SKIP, "gives another result", rbx=count)
+        order = step.steps("pci_find_ecam", "pci_scan_bus", "pci_assign", "pci_list")
+        step.same(
+            order,
+            ["pci_find_ecam", "pci_scan_bus", "pci_assign", "pci_list"],
+            "does its steps in another order",
+        )
+        buses = (first, last) if ecam else (0, 255)
+        scan = ("pci_scan_bus", *buses, 0xFFFF_FFFF, 0)
+        step.expect(scan in step.asked, step.routine, "scans other buses", first=buses[0], last=buses[1])
+        step.noted(
+            access=("unit_note_text", b"way"), functions=("unit_note_dec", count), buses=("unit_note_dec", 5),
+            assigned=("unit_note_dec", 3), failed=("pci_note_trouble", 1), lost=("pci_note_trouble", 2),
+        )  # fmt: skip
+
+
+@contract(
+    "framebuffer_from_dispi",
+    needs=("dispi_find", "dispi_set_mode", "framebuffer", "gpu_row", "gpu_bar0", "gpu_bar0_size"),
+)
+def from_dispi_alone(harness: Harness) -> None:
+    """Behind the mailbox page, where the memory holds both."""
+    step = Step(harness, "framebuffer_from_dispi")
+    step.stand("dispi_find", "rdi")
+    step.stand("dispi_set_mode", "rdi")
+    needed, bar = 4096 * 769, 0x12_FD00_0000
+    for place, size, right in (
+        (BUFFER, needed, True),
+        (BUFFER, 1 << 24, True),
+        (BUFFER, needed - 1, False),
+        (0, 1 << 24, False),
+    ):
+        for name, value in (("gpu_row", place), ("gpu_bar0", bar), ("gpu_bar0_size", size)):
+            step.put64(name, value)
+        step.put("framebuffer", bytes(_MODE.size))
+        step.run("is wrong about whether there is a mode", cf=not right, rbx=place, rcx=size)
+        step.same(
+            step.asked,
+            [("dispi_find", BUFFER), ("dispi_set_mode", BUFFER)] if right else [],
+            "sets a mode elsewhere",
+        )
+        mode = (bar + 4096, 4096, 1024, 768, 32) if right else (0,) * 5
+        step.same(
+            _MODE.unpack(harness.read(step.at("framebuffer"), _MODE.size)),
+            mode,
+            "keeps another mode",
+            size=size,
+        )
+    step.put64("gpu_row", BUFFER)
+    for name in ("dispi_set_mode", "dispi_find"):
+        step.stand_fails(name, NOT_FOUND)
+        step.run("goes on without a mode", cf=True, want={"rax": NOT_FOUND})
+
+
+@contract("framebuffer_note_mode", needs=("framebuffer", *_NOTES))
+def note_mode_alone(harness: Harness) -> None:
+    """Address, sizes, pitch and bits, each under its name."""
+    step = _Unit(harness, "framebuffer_note_mode")
+    step.put("framebuffer", _MODE.pack(0x12_FD00_1000, 4097, 1024, 768, 32))
+    step.run("fails")
+    sizes = {"width": 1024, "height": 768, "pitch": 4097, "bits": 32}
+    step.noted(
+        address=("unit_note", 0x12_FD00_1000),
+        **{name: ("unit_note_dec", value) for name, value in sizes.items()},
+    )
+
+
+@contract(
+    "framebuffer_init",
+    needs=(
+        "framebuffer_from_dispi", "framebuffer_from_loader", "framebuffer_map", "picture_draw", "picture_checksum",
+        "framebuffer_note_mode", *_NOTES,
+    ),
+)  # fmt: skip
+def framebuffer_init_alone(harness: Harness) -> None:
+    """The device's mode before the loader's; mapped, drawn, summed."""
+    step = _Unit(harness, "framebuffer_init")
+    names = (
+        "framebuffer_from_dispi",
+        "framebuffer_from_loader",
+        "framebuffer_map",
+        "picture_draw",
+        "picture_checksum",
+    )
+    for name in (*names[:3], "framebuffer_note_mode"):
+        step.stand(name)
+    step.stand("picture_draw", answer={})
+    step.stand("picture_checksum", answer={"rax": 0x1234})
+
+    def check(result: int, source: bytes, expected: Sequence[int]) -> None:
+        step.start(result, "gives another result", rbx=len(expected))
+        step.same(step.steps(*names), [names[n] for n in expected], "does its steps in another order")
+        if result == _OK:
+            step.noted(source=("unit_note_text", source), checksum=("unit_note", 0x1234))
+            step.expect(("framebuffer_note_mode",) in step.asked, step.routine, "does not note the mode")
+
+    check(_OK, b"dispi", (0, 2, 3, 4))
+    step.stand_fails("framebuffer_from_dispi", NOT_FOUND)
+    check(_OK, b"loader", (0, 1, 2, 3, 4))
+    step.stand_fails("framebuffer_map", NO_MEMORY)
+    check(_FAIL, b"", (0, 1, 2))
+    step.stand_fails("framebuffer_from_loader", NOT_FOUND)
+    check(_SKIP, b"", (0, 1))
+
+
+@contract(
+    "bootinfo_init",
+    needs=(
+        "multiboot2_read", "pvh_read", "cmdline_append_fw_cfg", "bootinfo_note_counts", "boot_handover_protocol",
+        "boot_handover_info", "bootinfo_memory_count", "bootinfo_protocol", *_NOTES,
+    ),
+)  # fmt: skip
+def bootinfo_init_alone(harness: Harness) -> None:
+    """The reader of the protocol, then fw_cfg's words; what is malformed is noted, no memory is a failure."""
+    step = _Unit(harness, "bootinfo_init")
+    readers = ("multiboot2_read", "pvh_read")
+    for name in readers:
+        step.stand(name, "rdi")
+    step.stand("cmdline_append_fw_cfg", answer={})
+    step.stand("bootinfo_note_counts", answer={})
+    for protocol, wrong, count in ((1, 0, 3), (2, 0, 3), (1, 0x40, 3), (2, 40, 1), (1, 0, 0)):
+        step.put32("boot_handover_protocol", protocol)
+        step.put32("boot_handover_info", 0xFFF0_1230)
+        step.put64("bootinfo_memory_count", count)
+        for name in readers:
+            step.stand_says(name, {"rax": wrong, "cf": int(bool(wrong))})
+        step.start(
+            _OK if count else _FAIL, "is wrong about whether there is a memory map", rbx=protocol, rcx=wrong
+        )
+        reads = [call for call in step.asked if call[0] in readers]
+        step.same(
+            reads, [(readers[protocol - 1], 0xFFF0_1230)], "reads what another loader says", rbx=protocol
+        )
+        loader = b"pvh" if protocol == 2 else b"multiboot2"
+        trouble = {"malformed": ("unit_note", wrong)} if wrong else {}
+        step.noted(loader=("unit_note_text", loader), **trouble)
+        step.same(step.get64("bootinfo_protocol"), protocol, "keeps another protocol")
+        both = step.steps("cmdline_append_fw_cfg", "bootinfo_note_counts")
+        step.same(sorted(both), ["bootinfo_note_counts", "cmdline_append_fw_cfg"], "leaves a step out")
+
+
+@contract(
+    "pvh_read",
+    needs=("bootinfo_reach", "pvh_read_cmdline", "pvh_read_rsdp", "pvh_read_modules", "pvh_read_memory"),
+)
+def pvh_read_alone(harness: Harness) -> None:
+    """All four parts are read whatever fails; the offset of a field that is malformed is said."""
+    step = Step(harness, "pvh_read")
+    parts = ("pvh_read_cmdline", "pvh_read_rsdp", "pvh_read_modules", "pvh_read_memory")
+    step.stand("bootinfo_reach", "rdi", "rsi", answer={"rax": BUFFER, "cf": 0})
+    for name in parts:
+        step.stand(name, "rbx")
+    for modules, memory, places in ((0, 0, ()), (1, 0, (16,)), (0, 1, (40,)), (1, 1, (16, 40))):
+        step.stand_says("pvh_read_modules", {"cf": modules})
+        step.stand_says("pvh_read_memory", {"cf": memory})
+        result = step.run(
+            "is wrong about what is malformed", cf=bool(places), rdi=0x5000, rsi=modules + 2 * memory
+        )
+        if places:
+            step.expect(
+                result.registers["rax"] in places,
+                step.routine,
+                "names another field",
+                got=result.registers["rax"],
+            )
+        read = sorted(call for call in step.asked if call[0] in parts)
+        step.same(read, sorted((name, BUFFER) for name in parts), "leaves a part out, or reads it elsewhere")
+    step.expect(step.asked[0] == ("bootinfo_reach", 0x5000, 56), step.routine, "makes sure of another piece")
+    step.stand_fails("bootinfo_reach", 0)
+    step.run("reads what is out of reach", cf=True, rdi=0x5000)
+    step.same(len(step.asked), 1, "reads what is out of reach")

@@ -31,10 +31,10 @@ __all__ = [
 ]  # fmt: skip
 
 AREAS = (
-    "acpi", "acpisteps", "bootsteps", "cmdline", "config", "cpusteps", "descriptors", "devicesteps", "display",
-    "earlysteps", "entry", "faults", "features", "frames", "loaders", "mapping", "memory", "memorysteps",
-    "pagesteps", "paging", "pci", "pciplaces", "pcisteps", "picture", "ranges", "reports", "space", "starts", "text",
-    "traps", "units", "unitsteps",
+    "acpi", "acpisteps", "barsteps", "bootsteps", "cmdline", "config", "cpusteps", "descriptors", "devicesteps",
+    "display", "earlysteps", "entry", "faults", "features", "frames", "loaders", "mapping", "memory", "memorysteps",
+    "pagesteps", "paging", "pci", "pciplaces", "pcirooms", "pcisteps", "picture", "pictureunits", "ranges",
+    "reports", "space", "starts", "text", "traps", "units", "unitsteps",
 )  # fmt: skip
 MODULES = tuple(f"architect.contracts.{name}" for name in AREAS)
 

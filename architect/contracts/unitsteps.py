@@ -6,11 +6,10 @@ What a step does is judged elsewhere; here its stand-in succeeds or fails, and t
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from architect.contracts import contract
 from architect.contracts.model import NO_MEMORY, NOT_FOUND
-from architect.contracts.pcisteps import row
 from architect.contracts.steps import BUFFER, Step
 from toolchain import contract as shared
 from toolchain.harness import PERCPU_PAGE, Harness
@@ -18,11 +17,10 @@ from toolchain.harness import PERCPU_PAGE, Harness
 _OK, _SKIP, _FAIL = 0, 1, 2
 _UNIT, _NOTE_COUNT = 0x10, 0x68  # of the per-CPU block
 _ROW = struct.Struct("<4Q")
-_MODE = struct.Struct("<QIIII")
-_NOTES = ("unit_note", "unit_note_dec", "unit_note_text")
+NOTES = ("unit_note", "unit_note_dec", "unit_note_text")
 
 
-class _Unit(Step):
+class Unit(Step):
     """Calls of a unit's entry.
 
     Attributes:
@@ -32,7 +30,7 @@ class _Unit(Step):
     def __init__(self, harness: Harness, routine: str) -> None:
         super().__init__(harness, routine)
         self.notes: dict[bytes, tuple[str, int | bytes]] = {}
-        for name in _NOTES:
+        for name in NOTES:
             self.stand(name, "rdi", "rsi", answer=lambda key, value, name=name: self._note(name, key, value))
 
     def _note(self, routine: str, key: int, value: int) -> Mapping[str, int]:
@@ -179,12 +177,12 @@ def unit_run_alone(harness: Harness) -> None:
         "memory_make_regions",
         "frame_total",
         "frame_region_count",
-        *_NOTES,
+        *NOTES,
     ),
 )
 def frames_init_alone(harness: Harness) -> None:
     """RAM of three types, less what is taken, in regions; without a frame it fails."""
-    step = _Unit(harness, "frames_init")
+    step = Unit(harness, "frames_init")
     names = ("memory_add_type", "memory_subtract_taken", "memory_make_regions")
     for name, takes in zip(names, (("rdi",), (), ()), strict=True):
         step.stand(name, *takes, answer={})
@@ -208,12 +206,12 @@ def frames_init_alone(harness: Harness) -> None:
     "paging_init",
     needs=(
         "page_find_features", "frame_alloc_zeroed", "space_map_image", "space_map_ram", "space_guard_stacks",
-        "space_enter", "space_count_ram", "page_root", "frame_used", "page_huge_allowed", *_NOTES,
+        "space_enter", "space_count_ram", "page_root", "frame_used", "page_huge_allowed", *NOTES,
     ),
 )  # fmt: skip
 def paging_init_alone(harness: Harness) -> None:
     """A root, the image, RAM, the guards, then the switch; whatever fails, nothing is switched."""
-    step = _Unit(harness, "paging_init")
+    step = Unit(harness, "paging_init")
     parts = ("space_map_image", "space_map_ram", "space_guard_stacks")
 
     def allocate() -> Mapping[str, int]:
@@ -247,10 +245,10 @@ def paging_init_alone(harness: Harness) -> None:
         step.stand_says(name, allocate if name == order[0] else {"rax": 0, "cf": 0})
 
 
-@contract("acpi_init", needs=("acpi_find_rsdp", "acpi_open_root", "acpi_root", "acpi_count", *_NOTES))
+@contract("acpi_init", needs=("acpi_find_rsdp", "acpi_open_root", "acpi_root", "acpi_count", *NOTES))
 def acpi_init_alone(harness: Harness) -> None:
     """The pointer, then the table that it leads to; without either the unit is skipped."""
-    step = _Unit(harness, "acpi_init")
+    step = Unit(harness, "acpi_init")
     step.stand("acpi_find_rsdp", answer={"rax": BUFFER, "cf": 0})
     step.stand("acpi_open_root", "rax", answer={"cf": 0})
     step.put64("acpi_root", harness.direct_base + 0x7FE_1000)
@@ -265,65 +263,16 @@ def acpi_init_alone(harness: Harness) -> None:
 
 
 @contract(
-    "gpu_init",
-    needs=(
-        "gpu_find",
-        "gpu_has_framebuffer",
-        "pci_enable",
-        "gpu_map_bar0",
-        "gpu_row",
-        "gpu_bar0",
-        "gpu_bar0_size",
-        "gpu_mailbox",
-        *_NOTES,
-    ),
-)
-def gpu_init_alone(harness: Harness) -> None:
-    """The device is switched on before its BAR is mapped; what was found is kept."""
-    step = _Unit(harness, "gpu_init")
-    base, size = 0x12_FD00_0000, 1 << 24
-    step.put(BUFFER, row(0x0110, slots={0: (base, size), 1: (0xFEB0_0000, 0x1000)}))
-    step.stand("gpu_find", answer={"rax": BUFFER, "cf": 0})
-    step.stand("gpu_has_framebuffer", "rdi")
-    step.stand("pci_enable", "rdi", "esi", answer={})
-    step.stand("gpu_map_bar0", "rdi", answer={"rax": 0x7777_0000, "cf": 0})
-    step.start(_OK, "fails though all its steps succeed")
-    kept = tuple(step.get64(name) for name in ("gpu_row", "gpu_bar0", "gpu_bar0_size", "gpu_mailbox"))
-    step.same(kept, (BUFFER, base, size, 0x7777_0000), "keeps something else of the device")
-    order = step.steps("gpu_find", "gpu_has_framebuffer", "pci_enable", "gpu_map_bar0")
-    step.same(
-        order,
-        ["gpu_find", "gpu_has_framebuffer", "pci_enable", "gpu_map_bar0"],
-        "does its steps in another order",
-    )
-    on = [int(call[2]) for call in step.asked if call[0] == "pci_enable" and call[1] == BUFFER]
-    step.expect(bool(on) and bool(on[0] & 2), step.routine, "leaves the device's memory off")
-    step.expect(("gpu_map_bar0", base) in step.asked, step.routine, "maps another BAR")
-    step.noted(
-        bdf=("unit_note", 0x110),
-        id=("unit_note", 0x0001_1234),
-        bar0=("unit_note", base),
-        size=("unit_note", size),
-    )
-    for name, result in (("gpu_map_bar0", _FAIL), ("gpu_has_framebuffer", _SKIP), ("gpu_find", _SKIP)):
-        step.stand_fails(name, NO_MEMORY)
-        step.start(result, "gives another result when a step fails", rbx=result)
-        step.expect(
-            (b"error" if result == _FAIL else b"reason") in step.notes, step.routine, "does not say why"
-        )
-
-
-@contract(
     "pci_init",
     needs=(
         "pci_find_ecam", "pci_scan_bus", "pci_assign", "pci_list", "pci_note_trouble", "pci_count", "pci_placed",
         "pci_failed",
-        "pci_lost", "ecam_base", "ecam_bus_first", "ecam_bus_last", *_NOTES,
+        "pci_lost", "ecam_base", "ecam_bus_first", "ecam_bus_last", *NOTES,
     ),
 )  # fmt: skip
 def pci_init_alone(harness: Harness) -> None:
     """All buses that can be reached; counts as they are."""
-    step = _Unit(harness, "pci_init")
+    step = Unit(harness, "pci_init")
     step.put(BUFFER + 0x100, b"way\0")
     step.stand("pci_find_ecam", answer={"rax": BUFFER + 0x100})
     step.stand("pci_scan_bus", "edi", "esi", "edx", "ecx", answer={"rax": 4})
@@ -355,104 +304,15 @@ def pci_init_alone(harness: Harness) -> None:
 
 
 @contract(
-    "framebuffer_from_dispi",
-    needs=("dispi_find", "dispi_set_mode", "framebuffer", "gpu_row", "gpu_bar0", "gpu_bar0_size"),
-)
-def from_dispi_alone(harness: Harness) -> None:
-    """Behind the mailbox page, where the memory holds both."""
-    step = Step(harness, "framebuffer_from_dispi")
-    step.stand("dispi_find", "rdi")
-    step.stand("dispi_set_mode", "rdi")
-    needed, bar = 4096 * 769, 0x12_FD00_0000
-    for place, size, right in (
-        (BUFFER, needed, True),
-        (BUFFER, 1 << 24, True),
-        (BUFFER, needed - 1, False),
-        (0, 1 << 24, False),
-    ):
-        for name, value in (("gpu_row", place), ("gpu_bar0", bar), ("gpu_bar0_size", size)):
-            step.put64(name, value)
-        step.put("framebuffer", bytes(_MODE.size))
-        step.run("is wrong about whether there is a mode", cf=not right, rbx=place, rcx=size)
-        step.same(
-            step.asked,
-            [("dispi_find", BUFFER), ("dispi_set_mode", BUFFER)] if right else [],
-            "sets a mode elsewhere",
-        )
-        mode = (bar + 4096, 4096, 1024, 768, 32) if right else (0,) * 5
-        step.same(
-            _MODE.unpack(harness.read(step.at("framebuffer"), _MODE.size)),
-            mode,
-            "keeps another mode",
-            size=size,
-        )
-    step.put64("gpu_row", BUFFER)
-    for name in ("dispi_set_mode", "dispi_find"):
-        step.stand_fails(name, NOT_FOUND)
-        step.run("goes on without a mode", cf=True, want={"rax": NOT_FOUND})
-
-
-@contract("framebuffer_note_mode", needs=("framebuffer", *_NOTES))
-def note_mode_alone(harness: Harness) -> None:
-    """Address, sizes, pitch and bits, each under its name."""
-    step = _Unit(harness, "framebuffer_note_mode")
-    step.put("framebuffer", _MODE.pack(0x12_FD00_1000, 4097, 1024, 768, 32))
-    step.run("fails")
-    sizes = {"width": 1024, "height": 768, "pitch": 4097, "bits": 32}
-    step.noted(
-        address=("unit_note", 0x12_FD00_1000),
-        **{name: ("unit_note_dec", value) for name, value in sizes.items()},
-    )
-
-
-@contract(
-    "framebuffer_init",
-    needs=(
-        "framebuffer_from_dispi", "framebuffer_from_loader", "framebuffer_map", "picture_draw", "picture_checksum",
-        "framebuffer_note_mode", *_NOTES,
-    ),
-)  # fmt: skip
-def framebuffer_init_alone(harness: Harness) -> None:
-    """The device's mode before the loader's; mapped, drawn, summed."""
-    step = _Unit(harness, "framebuffer_init")
-    names = (
-        "framebuffer_from_dispi",
-        "framebuffer_from_loader",
-        "framebuffer_map",
-        "picture_draw",
-        "picture_checksum",
-    )
-    for name in (*names[:3], "framebuffer_note_mode"):
-        step.stand(name)
-    step.stand("picture_draw", answer={})
-    step.stand("picture_checksum", answer={"rax": 0x1234})
-
-    def check(result: int, source: bytes, expected: Sequence[int]) -> None:
-        step.start(result, "gives another result", rbx=len(expected))
-        step.same(step.steps(*names), [names[n] for n in expected], "does its steps in another order")
-        if result == _OK:
-            step.noted(source=("unit_note_text", source), checksum=("unit_note", 0x1234))
-            step.expect(("framebuffer_note_mode",) in step.asked, step.routine, "does not note the mode")
-
-    check(_OK, b"dispi", (0, 2, 3, 4))
-    step.stand_fails("framebuffer_from_dispi", NOT_FOUND)
-    check(_OK, b"loader", (0, 1, 2, 3, 4))
-    step.stand_fails("framebuffer_map", NO_MEMORY)
-    check(_FAIL, b"", (0, 1, 2))
-    step.stand_fails("framebuffer_from_loader", NOT_FOUND)
-    check(_SKIP, b"", (0, 1))
-
-
-@contract(
     "bootinfo_init",
     needs=(
         "multiboot2_read", "pvh_read", "cmdline_append_fw_cfg", "bootinfo_note_counts", "boot_handover_protocol",
-        "boot_handover_info", "bootinfo_memory_count", "bootinfo_protocol", *_NOTES,
+        "boot_handover_info", "bootinfo_memory_count", "bootinfo_protocol", *NOTES,
     ),
 )  # fmt: skip
 def bootinfo_init_alone(harness: Harness) -> None:
     """The reader of the protocol, then fw_cfg's words; what is malformed is noted, no memory is a failure."""
-    step = _Unit(harness, "bootinfo_init")
+    step = Unit(harness, "bootinfo_init")
     readers = ("multiboot2_read", "pvh_read")
     for name in readers:
         step.stand(name, "rdi")

@@ -13,9 +13,9 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 
 from architect import contracts, coverage
@@ -135,6 +135,8 @@ class Bench:
         self.listings: dict[str, Listing] = {}
         self.known: dict[int, Evaluation] = {}
         self.asked = contracts.Asked()
+        self.begun = False
+        self.original: Original | None = None
         self.session = build.Session(tree, cache)
 
     def __enter__(self) -> Bench:
@@ -197,7 +199,8 @@ class Bench:
         """
         began = time.perf_counter()
         try:
-            original = self._original
+            if not self.begun:
+                self._begin(demands)
             changed = self.workspace.apply(patch)
             image = self.session.build(changed)
         except InputError as error:
@@ -214,21 +217,20 @@ class Bench:
                 return self.known[content]
         if content in self.known:
             return replace(self.known[content], patch=patch, duplicate=True, booted=False, boots=0)
-        names, files = self._changes(patch, original)
+        names, files = self._changes(patch)
         return self._tried(patch, gate, image, boots, demands, names, files)
 
-    @cached_property
-    def _original(self) -> Original | None:
-        """The unpatched tree, assembled; None where it does not assemble."""
-        try:
-            self.session.build()
-        except InputError:
-            return None
-        return Original(self.session.objects(), self.headers)
+    def _begin(self, demands: Demands) -> None:
+        """Before the first candidate: what it is compared with, and which broken contracts show soonest."""
+        self.begun = True
+        with suppress(InputError):  # it may not assemble
+            image = self.session.build()
+            self.original = Original(self.session.objects(), self.headers)
+            contracts.rehearse(image, self.headers, _contracts_broken(demands), self.asked)
 
     def _suspected(self, image: Image, demands: Demands) -> GateResult | None:
         """The contracts that the unpatched kernel broke, the likeliest and cheapest first; None when they are kept."""
-        names = accused([gate for gate in demands.failing if gate.gate == "contract"])
+        names = _contracts_broken(demands)
         gate = broken(image, self.headers, names, (), self.asked) if names else None
         return None if gate is None or gate.passed else replace(gate, gate="contract")
 
@@ -315,7 +317,7 @@ class Bench:
             self.listings[file] = Listing(self.workspace.sources()[file], self.macros)
         return self.listings[file]
 
-    def _changes(self, patch: Patch, original: Original | None) -> tuple[list[str] | None, list[str]]:
+    def _changes(self, patch: Patch) -> tuple[list[str] | None, list[str]]:
         """The routines that a patch changes (None when it may be any), and the sources whose data it does.
 
         An edit within routines of one source changes those; of any other, what was assembled is compared.
@@ -332,7 +334,7 @@ class Bench:
                 names.setdefault(rows.routine_at(max(0, line)))
         if "" not in names:
             return list(names), []
-        found = original.changes(self.session.objects()) if original is not None else None
+        found = self.original.changes(self.session.objects()) if self.original is not None else None
         if found is None:
             return None, []
         names.pop("")
@@ -379,6 +381,11 @@ def _candidates_timeout(trial: Trial, unit: float) -> float:
     seconds = trial.result.seconds if trial.result else 0.0
     hung = trial.result is None or trial.result.outcome in ("timeout", "silent")
     return max(CANDIDATE_MIN, CANDIDATE_FACTOR * unit, 0.0 if hung else OWN_FACTOR * seconds)
+
+
+def _contracts_broken(demands: Demands) -> tuple[str, ...]:
+    """The routines whose contracts the unpatched kernel broke."""
+    return accused([gate for gate in demands.failing if gate.gate == "contract"])
 
 
 def _content(image: Image) -> int:

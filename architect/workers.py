@@ -26,7 +26,7 @@ from toolchain.interrupts import uninterrupted
 
 # Objects made before the collector looks for cycles, and how many such looks make one at older ones: what is searched
 # and tried makes many objects and few cycles, and looking takes a third of the time with the usual values.
-_COLLECT_AFTER = (100_000, 20, 100)
+_COLLECT_AFTER = (500_000, 10, 10)
 GRACE_SECONDS = 2.0  # for a worker that closed its pipe to be gone
 _PR_SET_PDEATHSIG = 1
 

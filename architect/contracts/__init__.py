@@ -15,6 +15,7 @@ import importlib
 import struct
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -27,7 +28,8 @@ from toolchain.headers import Routine, parse
 from toolchain.types import Image
 
 __all__ = [
-    "Asked", "Contract", "Violation", "contract", "first", "registry", "routines", "run", "violations",
+    "Asked", "Contract", "Violation", "contract", "first", "registry", "rehearse", "routines", "run",
+    "violations",
 ]  # fmt: skip
 
 AREAS = (
@@ -149,8 +151,10 @@ def violations(
     Raises:
         InputError: the image cannot be put into an emulated machine.
     """
-    harness = Harness(image)
-    return [row for question in _questions(harness, headers, names, seeds, files) for row in question.ask()]
+    with closing(Harness(image)) as harness:
+        return [
+            row for question in _questions(harness, headers, names, seeds, files) for row in question.ask()
+        ]
 
 
 class Asked:
@@ -164,10 +168,14 @@ class Asked:
         times, broken, seconds = self._known.get(name, (1, 0, _USUAL_SECONDS))
         return seconds / times / ((broken + _RARELY) / (times + 1))
 
-    def note(self, name: str, broken: bool, seconds: float) -> None:
-        """One more answer."""
-        times, before, total = self._known.get(name, (0, 0, 0.0))
-        self._known[name] = (times + 1, before + broken, total + seconds)
+    def ask(self, question: _Question) -> list[Violation]:
+        """The answer, noted."""
+        began = time.perf_counter()
+        found = question.ask()
+        times, broken, seconds = self._known.get(question.name, (0, 0, 0.0))
+        seconds += time.perf_counter() - began
+        self._known[question.name] = (times + 1, broken + bool(found), seconds)
+        return found
 
 
 def first(
@@ -189,16 +197,21 @@ def first(
     Raises:
         InputError: the image cannot be put into an emulated machine.
     """
-    harness = Harness(image)
-    asked = asked or Asked()
-    questions = _questions(harness, headers, names, _SEEDS, files)
-    for question in sorted(questions, key=lambda item: asked.order(item.name)):
-        began = time.perf_counter()
-        found = question.ask()
-        asked.note(question.name, bool(found), time.perf_counter() - began)
-        if found:
-            return found[0]
+    with closing(Harness(image)) as harness:
+        asked = asked or Asked()
+        questions = _questions(harness, headers, names, _SEEDS, files)
+        for question in sorted(questions, key=lambda item: asked.order(item.name)):
+            found = asked.ask(question)
+            if found:
+                return found[0]
     return None
+
+
+def rehearse(image: Image, headers: Mapping[str, Routine], names: Collection[str], asked: Asked) -> None:
+    """Ask everything once of a kernel that is known to break promises, so that ``first`` knows what tells soonest."""
+    with closing(Harness(image)) as harness:
+        for question in _questions(harness, headers, names, _SEEDS, ()):
+            asked.ask(question)
 
 
 class _Question(NamedTuple):

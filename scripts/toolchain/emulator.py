@@ -135,14 +135,22 @@ class Emulator:
         if bits == 64:
             self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_VIRTUAL)
         add = self._uc.hook_add
-        add(self._u.UC_HOOK_MEM_INVALID, self._invalid)
-        add(self._u.UC_HOOK_INTR, self._interrupt)
-        add(self._u.UC_HOOK_INSN, self._in, None, 1, 0, self._c.UC_X86_INS_IN)
-        add(self._u.UC_HOOK_INSN, self._out, None, 1, 0, self._c.UC_X86_INS_OUT)
-        add(self._u.UC_HOOK_INSN, self._cpuid, None, 1, 0, self._c.UC_X86_INS_CPUID)
+        self._own_hooks = (
+            add(self._u.UC_HOOK_MEM_INVALID, self._invalid),
+            add(self._u.UC_HOOK_INTR, self._interrupt),
+            add(self._u.UC_HOOK_INSN, self._in, None, 1, 0, self._c.UC_X86_INS_IN),
+            add(self._u.UC_HOOK_INSN, self._out, None, 1, 0, self._c.UC_X86_INS_OUT),
+            add(self._u.UC_HOOK_INSN, self._cpuid, None, 1, 0, self._c.UC_X86_INS_CPUID),
+        )
         self._recorder = recorder()
         if self._recorder is not None:
             self._recorder.attach(self._uc, self._u, image)
+
+    def close(self) -> None:
+        """Let the emulated machine go at once; its hooks would keep it until a search for cyclic garbage."""
+        self.forget()
+        for hook in self._own_hooks:
+            self._uc.hook_del(hook)
 
     def forget(self) -> None:
         """Drop substitutes, probes, windows and devices."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
 from functools import cached_property
 
@@ -88,11 +88,6 @@ class Reader:
     def coverage(self) -> dict[Key, float]:
         """How suspicious what broken contracts executed and read makes each line, 0 to 1; empty when none is."""
         return suspicious_lines(self.case.runs, self.tree)
-
-    @property
-    def reached(self) -> Collection[Key]:
-        """The lines that a failing call can depend on; empty when that is not known."""
-        return self.coverage.keys()
 
     # --- what the tree itself says ---------------------------------------------------------------------------
 

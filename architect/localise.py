@@ -7,7 +7,7 @@ names still has a small share, so that no repair is out of reach.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log2
 
@@ -17,9 +17,11 @@ from architect.evidence import Reader
 from architect.protocols import Case
 from architect.slicing import Key, named
 from architect.source import Tree
-from architect.statements import symbols
+from architect.statements import ASSIGNMENTS, Statement, symbols
 
 _UNREACHED = 0.03  # of the share of a line that no failing call executed, read or named
+_DEFINED = 0.4  # of the share of a constant's definition
+_TEXT = 0.05  # of the share of a string
 _BASE = 0.5  # trust in "it can be anywhere"
 _UNNAMED = 0.1  # the weight of a line that no evidence names; one that some names has 1 or more
 _NOTHING = "no evidence speaks against it"
@@ -72,15 +74,18 @@ class Localisation:
 def localise(case: Case, tree: Tree, reader: Reader | None = None) -> Localisation:
     """The suspicion of every editable line of a case, from its evidence alone."""
     reader = reader or Reader(case, tree)
-    return mix(reader.read(), tree, reader.reached)
+    return mix(reader.read(), tree, reader.coverage)
 
 
-def mix(evidence: Iterable[Evidence], tree: Tree, reached: Collection[Key] = ()) -> Localisation:
+def mix(
+    evidence: Iterable[Evidence], tree: Tree, coverage: Mapping[Key, float] | None = None
+) -> Localisation:
     """One distribution from many pieces of evidence; then spread from uses to definitions.
 
     Half of it lets every piece have its say alone, so that one good witness is enough; the other half adds up what they
-    say of each line, so that places which several of them name stand out. Where it is known what failing calls
-    ``reached``, everything else falls behind: it cannot be what made them fail.
+    say of each line, so that places which several of them name stand out. Where the ``coverage`` of failing calls is
+    known, each line falls behind as far as it explains them worse than the best: one that they never ran cannot be
+    what made them fail.
     """
     pieces = [piece for piece in evidence if max(piece.lines.values(), default=0.0) > 0]
     code = [s.key for s in tree.statements() if s.kind in ("instruction", "macro", "directive")]
@@ -90,14 +95,24 @@ def mix(evidence: Iterable[Evidence], tree: Tree, reached: Collection[Key] = ())
     for part in (1.0, 0.4):  # again: a constant may stand for another one, a table for a routine
         _spread(total, parts, tree, part)
     kept = {key: score for key, score in total.items() if key[0] in tree.editable and key in tree.by_line}
-    if reached:
-        kept = {key: score * (1.0 if key in reached else _UNREACHED) for key, score in kept.items()}
+    kept = {key: score * _prior(tree.by_line[key]) for key, score in kept.items()}
+    if coverage:
+        most = max(coverage.values())
+        kept = {
+            key: score * max(_UNREACHED, (coverage.get(key, 0.0) / most) ** 2) for key, score in kept.items()
+        }
     whole = sum(kept.values()) or 1.0
     reasons = {
         key: tuple(dict.fromkeys(reason for _, reason in sorted(parts.get(key, ()), reverse=True)))
         for key in kept
     }
     return Localisation({key: score / whole for key, score in kept.items()}, reasons)
+
+
+def _prior(statements: Sequence[Statement]) -> float:
+    """How likely such a line is to be wrong beside a line of code: definitions are written once and read often."""
+    name = statements[0].name
+    return _DEFINED if name in ASSIGNMENTS else _TEXT if name.startswith(".as") else 1.0
 
 
 def _each_alone(

@@ -29,8 +29,9 @@ from architect.statements import Statement
 
 NAME = "search"
 _GAP = 0.6  # how much of its predecessor's suspicion the gap before a statement inherits
-_LEAST_VARIANT = -2.0  # no variant costs less than this ...
-_LEAST_LOOSE = -4.0  # ... but where code or data stands unused, whose use is what is missing
+_LEAST_VARIANT = 0.0  # no variant costs less than this ...
+_LEAST_LOOSE = -3.0  # ... but where code or data stands unused, whose use is what is missing
+_EXPANSION = 1.5  # bits that the best candidate of a site costs at least besides its operator, nearly always
 _NEVER = 30.0  # bits of what has no operator
 _PARTIAL = 5.0  # bits for a second edit on top of a partial repair
 _PARTIALS = 3
@@ -69,6 +70,9 @@ class Frontier:
         self._number = count()
         self._operators = _by_sort(self.classes)
         self._costs = {(sort, o.name): bits for sort, rows in self._operators.items() for bits, o in rows}
+        self._gains: dict[
+            Key, float
+        ] = {}  # bits, by site: operators that have nothing to offer there leave their share
         self._seen: set[int] = {self.judge.fingerprint([Edit(f, 1, (), ())]) for f in case.sources}
         self._heap: list[_Entry] = []
         odd = Counter(s.routine for key in self.view.anomalies for s in tree.by_line[key][:1] if s.routine)
@@ -94,7 +98,7 @@ class Frontier:
             before = statement
             if score > 0:
                 site = Site(statement, self.view)
-                cost = self._base - log2(score) + cheapest.get(site.sort, _NEVER) + self._least
+                cost = self._base - log2(score) + cheapest.get(site.sort, _NEVER) + self._least + _EXPANSION
                 heapq.heappush(self._heap, _Entry(cost, next(self._number), site))
 
     def _place_bits(self, site: Site) -> float:
@@ -126,9 +130,20 @@ class Frontier:
         return None
 
     def _expand(self, site: Site) -> None:
+        """Queue the operators of a site: what is wrong there is a mistake that its text can have."""
         place = self._base + self._place_bits(site)
-        for bits, operator in self._operators.get(site.sort, ()):
-            self._push(_Entry(place + bits + self._least, 0, site, operator))
+        rows = [
+            (bits, operator, None if operator.common else _variants(operator, site))
+            for bits, operator in self._operators.get(site.sort, ())
+        ]
+        rows = [(bits, operator, found) for bits, operator, found in rows if found is None or found]
+        gain = -log2(sum(2.0**-bits for bits, _, _ in rows)) if rows else 0.0
+        self._gains[site.statement.key] = gain
+        for bits, operator, found in rows:
+            if found is None:
+                self._push(_Entry(place + bits - gain + self._least, 0, site, operator))
+            else:
+                self._schedule(site, operator, found)
 
     def _push(self, entry: _Entry) -> None:
         bonus = self.bonus[self._owner(entry.site)]
@@ -137,13 +152,14 @@ class Frontier:
 
     def _generate(self, entry: _Entry) -> None:
         assert entry.operator is not None
-        variants = sorted(entry.operator.generate(entry.site), key=lambda v: -v.bits)
+        variants = _variants(entry.operator, entry.site)
         if variants:
             self._schedule(entry.site, entry.operator, variants)
 
     def _prior(self, site: Site, operator: Operator, variant: Variant) -> float:
         """The cost of a variant before its text is looked at."""
-        bits = self._costs[site.sort, operator.name] + max(variant.bits, self._least)
+        bits = self._costs[site.sort, operator.name] - self._gains[site.statement.key]
+        bits += max(variant.bits, self._least)
         return self._base + self._place_bits(site) + bits
 
     def _hope(self, site: Site) -> float:
@@ -211,6 +227,18 @@ class Frontier:
                 else:
                     self._heap.append(entry)
             heapq.heapify(self._heap)
+
+
+def _variants(operator: Operator, site: Site) -> list[Variant]:
+    """What an operator offers at a site, the best last.
+
+    With many ways to change a line it is no likelier for the line: together they have its share.
+    """
+    found = sorted(operator.generate(site), key=lambda v: -v.bits)
+    if not found:
+        return []
+    many = max(0.0, log2(sum(2.0 ** -max(v.bits, 0.0) for v in found)))
+    return [replace(v, bits=v.bits + many) for v in found] if many else found
 
 
 def _by_sort(kinds: frozenset[str]) -> dict[str, list[tuple[float, Operator]]]:

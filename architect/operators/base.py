@@ -91,6 +91,7 @@ class Operator:
         classes: fault class -> bits to add where the failure speaks for (negative) or against it.
         generate: the variants of a site; the engine sorts them.
         sorts: the sorts of sites that it applies to (``Site.sort``).
+        common: it has variants nearly everywhere and takes long to make them: taken for granted, not tried.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Operator:
     generate: Generate
     classes: Mapping[str, float] = field(default_factory=dict)
     sorts: frozenset[str] = CODE
+    common: bool = False
 
     def cost(self, classes: Iterable[str]) -> float:
         """Prior cost in bits, given the classes of the failure."""

@@ -256,11 +256,17 @@ OPERATORS = (
         3.0,
         orphans,
         sorts=GAPS,
+        common=True,
     ),
     Operator(
         "branch-insert", "a result is tested, or a path ends, and no jump follows", 3.8, branches, sorts=GAPS
     ),
     Operator(
-        "compose", "a step forgotten that nothing else of the tree resembles", 5.5, anything, sorts=GAPS
+        "compose",
+        "a step forgotten that nothing else of the tree resembles",
+        5.5,
+        anything,
+        sorts=GAPS,
+        common=True,
     ),
 )

@@ -348,14 +348,34 @@ _STEP = "a step forgotten that like places of the tree have: the store, the flag
 _CLASSES = {"page-fault": -0.3, "contract": -0.3}
 
 OPERATORS = (
-    Operator("donor-insert", _STEP, 2.3, insertions(1), _CLASSES, sorts=GAPS),
-    Operator("donor-insert-2", f"{_STEP} (two statements)", 4.0, insertions(2), _CLASSES, sorts=GAPS),
-    Operator("donor-insert-3", f"{_STEP} (three statements)", 5.5, insertions(3), _CLASSES, sorts=GAPS),
-    Operator("donor-insert-4", f"{_STEP} (four statements)", 6.5, insertions(4), _CLASSES, sorts=GAPS),
+    Operator("donor-insert", _STEP, 2.3, insertions(1), _CLASSES, sorts=GAPS, common=True),
     Operator(
-        "donor-family", f"{_STEP} (of another member of a family)", 4.0, in_family, _CLASSES, sorts=GAPS
+        "donor-insert-2", f"{_STEP} (two statements)", 4.0, insertions(2), _CLASSES, sorts=GAPS, common=True
     ),
-    Operator("donor-registers", f"{_STEP} (in other registers)", 4.0, in_registers, _CLASSES, sorts=GAPS),
+    Operator(
+        "donor-insert-3", f"{_STEP} (three statements)", 5.5, insertions(3), _CLASSES, sorts=GAPS, common=True
+    ),
+    Operator(
+        "donor-insert-4", f"{_STEP} (four statements)", 6.5, insertions(4), _CLASSES, sorts=GAPS, common=True
+    ),
+    Operator(
+        "donor-family",
+        f"{_STEP} (of another member of a family)",
+        4.0,
+        in_family,
+        _CLASSES,
+        sorts=GAPS,
+        common=True,
+    ),
+    Operator(
+        "donor-registers",
+        f"{_STEP} (in other registers)",
+        4.0,
+        in_registers,
+        _CLASSES,
+        sorts=GAPS,
+        common=True,
+    ),
     Operator(
         "sibling-insert",
         "one member of a row of like statements forgotten: a field, a register, a table's entry",
@@ -363,6 +383,7 @@ OPERATORS = (
         siblings,
         {"failed-test": -0.3},
         sorts=frozenset({"code", "label", "data"}),
+        common=True,
     ),
-    Operator("donor-replace", "a statement unlike those in like places", 5.0, replacements),
+    Operator("donor-replace", "a statement unlike those in like places", 5.0, replacements, common=True),
 )

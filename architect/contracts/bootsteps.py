@@ -142,6 +142,7 @@ def tag_module_alone(harness: Harness) -> None:
         step.run("is wrong about whether a module can be", cf=not right, rdi=BUFFER, rsi=20)
         kept = [("bootinfo_add_module", start, end - start, BUFFER + 16, 4)] if right else []
         step.were(kept, "takes a module for another", start=start, end=end)
+    step.put(BUFFER, _tag(3, struct.pack("<II", 0x1000, 0x2000) + b"text"))
     step.run("reads a tag that is cut short", cf=True, rdi=BUFFER, rsi=15)
 
 

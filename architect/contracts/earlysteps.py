@@ -7,6 +7,7 @@ Multiboot2 2.0, 3.3 and Xen ``docs/misc/pvh.pandoc`` (magic numbers); Intel SDM 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 from architect.contracts import contract
 from architect.contracts.entry import Walk
@@ -14,6 +15,7 @@ from architect.contracts.steps import Step
 from architect.contracts.text import COM1, Uart
 from toolchain.harness import Harness
 from toolchain.harness32 import LoaderMachine
+from toolchain.watch import answer_rdmsr
 
 _STACK, _TEXT = 0x8_0000, 0x9_0000
 _LM, _NX = 1 << 29, 1 << 20
@@ -139,3 +141,32 @@ def put_string_alone(harness: Harness) -> None:
         step.go(rsi=_TEXT)
         step.same(bytes(uart.sent), text, "sends something else")
         step.same(uart.lost, 0, "sends a byte before the one before it has gone")
+
+
+@contract(
+    "boot_start",
+    needs=("boot_check_handover", "boot_check_cpu", "boot_make_tables", "kernel_enter", "boot_stack_bottom"),
+)
+def start_alone(harness: Harness) -> None:
+    """A stack of the image's own first; both checks and the tables before paging is on."""
+    step = Step(harness, "boot_start")
+    machine = LoaderMachine(harness.image, "kernel_enter")
+    machine.cpuid = lambda leaf, subleaf: (0x8000_0008, 0, 0, _LM | _NX)
+    answer_rdmsr(machine, lambda number: 0)
+    done: list[tuple[str, int]] = []
+    wanted = ("boot_check_handover", "boot_check_cpu", "boot_make_tables")
+
+    def seen(name: str) -> Callable[[LoaderMachine], None]:
+        return lambda m: done.append((name, m.get("rsp") + 4))
+
+    for name in wanted:
+        machine.probe(machine.address(name), seen(name))
+    machine.write(machine.physical("boot_handover_protocol"), struct.pack("<I", _MULTIBOOT2[0]))
+    machine.write(machine.physical("boot_handover_magic"), struct.pack("<I", _MULTIBOOT2[1]))
+    machine.enter("boot_start", {**_NOISE, "rsp": 0xFFFF_0000, "rflags": 0x402})
+    called = [name for name, _ in done]
+    for name in wanted:
+        step.expect(name in called, step.routine, f"leaves {name} out")
+    bottom, top = (machine.physical(name) for name in ("boot_stack_bottom", "boot_stack_top"))
+    whole = all(bottom < stack <= top and not stack & 3 for _, stack in done)
+    step.expect(whole, step.routine, "puts the stack elsewhere than on the boot stack", rsp=done[0][1])

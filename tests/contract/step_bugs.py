@@ -352,4 +352,29 @@ STEPS: dict[str, tuple[tuple[str, Plant], ...]] = {
         bug("boot/pvh.s", "pvh_read", ("neg r12", "")),
         bug("boot/pvh.s", "pvh_read", ("mov esi, START_SIZE", "mov esi, START_MEMORY")),
     ),
+    "mmio_check_alone": (
+        bug("mm/mmio.s", "mmio_check", ("cmp rdi, PAGE_SIZE jb .Lmmio_check_invalid", "")),
+        bug("mm/mmio.s", "mmio_check", ("shr rcx, ADDRESS_LOW_HALF_SHIFT", "shr rcx, 52")),
+    ),
+    "mmio_is_same_alone": (
+        bug("mm/mmio.s", "mmio_is_same", ("mov eax, ERROR_EXISTS stc", "mov eax, ERROR_EXISTS")),
+        bug("mm/mmio.s", "mmio_is_same", ("PTE_ACCESSED | PTE_DIRTY", "PTE_ACCESSED")),
+    ),
+    "ecam_open_alone": (bug("bus/config.s", "ecam_open", ("mov eax, ERROR_MALFORMED", "")),),
+    "ecam_map_bus_alone": (
+        bug("bus/config.s", "ecam_map_bus", ("mov edx, PTE_CACHE_UC", "mov edx, PTE_CACHE_WC")),
+        bug("bus/config.s", "ecam_map_bus", ("je .Lecam_map_one", "")),
+    ),
+    "mailbox_check_alone": (bug("gpu/mailbox.s", "mailbox_check", ("mov eax, ERROR_INVALID", "")),),
+    "lapic_high_alone": (bug("cpu/lapic.s", "lapic_init", ("shl rdx, 32", "")),),
+    "put_digits_alone": (bug("bus/pci_list.s", "pci_put_digits", ("jns .Ldigits_next", "jnz .Ldigits_next")),),
+    "put_bdf_alone": (bug("bus/pci_list.s", "pci_put_bdf", ("and edi, PCI_DEVICE_MASK", "")),),
+    "list_alone": (bug("bus/pci_list.s", "pci_list", ("mov rbx, rax", "")),),
+    "put_item_alone": (bug("cpu/fault_trace.s", "fault_put_item", ("mov edi, ','", "")),),
+    "mailbox_init_alone": (bug("gpu/mailbox.s", "mailbox_init", ("lea rdi, [rip + note_error]", "")),),
+    "append_fw_cfg_alone": (bug("boot/cmdline.s", "cmdline_append_fw_cfg", ("mov ebx, edx", "")),),
+    "start_alone": (
+        bug("boot/entry32.s", "boot_start", ("call boot_check_handover", "")),
+        bug("boot/entry32.s", "boot_start", ("boot_stack_top - VIRTUAL_BASE", "boot_stack_bottom - VIRTUAL_BASE")),
+    ),
 }  # fmt: skip

@@ -137,7 +137,7 @@ class Bench:
         self.asked = contracts.Asked()
         self.begun = False
         self.original: Original | None = None
-        self.session = build.Session(tree, cache)
+        self.session = build.Session(tree, cache, still=True)
 
     def __enter__(self) -> Bench:
         """Start the encoder."""
@@ -202,7 +202,7 @@ class Bench:
             if not self.begun:
                 self._begin(demands)
             changed = self.workspace.apply(patch)
-            image = self.session.build(changed)
+            image = self.session.build(changed, lines=False)
         except InputError as error:
             gate = _unassembled(error, time.perf_counter() - began)
             errors = len(error.diagnostics)
@@ -218,7 +218,7 @@ class Bench:
         if content in self.known:
             return replace(self.known[content], patch=patch, duplicate=True, booted=False, boots=0)
         names, files = self._changes(patch)
-        return self._tried(patch, gate, image, boots, demands, names, files)
+        return self._tried(patch, gate, self.session.build(changed), boots, demands, names, files)
 
     def _begin(self, demands: Demands) -> None:
         """Before the first candidate: what it is compared with, and which broken contracts show soonest."""

@@ -135,6 +135,7 @@ class Session:
     Args:
         tree: the kernel tree (``image.toml``, ``boot.toml``, sources).
         cache_dir: where encodings are kept between processes, or None.
+        still: nobody changes the tree on disk while the session lives, so it is read once.
 
     Attributes:
         redone: names of the units that the last ``build`` assembled anew.
@@ -143,14 +144,19 @@ class Session:
         InputError: ``tree`` is no kernel tree.
     """
 
-    def __init__(self, tree: Path, cache_dir: Path | None = None) -> None:
+    def __init__(self, tree: Path, cache_dir: Path | None = None, *, still: bool = False) -> None:
         kernel_tree(tree)
+        self._still = still
+        self._names: list[str] = []
+        self._texts: tuple[str | None, dict[str, str]] | None = None
         # The worker loads its libraries while this process loads the rest.
         from toolchain.encode import Encoder
+        from toolchain.link import Kept
         from toolchain.pool import Pool
 
         self._encoder: Encoder = Encoder(cache_dir)
         self._pool = Pool(self._encoder)
+        self._link = Kept()
         self.tree = tree.resolve()
         self.redone: tuple[str, ...] = ()
         self._layout: tuple[tuple[int, int], Layout] | None = None
@@ -169,11 +175,12 @@ class Session:
         """End the worker process."""
         self._encoder.close()
 
-    def build(self, overrides: Mapping[str, str] | None = None) -> Image:
+    def build(self, overrides: Mapping[str, str] | None = None, *, lines: bool = True) -> Image:
         """Assemble and link the tree as it is on disk now, with some files replaced.
 
         Args:
             overrides: name relative to the tree -> text that stands in for (or adds) that file.
+            lines: whether the image gets a line table.
 
         Returns:
             The image; equal sources give equal images, in whatever order they were built.
@@ -182,25 +189,25 @@ class Session:
             InputError: every error of every unit, or of the link.
         """
         with _no_collection():
-            return self._build(dict(overrides or {}))
+            return self._build(dict(overrides or {}), lines)
 
     def sources(self) -> dict[str, str]:
         """Text of every file that the last ``build`` read, by its name in the line table."""
         return {s.name: s.text for unit in self._current.values() for s in unit.sources}
 
-    def _build(self, overrides: dict[str, str]) -> Image:
-        from toolchain import generate, link
+    def _build(self, overrides: dict[str, str], lines: bool) -> Image:
+        from toolchain import link
 
         if "image.toml" in overrides:
             raise InputError(
                 "image.toml: the layout cannot be replaced in memory; edit the file", stage=STAGE
             )
         layout = self._load_layout()
-        texts = generate.texts(self.tree, overrides.get("boot.toml"))
+        texts = self._generated(overrides.get("boot.toml"))
         preprocessor = self._refreshed(layout)
         preprocessor.overrides = {**overrides, **{f"{GENERATED}/{n}": text for n, text in texts.items()}}
         units = self._units(layout, overrides, preprocessor)
-        image = link.link(units, layout)
+        image = link.link(units, layout, self._link, lines=lines)
         self._linked = (units, layout)
         return image
 
@@ -214,8 +221,25 @@ class Session:
         """The units of the last image, assembled; empty before a ``build``. What is kept of a unit is one object."""
         return list(self._linked[0]) if self._linked else []
 
+    def _generated(self, boot_toml: str | None) -> dict[str, str]:
+        from toolchain import generate
+
+        if not self._still or self._texts is None or self._texts[0] != boot_toml:
+            self._texts = (boot_toml, generate.texts(self.tree, boot_toml))
+        return self._texts[1]
+
+    def _unit_names(self, layout: Layout, overrides: Mapping[str, str]) -> list[str]:
+        """All of the tree and of ``overrides``; what the tree has is looked up once when it is still."""
+        if not self._still:
+            return source_names(self.tree, layout.sources, overrides)
+        if not self._names:
+            self._names = source_names(self.tree, layout.sources, {})
+        added = {name for name in overrides if _fits(name, layout.sources)}.difference(self._names)
+        return sorted((*self._names, *added)) if added else self._names
+
     def _load_layout(self) -> Layout:
         from toolchain import layout
+        from toolchain.link import Kept
 
         path = self.tree / "image.toml"
         status = path.stat()
@@ -223,20 +247,21 @@ class Session:
         if self._layout is None or self._layout[0] != stamp:
             self._layout = (stamp, layout.load(path))
             self._preprocessor = None
+            self._link = Kept()
         return self._layout[1]
 
     def _refreshed(self, layout: Layout) -> Preprocessor:
         if self._preprocessor is None:
             self._preprocessor = _preprocessor(self.tree, layout, {})
             self._kept.clear()
-        else:
+        elif not self._still:
             self._preprocessor.refresh()
         return self._preprocessor
 
     def _units(self, layout: Layout, overrides: Mapping[str, str], pre: Preprocessor) -> list[ObjectFile]:
         from toolchain.assemble import assemble_units
 
-        names = source_names(self.tree, layout.sources, overrides)
+        names = self._unit_names(layout, overrides)
         found: dict[str, ObjectFile] = {}
         fresh: list[Unit] = []
         self._current = {}
@@ -266,14 +291,18 @@ def source_names(tree: Path, patterns: Sequence[str], overrides: Mapping[str, st
     Raises:
         InputError: there is none.
     """
-    from fnmatch import fnmatch
-
     names = {path.relative_to(tree).as_posix() for p in patterns for path in tree.glob(p) if path.is_file()}
-    names |= {n for n in overrides for p in patterns if fnmatch(n, p) or fnmatch(n, p.removeprefix("**/"))}
+    names |= {name for name in overrides if _fits(name, patterns)}
     if not names:
         what = ", ".join(patterns)
         raise InputError(f"{tree}: no source fits {what} (image.toml: image.sources)", stage=STAGE)
     return sorted(names)
+
+
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    from fnmatch import fnmatch
+
+    return any(fnmatch(name, p) or fnmatch(name, p.removeprefix("**/")) for p in patterns)
 
 
 def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline: str = "") -> BuildResult:

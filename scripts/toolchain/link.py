@@ -52,12 +52,48 @@ class Origin(NamedTuple):
     lines: tuple[tuple[str, int], ...]
 
 
-def link(objects: Sequence[ObjectFile], layout: Layout) -> Image:
+class Kept:
+    """What one link leaves to the next: the fields and symbols of sections that neither changed nor moved."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, int] = {}
+        self.fields: dict[tuple[int, int], _Fields] = {}
+        self.symbols: dict[int, _UnitSymbols] = {}
+        self.placed_symbols: dict[tuple[int, int], tuple[list[_SymbolRow], int, list[Symbol]]] = {}
+
+
+class _Fields(NamedTuple):
+    """A section with its fields filled, at an address, with the other sections of its unit at ``homes``."""
+
+    section: ObjectSection
+    address: int
+    homes: list[int]
+    names: frozenset[str]
+    data: bytes
+
+
+# name, offset in its section, size, kind, file, line, whether all units see it
+_SymbolRow = tuple[str, int, int, Literal["func", "object", "notype"], str, int, bool]
+
+
+class _UnitSymbols(NamedTuple):
+    """The symbols of a unit: those with fixed values, and those of its sections by index."""
+
+    unit: ObjectFile
+    fixed: list[Symbol]
+    rows: dict[int, list[_SymbolRow]]
+
+
+def link(
+    objects: Sequence[ObjectFile], layout: Layout, kept: Kept | None = None, *, lines: bool = True
+) -> Image:
     """Link ``objects`` as ``layout`` says.
 
     Args:
         objects: the units in the order of the image.
         layout: from ``layout.load``.
+        kept: from the link of a variant with the same layout, if there was one; it must be that link's last use.
+        lines: whether the image gets a line table.
 
     Returns:
         The image: section bytes at their addresses, symbols, line table.
@@ -69,18 +105,37 @@ def link(objects: Sequence[ObjectFile], layout: Layout) -> Image:
     outputs = _place(objects, layout, errors)
     addresses = _addresses(objects, outputs)
     globals_ = _global_symbols(objects, outputs, layout, addresses, errors)
+    kept = Kept() if kept is None else kept
+    fields, kept.fields = kept.fields, {}  # nothing is kept of a link that fails
+    changed = {name for name, _ in kept.values.items() ^ globals_.items()}
     for output in outputs:
         for placed in output.placed:
-            _relocate(objects[placed.unit], placed, output, addresses[placed.unit], globals_, errors)
+            homes, known = addresses[placed.unit], fields.get(placed[1:3])
+            begin, end = placed.offset, placed.offset + placed.section.size
+            if (
+                known is not None
+                and known.section is placed.section
+                and known.address == placed.address
+                and known.homes == homes
+                and known.names.isdisjoint(changed)
+            ):
+                output.data[begin:end] = known.data
+                continue
+            _relocate(objects[placed.unit], placed, output, homes, globals_, errors)
+            if placed.section.relocations:
+                names = frozenset(r.target for r in placed.section.relocations if r.target.__class__ is str)
+                done = bytes(output.data[begin:end])
+                fields[placed[1:3]] = _Fields(placed.section, placed.address, homes, names, done)
     entry = globals_.get(layout.entry)
     if entry is None:
         errors.no_entry()
     errors.raise_all()
     assert entry is not None
-    lines, files = _lines(outputs)
+    kept.values, kept.fields = globals_, fields
+    table, files = _lines(outputs) if lines else ((), ())
     warnings = tuple(warning for made in objects for warning in made.warnings)
-    symbols = tuple(_symbols(objects, outputs, layout))
-    return Image(entry, tuple(_sections(outputs)), symbols, lines, files, warnings)
+    symbols = tuple(_symbols(objects, outputs, layout, kept))
+    return Image(entry, tuple(_sections(outputs)), symbols, table, files, warnings)
 
 
 def origins(objects: Sequence[ObjectFile], layout: Layout) -> list[Origin]:
@@ -273,7 +328,9 @@ def _lines(outputs: Sequence[_Output]) -> tuple[tuple[Line, ...], tuple[str, ...
     return tuple(lines), tuple(files)
 
 
-def _symbols(objects: Sequence[ObjectFile], outputs: Sequence[_Output], layout: Layout) -> list[Symbol]:
+def _symbols(
+    objects: Sequence[ObjectFile], outputs: Sequence[_Output], layout: Layout, kept: Kept
+) -> list[Symbol]:
     """Every symbol with its kind and size, by address."""
     found: list[Symbol] = []
     by_unit: dict[tuple[int, int], tuple[_Placed, _Output]] = {}
@@ -281,35 +338,39 @@ def _symbols(objects: Sequence[ObjectFile], outputs: Sequence[_Output], layout: 
         for placed in output.placed:
             by_unit[placed.unit, placed.number] = (placed, output)
     for unit, made in enumerate(objects):
-        of_section: dict[int, list[ObjectSymbol]] = {}
-        for symbol in made.symbols:
-            if symbol.section is None:
-                file, line = symbol.statement.origin
-                found.append(
-                    Symbol(
-                        symbol.name,
-                        symbol.value,
-                        symbol.size or 0,
-                        symbol.kind or "notype",
-                        None,
-                        file,
-                        line,
-                        True,
-                    )
-                )
-            else:
-                of_section.setdefault(symbol.section, []).append(symbol)
-        for index, symbols in of_section.items():
+        known = kept.symbols.get(unit)
+        if known is None or known.unit is not made:
+            known = kept.symbols[unit] = _unit_symbols(made)
+        found += known.fixed
+        for index, rows in known.rows.items():
             if (unit, index) in by_unit:
-                found += _section_symbols(symbols, *by_unit[unit, index])
+                placed, output = by_unit[unit, index]
+                at = kept.placed_symbols.get((unit, index))
+                if at is None or at[0] is not rows or at[1] != placed.address:
+                    at = (rows, placed.address, _at_address(rows, placed.address, output.layout.name))
+                    kept.placed_symbols[unit, index] = at
+                found += at[2]
     for name, (value, section) in _layout_symbols(outputs, layout).items():
         found.append(Symbol(name, value, 0, "notype", section, "", 0, True))
     found.sort(key=attrgetter("address", "name"))
     return found
 
 
-def _section_symbols(symbols: list[ObjectSymbol], placed: _Placed, output: _Output) -> list[Symbol]:
-    section = placed.section
+def _unit_symbols(made: ObjectFile) -> _UnitSymbols:
+    fixed: list[Symbol] = []
+    of_section: dict[int, list[ObjectSymbol]] = {}
+    for symbol in made.symbols:
+        if symbol.section is None:
+            file, line = symbol.statement.origin
+            kind = symbol.kind or "notype"
+            fixed.append(Symbol(symbol.name, symbol.value, symbol.size or 0, kind, None, file, line, True))
+        else:
+            of_section.setdefault(symbol.section, []).append(symbol)
+    rows = {index: _section_symbols(symbols, made.sections[index]) for index, symbols in of_section.items()}
+    return _UnitSymbols(made, fixed, rows)
+
+
+def _section_symbols(symbols: list[ObjectSymbol], section: ObjectSection) -> list[_SymbolRow]:
     code = {line[0] for line in section.lines} if "x" in section.flags else set()
     kinds: dict[str, Literal["func", "object", "notype"]] = {}
     for symbol in symbols:
@@ -317,24 +378,19 @@ def _section_symbols(symbols: list[ObjectSymbol], placed: _Placed, output: _Outp
         kinds[symbol.name] = symbol.kind or ("func" if symbol.value in code and named else "notype")
     starts = sorted(symbol.value for symbol in symbols if kinds[symbol.name] == "func")
     following = dict(zip(starts, [*starts[1:], section.size], strict=False))
-    found = []
+    found: list[_SymbolRow] = []
     for symbol in symbols:
         kind = kinds[symbol.name]
         size = symbol.size
         if size is None:
             size = following[symbol.value] - symbol.value if kind == "func" else 0
-        file, line = symbol.statement.origin
         is_global = symbol.binding != "local"
-        found.append(
-            Symbol(
-                symbol.name,
-                placed.address + symbol.value,
-                size,
-                kind,
-                output.layout.name,
-                file,
-                line,
-                is_global,
-            )
-        )
+        found.append((symbol.name, symbol.value, size, kind, *symbol.statement.origin, is_global))
     return found
+
+
+def _at_address(rows: list[_SymbolRow], base: int, section: str) -> list[Symbol]:
+    return [
+        Symbol(name, base + value, size, kind, section, file, line, is_global)
+        for name, value, size, kind, file, line, is_global in rows
+    ]

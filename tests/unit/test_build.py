@@ -420,3 +420,29 @@ def gone(group: int) -> None:
     while processes_of(group) and time.monotonic() < until:
         time.sleep(0.01)
     assert processes_of(group) == []
+
+
+def test_variants_of_a_still_tree_are_those_of_a_fresh_session() -> None:
+    """What one link leaves to the next shows in no image: code that grows, names that go, errors in between."""
+    page, inc = (KERNEL / "mm/page.s").read_text(), (KERNEL / "include/registers.inc").read_text()
+    grown = page.replace("\nfunction page_map\n", "\nfunction page_map\n" + "    nop\n" * 40)
+    variants: list[dict[str, str]] = [
+        {},
+        {"mm/page.s": grown},
+        {"mm/page.s": page.replace(".global page_map\n", "")},
+        {"include/registers.inc": inc.replace(".set PTE_PRESENT, 1 << 0", ".set PTE_PRESENT, 1 << 1")},
+        {"mm/another.s": ".global another\nanother:\n    ret\n"},
+        {"mm/page.s": grown},
+        {},
+    ]
+    with Session(KERNEL, still=True) as warm:
+        for variant in variants:
+            with Session(KERNEL) as cold:
+                try:
+                    expected = cold.build(variant)
+                except InputError as error:
+                    with pytest.raises(InputError, match=re.escape(error.message)):
+                        warm.build(variant)
+                    continue
+            assert warm.build(variant) == expected
+            assert warm.build(variant, lines=False) == expected._replace(lines=(), files=())

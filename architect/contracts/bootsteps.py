@@ -59,7 +59,7 @@ def kernel_enter_alone(harness: Harness) -> None:
     ):
         step.stand(name, *takes, answer=lambda *_, name=name: reach(name))
     harness.call("kernel_enter", {}, seed=1, limit=2000)
-    where = {"place": step.place("boot_stack_bottom")}
+    where = {"place": step.source("boot_stack_bottom")}
     step.expect("boot_main" in stacks, step.routine, "does not come to boot_main")
     rsp, rbp = stacks["boot_main"][0] + 8, stacks["boot_main"][1]
     step.expect(

@@ -69,7 +69,7 @@ def gdt_load_alone(harness: Harness) -> None:
 
 def _template(step: Step, base: int) -> None:
     """The null descriptor, and code and data of both rings."""
-    where = {"place": step.place("gdt_template")}
+    where = {"place": step.source("gdt_template")}
     step.equal(step.harness.read_u64(base), 0, step.routine, "leaves the null descriptor not null", **where)
     for selector, code, dpl in ((0x08, True, 0), (0x10, False, 0), (0x20, False, 3), (0x28, True, 3)):
         found = segment(step.harness.read_u64(base + selector))
@@ -89,7 +89,7 @@ def idt_load_alone(harness: Harness) -> None:
     step.run("fails")
     step.same([event.kind for event in events], ["lidt"], "does not load the IDT")
     _, base, last = harness.table("idtr")
-    where = {"place": step.place("idt_pointer")}
+    where = {"place": step.source("idt_pointer")}
     step.equal(last, _GATES * 16 - 1, step.routine, "loads an IDT whose limit is not its last byte", **where)
     home = [s for s in harness.image.sections if s.address <= base and base + last < s.address + s.size]
     writable = bool(home) and "w" in home[0].flags and not base & 7

@@ -103,7 +103,7 @@ def set_up_serial_alone(harness: Harness) -> None:
     step = _Early(harness, "boot_set_up_serial")
     uart = Uart(step.machine)
     step.go()
-    where = {"place": step.place("boot_serial_setup")}
+    where = {"place": step.source("boot_serial_setup")}
     setup = (uart.divisor, uart.registers[3])
     step.expect(setup == (1, 3), step.routine, "sets another line than 115200 8N1", got=repr(setup), **where)
     step.expect(not uart.sent, step.routine, "sends what is part of the set-up", **where)

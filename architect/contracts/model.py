@@ -80,6 +80,11 @@ class Session:
                 result.registers["rax"], error, routine, f"gives another reason to refuse {what}", **call
             )
 
+    def source(self, symbol: str, lines: int = 0) -> str:
+        """Where the sources define a symbol, or so many lines behind, as ``file:line``; empty when unknown."""
+        found = next((s for s in self.harness.image.symbols if s.name == symbol and s.file), None)
+        return f"{found.file}:{found.line + lines}" if found else ""
+
     def read(self, address: int, size: int, routine: str, **call: int | str) -> bytes:
         """Memory that a routine named; ``Broken`` where there is none."""
         try:

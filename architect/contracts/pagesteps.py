@@ -230,7 +230,7 @@ def map_image_alone(harness: Harness) -> None:
 
 
 def _table(step: Step) -> str:
-    return step.place("section_map")
+    return step.source("section_map")
 
 
 @contract("space_map_direct", needs=("page_map_range",))
@@ -281,7 +281,7 @@ def guard_stacks_alone(harness: Harness) -> None:
     got = sorted(int(row[1]) for row in step.asked)
     bottom = step.at("boot_stack_bottom")
     tops = struct.unpack("<3Q", harness.read(step.at("ist_stack_tops"), 24))
-    where = {"place": step.place("stack_guards")}
+    where = {"place": step.source("stack_guards")}
     step.expect(bottom - SMALL_SIZE in got, step.routine, "leaves the boot stack without a guard", **where)
     step.equal(len(got), len(set(got)), step.routine, "guards one page twice", **where)
     step.equal(len(got), 1 + len(tops), step.routine, "guards another number of stacks", **where)

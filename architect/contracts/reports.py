@@ -85,6 +85,7 @@ def fault_blocks(harness: Harness) -> None:
     harness.write(BUFFER_BASE + 0x900, b"paging\0")
     harness.write_u64(PERCPU_PAGE + _PERCPU_UNIT, BUFFER_BASE + 0x900)
     said = here.report(frame)
+    keys = list(shared.load().fault_keys)
     for key in (
         "error",
         "rip",
@@ -96,7 +97,8 @@ def fault_blocks(harness: Harness) -> None:
         "vector",
         *(n for n in NAMES if n[0] == "r"),
     ):
-        here.equal(said[key], f"{frame[key]:#x}", "print_frame", "says another value", key=key)
+        row = here.source("fault_rows", 1 + keys.index(key))  # a line for each key, in the contract's order
+        here.equal(said[key], f"{frame[key]:#x}", "print_frame", "says another value", key=key, place=row)
     here.equal(said["scope"], "expected", "print_scope", "says another scope")
     here.equal(said["unit"], "paging", "print_unit", "says another boot unit")
     here.equal(said["cr3"], f"{here.root:#x}", "print_cr3", "says another CR3")

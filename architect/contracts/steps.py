@@ -54,11 +54,6 @@ class Step(Session):
         """From now on a stand-in answers in another way."""
         self._answers[routine] = answer
 
-    def place(self, symbol: str) -> str:
-        """Where the sources define a symbol, as ``file:line``; empty when the image does not say."""
-        found = next((s for s in self.harness.image.symbols if s.name == symbol and s.file), None)
-        return f"{found.file}:{found.line}" if found else ""
-
     def run(self, promise: str, /, *, cf: int | None = None, want: Any = None, **given: int) -> Result:
         """Call it; what it leaves must be ``want`` (a mapping of registers, by any name) and ``cf``."""
         self.asked.clear()

@@ -377,4 +377,10 @@ STEPS: dict[str, tuple[tuple[str, Plant], ...]] = {
         bug("boot/entry32.s", "boot_start", ("call boot_check_handover", "")),
         bug("boot/entry32.s", "boot_start", ("boot_stack_top - VIRTUAL_BASE", "boot_stack_bottom - VIRTUAL_BASE")),
     ),
+    "set_mode_alone": (
+        ("dispi_set_mode", plant("gpu/dispi.s", "", ("DISPI_YRES, DISPI_MODE_HEIGHT", "DISPI_YRES, 600"))),
+        ("dispi_set_mode", plant("gpu/dispi.s", "", (" | DISPI_KEEP_MEMORY", ""))),
+        bug("gpu/dispi.s", "dispi_set_mode", ("jne .Lmode_refused", "je .Lmode_refused")),
+    ),
+    "dispi_write_alone": (("dispi_write", plant("gpu/dispi.s", "dispi_write", ("mov eax, esi", "mov esi, eax"))),),
 }  # fmt: skip

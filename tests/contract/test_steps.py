@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from architect import contracts
-from tests.contract.planting import Plant, build, kernel
+from tests.contract.planting import Plant, build, kernel, plant
 from tests.contract.step_bugs import STEPS
 from toolchain.harness import Harness
 
@@ -32,3 +32,25 @@ def test_a_caller_of_the_broken_routine_keeps_its_promises() -> None:
         harness = Harness(build(STEPS[broken][0][1]))
         for name in sound:
             assert contracts.registry()[name].violations(harness) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "planted", "line"),
+    [
+        (
+            "set_mode_alone",
+            plant("gpu/dispi.s", "", ("DISPI_YRES, DISPI_MODE_HEIGHT", "DISPI_YRES, 600")),
+            "DISPI_YRES, 600",
+        ),
+        (
+            "fault_blocks",
+            plant("cpu/fault_report.s", "", ("RBX, print_frame, FRAME_RBX", "RBX, print_frame, 0")),
+            "RBX",
+        ),
+    ],
+)
+def test_a_wrong_row_of_a_table_is_placed(name: str, planted: Plant, line: str) -> None:
+    found = contracts.registry()[name].violations(Harness(build(planted)))
+    file, number = str(found[0].call["place"]).split(":")
+    assert file == planted.file
+    assert line in planted.text().split("\n")[int(number) - 1]

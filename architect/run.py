@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -104,11 +104,21 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         workers = Workers(start, count, journal.forget, folder / "errors.log")
         stack.callback(workers.close)
         evaluator = PooledEvaluator(workers, budget, journal, CALL_SECONDS, _Progress(ui, budget))
-        court = _Court(workers, evaluator, budget, journal, earlier, ui)
+        court = _Court(workers, evaluator, budget, journal, earlier, ui, partial(_read, workspace))
         chosen = engines.make(settings.engine, store)
         verdict = FixLoop(court, chosen, evaluator, store, budget, journal, ui.step).run()
         data = report.write(verdict, workspace, settings.out)
     return Repair(verdict, workspace, data)
+
+
+def _read(workspace: TreeCopy) -> None:
+    """What engines make of the sources alone, while the workers find out what is wrong with them."""
+    from architect.anomalies import anomalies
+    from architect.dataflow import Flows
+    from architect.source import Tree
+
+    with suppress(InputError):  # told when it is asked for
+        anomalies(Flows(Tree.of(workspace.tree, workspace.sources())))
 
 
 def _keep_apart(settings: Settings) -> None:
@@ -185,6 +195,7 @@ class _Court:
     journal: Journal
     earlier: dict[str, str]
     ui: Ui
+    prepare: Callable[[], None]
 
     def diagnose(self) -> Diagnosis:
         """Every gate on the unpatched tree; from then on candidates are held to what it failed.
@@ -194,7 +205,7 @@ class _Court:
         self.ui.step("building and booting the kernel as it is")
         granted = self.budget.grant(FINAL_BOOTS, final=True)
         parts = [("diagnose", STATIC, 0), ("diagnose", BOOTS, granted)]
-        first, second = self.workers.gather(parts, seconds=self._seconds())
+        first, second = self.workers.gather(parts, seconds=self._seconds(), meanwhile=self.prepare)
         found: Diagnosis = first.joined(second)
         if not found.case.failures and not found.incomplete:
             left = granted - found.boots

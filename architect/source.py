@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar
 
 from architect.statements import ASSIGNMENTS, Reader, Statement, label_arguments, symbols
 from toolchain import generate, headers
@@ -53,9 +54,15 @@ class Macro:
 
 
 class Tree:
-    """Every source of one kernel tree, parsed; ``editable`` says which of them a patch may touch."""
+    """Every source of one kernel tree, parsed; ``editable`` says which of them a patch may touch.
+
+    ``derived`` is for what others make of this tree alone, by name, so that it is made once.
+    """
+
+    _last: ClassVar[Tree | None] = None
 
     def __init__(self, sources: Mapping[str, str], read_only: Mapping[str, str] | None = None) -> None:
+        self.derived: dict[str, Any] = {}
         self.editable = frozenset(sources)
         self.texts: dict[str, str] = {**(read_only or {}), **sources}
         self.lines: dict[str, list[str]] = {f: t.split("\n") for f, t in self.texts.items()}
@@ -67,7 +74,10 @@ class Tree:
 
     @classmethod
     def of(cls, tree: Path, sources: Mapping[str, str]) -> Tree:
-        """The tree of a case: its editable sources, and what lies beside them or is generated for them to read."""
+        """The tree of a case: its editable sources, and what lies beside them or is generated for them to read.
+
+        The last one is kept, so that it can be made before the case is known.
+        """
         other = {}
         for path in sorted(tree.rglob("*")):
             name = path.relative_to(tree).as_posix()
@@ -75,7 +85,11 @@ class Tree:
                 other[name] = path.read_text(encoding="utf-8", errors="replace")
         if (tree / "boot.toml").is_file():
             other |= {f"{GENERATED}/{name}": text for name, text in generate.texts(tree).items()}
-        return cls(sources, other)
+        texts = {**other, **sources}
+        last = cls._last
+        if last is None or last.texts != texts or last.editable != frozenset(sources):
+            last = cls._last = cls(sources, other)
+        return last
 
     def statements(self) -> Iterator[Statement]:
         """Every statement of every file."""
@@ -98,11 +112,17 @@ class Tree:
                 group = [statement] if statement is not None and statement.routine else []
         return found
 
-    @staticmethod
+    def _executes(self, statement: Statement, depth: int = 4) -> bool:
+        """Whether it becomes code: an instruction, or a macro with one in it; one that is not known may."""
+        if statement.kind != "macro":
+            return statement.kind == "instruction" and not statement.name.endswith(":")  # no `\\name:`
+        macro = self.macros.get(statement.name)
+        return macro is None or (depth > 0 and any(self._executes(s, depth - 1) for s in macro.body))
+
     def _close(
-        found: dict[str, Routine], group: list[Statement], declared: Mapping[str, headers.Routine]
+        self, found: dict[str, Routine], group: list[Statement], declared: Mapping[str, headers.Routine]
     ) -> None:
-        if not group or not any(s.kind in ("instruction", "macro") for s in group):
+        if not any(self._executes(s) for s in group):
             return
         name = group[0].routine
         assert name is not None

@@ -155,8 +155,12 @@ class Workers:
         """
         return self.gather([(method, *arguments)], seconds=seconds)[0]
 
-    def gather(self, calls: Sequence[tuple[Any, ...]], *, seconds: float) -> list[Any]:
+    def gather(
+        self, calls: Sequence[tuple[Any, ...]], *, seconds: float, meanwhile: Callable[[], None] | None = None
+    ) -> list[Any]:
         """Several calls side by side, ``(method, *arguments)`` each; their values in the same order.
+
+        ``meanwhile`` is called once while the workers are busy.
 
         Raises:
             PxError: of the first call that raised, after all have ended.
@@ -167,6 +171,9 @@ class Workers:
             while waiting and self.idle:
                 method, *arguments = waiting.pop(0)
                 order.append(self.submit(method, *arguments, seconds=seconds))
+            if meanwhile is not None:
+                meanwhile()
+                meanwhile = None
             done |= {answer.call: answer for answer in self.answers(seconds)}
         failed = next((done[number] for number in order if done[number].error is not None), None)
         if failed is not None:

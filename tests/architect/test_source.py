@@ -125,3 +125,13 @@ def test_orphans_and_families(tmp_path: Path) -> None:
     assert "PDPT_SHIFT" in names.orphans and "PT_SHIFT" not in names.orphans
     assert names.family("PT_SHIFT", "mm/page.s")[:2] == ("PDPT_SHIFT", "PD_SHIFT")
     assert names.values["TABLE_MASK"] == 0x1FF
+
+
+def test_a_tree_is_read_again_only_when_it_differs(tmp_path: Path) -> None:
+    sources = {"a.s": "function f\n    ret\n"}
+    (tmp_path / "b.s").write_text("# beside it\n")
+    first = Tree.of(tmp_path, sources)
+    assert Tree.of(tmp_path, dict(sources)) is first
+    assert Tree.of(tmp_path, {"a.s": "function f\n    nop\n"}) is not first
+    (tmp_path / "b.s").write_text("# changed\n")
+    assert Tree.of(tmp_path, sources).texts["b.s"] == "# changed\n"

@@ -69,8 +69,12 @@ def test_calls_run_in_parallel_and_answer_by_number(workers: Workers) -> None:
 
 
 def test_calls_gathered_come_back_in_their_order(workers: Workers) -> None:
-    values = workers.gather([("echo", n) for n in range(5)], seconds=10)
+    busy: list[int] = []
+    values = workers.gather(
+        [("echo", n) for n in range(5)], seconds=10, meanwhile=lambda: busy.append(workers.busy)
+    )
     assert [value for value, _ in values] == list(range(5))
+    assert busy == [2], "once, while they work"
     with pytest.raises(InputError, match="two errors"):
         workers.gather([("echo", 1), ("refuse",), ("echo", 2)], seconds=10)
     assert workers.idle == 2

@@ -20,6 +20,7 @@ from toolchain.errors import InternalError
 
 BOOTS_PER_CANDIDATE = 2  # the tests, and a look at the machine at PXREADY
 POLL_SECONDS = 0.5
+READY_EACH = 4  # proposals made ahead for each worker; what is learnt meanwhile comes too late for them
 SURPRISES_MAX = 20  # internal errors of ours in a row after which going on would be a lie
 
 
@@ -105,7 +106,7 @@ class PooledEvaluator:
                     yield replace(known, patch=patch, duplicate=True, booted=False, boots=0)
                 else:
                     self._give(patch)
-            ahead = isinstance(patches, Proposals) and patches.fetch(self.workers.count)
+            ahead = isinstance(patches, Proposals) and patches.fetch(READY_EACH * self.workers.count)
             yield from self._finished(0.0 if ahead else min(POLL_SECONDS, self.budget.seconds_left()))
             if self.budget.seconds_left() <= 0:
                 self._abandon()

@@ -7,7 +7,7 @@ column so that an edit changes one token and nothing else, and never looks acros
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
@@ -148,10 +148,10 @@ def split_top(text: str, separator: str, base: int = 0) -> list[Span]:
     return parts
 
 
-def tokens(text: str, base: int = 0) -> list[Span]:
+def tokens(text: str, base: int = 0) -> Sequence[Span]:
     """The tokens of an operand or expression, each with its columns; a quoted string is one token."""
     found = _tokens(text)
-    return [Span(t.text, base + t.start, base + t.end) for t in found] if base else list(found)
+    return [Span(t.text, base + t.start, base + t.end) for t in found] if base else found
 
 
 @lru_cache(maxsize=1 << 15)

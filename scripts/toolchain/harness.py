@@ -47,6 +47,11 @@ def _noise(seed: int) -> dict[str, int]:
     return values
 
 
+@lru_cache(maxsize=8)
+def _zeros(size: int) -> bytes:
+    return bytes(size)
+
+
 class Harness(Emulator):
     """A linked image in an emulated CPU.
 
@@ -83,6 +88,17 @@ class Harness(Emulator):
         self.write(stub.ENTER, stub.CODE)
         self.set("gs_base", PERCPU_PAGE)
         self._pristine = self._uc.context_save()
+        self._initial = [
+            (section.address, section.data.ljust(section.size, b"\0"))
+            for section in self.image.sections
+            if "w" in section.flags or section.nobits
+        ]
+        self._initial += [
+            (direct_base, _zeros(ram)),
+            (PERCPU_PAGE, PERCPU_PAGE.to_bytes(8, "little").ljust(PAGE, b"\0")),
+            (BUFFER_BASE, _zeros(BUFFER_SIZE)),
+            (STACK_TOP - STACK_SIZE, _STACK_NOISE),
+        ]
         self.reset()
 
     def _map_image(self) -> None:
@@ -101,13 +117,8 @@ class Harness(Emulator):
 
     def reset(self) -> None:
         """CPU, writable sections, RAM, per-CPU block, buffers and stack as before the first instruction."""
-        for section in self.image.sections:
-            if "w" in section.flags or section.nobits:
-                self.write(section.address, section.data.ljust(section.size, b"\0"))
-        self.write(self.direct_base, bytes(self.ram))
-        self.write(PERCPU_PAGE, PERCPU_PAGE.to_bytes(8, "little").ljust(PAGE, b"\0"))
-        self.write(BUFFER_BASE, bytes(BUFFER_SIZE))
-        self.write(STACK_TOP - STACK_SIZE, _STACK_NOISE)
+        for address, data in self._initial:
+            self.write(address, data)
         self._uc.context_restore(self._pristine)
 
     def renew(self) -> None:

@@ -131,6 +131,7 @@ BUGS: dict[str, tuple[Plant, ...]] = {
     "guard_pages": (plant("mm/space.s", "page_guard", ("call page_unmap jc .Lguard_leave", "")),),
     "mailbox_page": (plant("gpu/gpu.s", "gpu_map_bar0", ("PTE_GLOBAL | PTE_CACHE_UC", "PTE_GLOBAL")),),
     "memory_map": (
+        plant("mm/ranges.s", "ranges_remove", ("[rax + RANGE_SIZE + RANGE_END]", "[rax + RANGE_SIZE + RANGE_SHIFT]")),
         plant("mm/memory.s", "memory_add_type", ("add rsi, PAGE_MASK", "")),
         plant("mm/memory.s", "memory_subtract_taken", ("mov edx, FRAME_FLOOR", "mov edx, PAGE_SIZE")),
     ),

@@ -13,13 +13,14 @@ from architect.contracts import contract
 from architect.contracts.steps import BUFFER, Step
 from architect.contracts.units import sent
 from toolchain import contract as shared
-from toolchain.harness import Harness
+from toolchain.harness import PERCPU_PAGE, Harness
 from toolchain.watch import watch
 
 _GS_BASE = 0xC000_0101
 _PAGE = 0x1000
 _PERCPU = struct.Struct("<QI36xQQ")  # self, id, ..., bottom and top of the stack
 _NAME_MAX = 47
+_BLOCK, _NOTE_COUNT, _NOTES = 0xFFFF_FE12_3456_7000, 0x68, 0x70
 _ROW = struct.Struct("<4Q")
 
 
@@ -302,3 +303,20 @@ def say_ready_alone(harness: Harness) -> None:
     ready = [row for row in line if row.startswith(prefix) and row[len(prefix) :].isdigit()]
     whole = len(ready) == 1 and line[-1] == b""
     step.expect(whole, step.routine, "says another line", got=repr(line))
+
+
+@contract("unit_note_store")
+def note_store_alone(harness: Harness) -> None:
+    """Records of key, value and printer one after the other; the ninth is dropped."""
+    step = Step(harness, "unit_note_store")
+    harness.memory(_BLOCK, _PAGE)  # GS names the block by its first quadword
+    harness.write_u64(PERCPU_PAGE, _BLOCK)
+    for number in range(9):
+        given = {"rdi": 0x1000 + number, "rsi": 0x2000 + number, "rdx": 0x3000 + number}
+        harness.write_u64(PERCPU_PAGE + _NOTE_COUNT, number)
+        step.run("is wrong about whether there is room", cf=number == 8, **given)
+        count = harness.read_u64(PERCPU_PAGE + _NOTE_COUNT)
+        step.same(count, min(number + 1, 8), "counts other notes", **given)
+        record = struct.unpack("<3Q", harness.read(_BLOCK + _NOTES + 24 * number, 24))
+        right = tuple(given.values()) if number < 8 else (0, 0, 0)
+        step.same(record, right, "keeps another note, or elsewhere", **given)

@@ -43,7 +43,8 @@ def read_set(step: Step, address: int = BUFFER) -> tuple[list[tuple[int, int]], 
 def overlap_alone(harness: Harness) -> None:
     """The lowest row that shares an address; rows end before their end."""
     step = Step(harness, "ranges_overlap")
-    step.put(BUFFER, pack_set(_ROWS, 4))
+    step.put(BUFFER, pack_set((*_ROWS, (0x1_8000, 0x1_9000)), 4))
+    step.put(BUFFER, len(_ROWS).to_bytes(8, "little"))  # what lies behind the last row is none
     for first, end, row in (
         (0, 0x2000, None), (0, 0x2001, 0), (0x4FFF, 0x5000, 0), (0x5000, 0x8000, None), (0x5000, 0x8001, 1),
         (0x3000, 0x3001, 0), (0, 0x2_0000, 0), (0x8FFF, 0xD000, 1), (0x9000, 0xC000, None), (0xF000, 0x2_0000, 2),

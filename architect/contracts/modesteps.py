@@ -6,6 +6,7 @@ and both offsets back; bit 7 of ENABLE keeps the memory.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 
 from architect.contracts import contract
@@ -86,3 +87,13 @@ def dispi_write_alone(harness: Harness) -> None:
         right = bytearray(0x40)
         right[0x10 + 2 * index : 0x12 + 2 * index] = value.to_bytes(2, "little")
         step.same(harness.read(BUFFER + 0x4F0, 0x40), bytes(right), "writes another register", rdi=index)
+
+
+@contract("picture_heights", needs=("framebuffer",))
+def heights_alone(harness: Harness) -> None:
+    """Two thirds are bars, the rest is ramp."""
+    step = Step(harness, "picture_heights")
+    for height in (768, 3, 7, 8, 1080):
+        step.put("framebuffer", struct.pack("<QIIII", 0xFD00_0000, 4096, 1024, height, 32))
+        want = {"rax": height * 2 // 3, "rcx": height - height * 2 // 3}
+        step.run("takes other heights", want=want, rbx=height)

@@ -383,4 +383,9 @@ STEPS: dict[str, tuple[tuple[str, Plant], ...]] = {
         bug("gpu/dispi.s", "dispi_set_mode", ("jne .Lmode_refused", "je .Lmode_refused")),
     ),
     "dispi_write_alone": (("dispi_write", plant("gpu/dispi.s", "dispi_write", ("mov eax, esi", "mov esi, eax"))),),
+    "heights_alone": (bug("dev/picture.s", "picture_heights", ("sub ecx, eax", "")),),
+    "note_store_alone": (
+        bug("boot/units.s", "unit_note_store", ("PERCPU_NOTES + NOTE_PRINTER", "PERCPU_NOTES + NOTE_KEY")),
+        bug("boot/units.s", "unit_note_store", ("cmp rax, NOTE_MAX", "cmp rax, NOTE_MAX + 1")),
+    ),
 }  # fmt: skip

@@ -342,3 +342,14 @@ def put_trace_alone(harness: Harness) -> None:
     step.same(
         [call for call in step.asked if call[0] == "fault_put_item"], [], "says a frame that cannot be read"
     )
+
+
+@contract("fw_cfg_read_next")
+def fw_cfg_read_next_alone(harness: Harness) -> None:
+    """Bytes of the data port, as many as asked for."""
+    step = Step(harness, "fw_cfg_read_next")
+    given = iter(range(256))
+    harness.port_in = lambda port, size: next(given) if (port, size) == (0x511, 1) else 0xEE
+    step.put(BUFFER, b"\x5a" * 16)
+    step.run("fails", rdi=BUFFER, rcx=9)
+    step.same(harness.read(BUFFER, 16), bytes(range(9)) + b"\x5a" * 7, "reads something else")

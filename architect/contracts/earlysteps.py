@@ -170,3 +170,33 @@ def start_alone(harness: Harness) -> None:
     bottom, top = (machine.physical(name) for name in ("boot_stack_bottom", "boot_stack_top"))
     whole = all(bottom < stack <= top and not stack & 3 for _, stack in done)
     step.expect(whole, step.routine, "puts the stack elsewhere than on the boot stack", rsp=done[0][1])
+
+
+@contract(
+    "boot_enter_multiboot2",
+    needs=("boot_start", "boot_handover_magic", "boot_handover_info", "boot_handover_protocol"),
+)
+def enter_multiboot2_alone(harness: Harness) -> None:
+    """EAX, EBX and the protocol are kept before anything else."""
+    _entered(harness, "boot_enter_multiboot2", _MULTIBOOT2, rax=_MULTIBOOT2[1], rbx=_TEXT)
+
+
+@contract(
+    "boot_enter_pvh",
+    needs=("boot_start", "boot_handover_magic", "boot_handover_info", "boot_handover_protocol"),
+)
+def enter_pvh_alone(harness: Harness) -> None:
+    """The first dword of what EBX points at, EBX and the protocol are kept before anything else."""
+    _entered(harness, "boot_enter_pvh", _PVH, rax=0x1234, rbx=_TEXT)
+
+
+def _entered(harness: Harness, routine: str, protocol: tuple[int, int], **given: int) -> None:
+    step = Step(harness, routine)
+    machine = LoaderMachine(harness.image, "boot_start")
+    machine.write(_TEXT, struct.pack("<I", protocol[1] if protocol == _PVH else 0x1234))
+    result = machine.enter(routine, {**_NOISE, "rsp": 0xFFFF_0000, "rflags": 2, **given})
+    step.equal(result.end, "returned", routine, "does not go on to boot_start")
+    kept = ("boot_handover_protocol", "boot_handover_magic", "boot_handover_info")
+    for name, value in zip(kept, (*protocol, _TEXT), strict=True):
+        got = machine.read_u32(machine.physical(name))
+        step.equal(got, value, routine, f"keeps another value in {name}")

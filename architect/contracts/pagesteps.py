@@ -105,6 +105,14 @@ def check_alone(harness: Harness) -> None:
             step.run(promise, cf=not right, want={"rax": 0 if right else INVALID}, **given)
 
 
+@contract("page_size_mask")
+def size_mask_alone(harness: Harness) -> None:
+    """A page less one byte, at each level."""
+    step = Step(harness, "page_size_mask")
+    for level, size in ((1, SMALL_SIZE), (2, LARGE_SIZE), (3, HUGE_SIZE)):
+        step.run("makes another mask", want={"rcx": size - 1}, rdx=level)
+
+
 @contract("page_flags_large")
 def flags_large_alone(harness: Harness) -> None:
     """Present and large; the PAT bit goes to bit 12."""

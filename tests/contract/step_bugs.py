@@ -388,4 +388,10 @@ STEPS: dict[str, tuple[tuple[str, Plant], ...]] = {
         bug("boot/units.s", "unit_note_store", ("PERCPU_NOTES + NOTE_PRINTER", "PERCPU_NOTES + NOTE_KEY")),
         bug("boot/units.s", "unit_note_store", ("cmp rax, NOTE_MAX", "cmp rax, NOTE_MAX + 1")),
     ),
+    "size_mask_alone": (bug("mm/page_change.s", "page_size_mask", ("mov ecx, PAGE_MASK", "mov ecx, PAGE_SIZE")),),
+    "fw_cfg_read_next_alone": (bug("dev/fw_cfg.s", "fw_cfg_read_next", ("mov edx, FW_CFG_DATA_PORT", "")),),
+    "enter_multiboot2_alone": (
+        bug("boot/entry32.s", "boot_enter_multiboot2", ("mov dword ptr [boot_handover_magic], eax", "")),
+    ),
+    "enter_pvh_alone": (bug("boot/entry32.s", "boot_enter_pvh", ("mov eax, dword ptr [ebx]", "")),),
 }  # fmt: skip

@@ -6,25 +6,21 @@ finalist's whole way on a fresh copy. Nothing it writes lies outside the run's f
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from architect import contracts, coverage
 from architect.generalise import Listing
-from architect.journal import evaluation_from_json, evaluation_to_json
 from architect.judge import Judge
 from architect.protocols import NO_BOOTS, Case, Evaluation, GateResult, Patch
 from architect.report import patch_text
 from architect.statements import label_arguments
+from architect.tried import STAGE, claim, content, keep, linked
 from architect.verify import (
     BOOT_FIRST,
     PATIENCE_FACTOR,
@@ -41,9 +37,6 @@ from toolchain.changes import Original
 from toolchain.errors import InputError
 from toolchain.files import make_folder, write_atomic
 from toolchain.types import BootConfig, Image
-
-STAGE = "verify"
-VERDICT_NAME = "evaluation.json"
 
 # Deadlines are multiples of what an empty kernel takes on this machine, as loaded as it is: a healthy boot with its
 # tests takes two of them. The minima are for clocks that a scheduler disturbs.
@@ -158,7 +151,7 @@ class Bench:
             gate = _unassembled(error, time.perf_counter() - began)
             case = Case(tree, sources, None, None, None, tuple(error.diagnostics), (gate,))  # type: ignore[arg-type]
             return Diagnosis(case, timeout=CANDIDATE_FACTOR * empty_boot_seconds(self.folder / gates[0]))
-        data, sha = _linked(image)
+        data, sha = linked(image)
         folder = self.folder / f"original-{gates[0]}"
         shutil.rmtree(folder, ignore_errors=True)
         unit = empty_boot_seconds(folder) if boots else 0.0
@@ -170,8 +163,8 @@ class Bench:
         if failures:  # a patch that changes nothing is known to fail
             nothing = Patch((), "none", "none", "the unpatched kernel")
             refused = Evaluation(nothing, tuple(trial.gates), False, 0.0, True, sha)
-            _keep(self._candidate(sha), refused)
-            self.known[_content(image)] = refused
+            keep(self._candidate(sha), refused)
+            self.known[content(image)] = refused
         case = Case(
             tree,
             sources,
@@ -208,15 +201,15 @@ class Bench:
             errors = len(error.diagnostics)
             return Evaluation(patch, (gate,), False, -errors / 1000 if errors else NEVER, False)
         gate = GateResult("assembles", True, time.perf_counter() - began)
-        content = _content(image)
-        if content not in self.known:
+        name = content(image)
+        if name not in self.known:
             suspected = self._suspected(image, demands)
             if suspected is not None:
                 progress = 1.0 + STATIC.index("contract")
-                self.known[content] = Evaluation(patch, (gate, suspected), False, progress, False)
-                return self.known[content]
-        if content in self.known:
-            return replace(self.known[content], patch=patch, duplicate=True, booted=False, boots=0)
+                self.known[name] = Evaluation(patch, (gate, suspected), False, progress, False)
+                return self.known[name]
+        if name in self.known:
+            return replace(self.known[name], patch=patch, duplicate=True, booted=False, boots=0)
         names, files = self._changes(patch)
         return self._tried(patch, gate, self.session.build(changed), boots, demands, names, files)
 
@@ -245,9 +238,9 @@ class Bench:
         files: Sequence[str],
     ) -> Evaluation:
         """Every gate on an image that no worker has tried."""
-        data, sha = _linked(image)
+        data, sha = linked(image)
         folder = self._candidate(sha)
-        with _claim(folder) as known:
+        with claim(folder) as known:
             if known is not None:
                 return replace(known, patch=patch, duplicate=True, booted=False, boots=0)
             write_atomic(folder / "patch.diff", patch_text(self.workspace, patch), stage=STAGE)
@@ -277,7 +270,7 @@ class Bench:
                 boots=trial.boots,
             )
             if not trial.cut_short:
-                _keep(folder, evaluation)
+                keep(folder, evaluation)
             return evaluation
 
     def finalise(self, patch: Patch, boots: int, demands: Demands) -> tuple[tuple[GateResult, ...], int]:
@@ -341,30 +334,6 @@ class Bench:
         return [*names, *sorted(found.routines - names.keys())], sorted(found.files)
 
 
-@contextmanager
-def _claim(folder: Path) -> Iterator[Evaluation | None]:
-    """The image's folder to ourselves; the verdict on it when it was tried before, here or in another worker.
-
-    Whoever comes second waits for the first. The lock goes with its process, so a worker that died leaves a folder
-    without a verdict, and the image is tried again.
-    """
-    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        try:
-            known = evaluation_from_json(json.loads((folder / VERDICT_NAME).read_bytes()))
-        except (FileNotFoundError, KeyError, TypeError, ValueError):
-            known = None  # no verdict, or none that can be read: it is tried
-        yield known
-    finally:
-        os.close(fd)
-
-
-def _keep(folder: Path, evaluation: Evaluation) -> None:
-    text = json.dumps(evaluation_to_json(evaluation), indent=1, default=str)
-    write_atomic(folder / VERDICT_NAME, text, stage=STAGE)
-
-
 def empty_boot_seconds(folder: Path) -> float:
     """How long this machine, as loaded as it is, takes to boot a kernel that writes one byte and ends."""
     from toolchain import accel, qemu
@@ -386,19 +355,6 @@ def _candidates_timeout(trial: Trial, unit: float) -> float:
 def _contracts_broken(demands: Demands) -> tuple[str, ...]:
     """The routines whose contracts the unpatched kernel broke."""
     return accused([gate for gate in demands.failing if gate.gate == "contract"])
-
-
-def _content(image: Image) -> int:
-    """The same for images of equal code and data, whatever they are named."""
-    return hash((image.entry, *((section.size, section.data) for section in image.sections)))
-
-
-def _linked(image: Image) -> tuple[bytes, str]:
-    """The ELF that is booted, and what names it: without line numbers, so that equal code is one image."""
-    from toolchain import elf
-
-    data = elf.write(image, debug=False)
-    return data, hashlib.sha256(data).hexdigest()
 
 
 def _iso(path: Path) -> Path:

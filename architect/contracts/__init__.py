@@ -15,7 +15,7 @@ import importlib
 import struct
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -42,6 +42,7 @@ MODULES = tuple(f"architect.contracts.{name}" for name in AREAS)
 
 Check = Callable[[Harness], None]
 _SEEDS = 3  # calls per routine and header
+_IMAGES_EACH = 200  # images that are put into one machine before it is made anew
 _USUAL_SECONDS = 0.002  # a question that was never asked
 _RARELY = 0.05  # broken promises taken to have been seen before the first
 
@@ -162,6 +163,20 @@ class Asked:
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[int, int, float]] = {}
+        self._harness: Harness | None = None
+        self._left = 0  # images until the machine is made anew
+
+    @contextmanager
+    def machine(self, image: Image) -> Iterator[Harness]:
+        """A machine with an image in it: that of the image before, unless a question went wrong in it."""
+        harness, self._harness = self._harness, None
+        if harness is None or not self._left or not harness.load(image):
+            if harness is not None:
+                harness.close()
+            harness, self._left = Harness(image), _IMAGES_EACH
+        self._left -= 1
+        yield harness
+        self._harness = harness
 
     def order(self, name: str) -> float:
         """The seconds that a broken promise is expected to take to show; smaller is sooner."""
@@ -197,19 +212,21 @@ def first(
     Raises:
         InputError: the image cannot be put into an emulated machine.
     """
-    with closing(Harness(image)) as harness:
-        asked = asked or Asked()
+    asked = asked or Asked()
+    with asked.machine(image) as harness:
         questions = _questions(harness, headers, names, _SEEDS, files)
         for question in sorted(questions, key=lambda item: asked.order(item.name)):
             found = asked.ask(question)
             if found:
-                return found[0]
-    return None
+                break
+        else:
+            found = []
+    return found[0] if found else None
 
 
 def rehearse(image: Image, headers: Mapping[str, Routine], names: Collection[str], asked: Asked) -> None:
     """Ask everything once of a kernel that is known to break promises, so that ``first`` knows what tells soonest."""
-    with closing(Harness(image)) as harness:
+    with asked.machine(image) as harness:
         for question in _questions(harness, headers, names, _SEEDS, ()):
             asked.ask(question)
 

@@ -118,12 +118,11 @@ class Emulator:
         self._c: Any = x86_const
         self._u: Any = unicorn_const
         self._error = UcError
-        self.image = image
         self.bits = bits
         self.port_in = self._usual_port_in = port_in
         self.port_out: PortOut | None = None
         self.cpuid: Cpuid | None = None
-        self._symbols = {symbol.name: symbol.address for symbol in image.symbols}
+        self._take(image)
         self._numbers: dict[str, int] = {}
         self._hooks: list[int] = []
         self._windows: list[tuple[int, int]] = []
@@ -145,6 +144,11 @@ class Emulator:
         self._recorder = recorder()
         if self._recorder is not None:
             self._recorder.attach(self._uc, self._u, image)
+
+    def _take(self, image: Image) -> None:
+        self.image = image
+        self._symbols = {symbol.name: symbol.address for symbol in image.symbols}
+        self._stale = True  # what was translated is of another image
 
     def close(self) -> None:
         """Let the emulated machine go at once; its hooks would keep it until a search for cyclic garbage."""

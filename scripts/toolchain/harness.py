@@ -47,7 +47,22 @@ def _noise(seed: int) -> dict[str, int]:
     return values
 
 
-@lru_cache(maxsize=8)
+def _ranges(image: Image) -> list[tuple[int, int]]:
+    """The pages that an image takes: address and size of each stretch."""
+    pages: set[int] = set()
+    for section in image.sections:
+        pages.update(range(section.address // PAGE, -(-(section.address + section.size) // PAGE)))
+    found = []
+    for page in sorted(pages):
+        if page - 1 not in pages:
+            end = page
+            while end in pages:
+                end += 1
+            found.append((page * PAGE, (end - page) * PAGE))
+    return found
+
+
+@lru_cache(maxsize=16)
 def _zeros(size: int) -> bytes:
     return bytes(size)
 
@@ -88,32 +103,45 @@ class Harness(Emulator):
         self.write(stub.ENTER, stub.CODE)
         self.set("gs_base", PERCPU_PAGE)
         self._pristine = self._uc.context_save()
+        self.reset()
+
+    def _map_image(self) -> None:
+        self._ranges = _ranges(self.image)
+        for base, size in self._ranges:
+            self.map(base, size)
+        self._write_image()
+
+    def _write_image(self) -> None:
+        for section in self.image.sections:
+            if section.data and "w" not in section.flags:
+                self.write(section.address, section.data)
         self._initial = [
             (section.address, section.data.ljust(section.size, b"\0"))
             for section in self.image.sections
             if "w" in section.flags or section.nobits
         ]
         self._initial += [
-            (direct_base, _zeros(ram)),
+            (self.direct_base, _zeros(self.ram)),
             (PERCPU_PAGE, PERCPU_PAGE.to_bytes(8, "little").ljust(PAGE, b"\0")),
             (BUFFER_BASE, _zeros(BUFFER_SIZE)),
             (STACK_TOP - STACK_SIZE, _STACK_NOISE),
         ]
-        self.reset()
 
-    def _map_image(self) -> None:
-        pages: set[int] = set()
-        for section in self.image.sections:
-            pages.update(range(section.address // PAGE, -(-(section.address + section.size) // PAGE)))
-        for page in sorted(pages):
-            if page - 1 not in pages:
-                end = page
-                while end in pages:
-                    end += 1
-                self.map(page * PAGE, (end - page) * PAGE)
-        for section in self.image.sections:
-            if section.data and "w" not in section.flags:
-                self.write(section.address, section.data)
+    def load(self, image: Image) -> bool:
+        """Put another image in place of this one, as in a new machine; False when it needs other pages."""
+        if (
+            _ranges(image) != self._ranges or self._recorder is not None
+        ):  # a recorder knows the image it began with
+            return False
+        self.forget()
+        self._take(image)
+        for base, size in self._ranges:
+            self.write(base, _zeros(size))
+        self._write_image()
+        self.write(stub.BASE, _zeros(stub.SIZE))
+        self.write(stub.ENTER, stub.CODE)
+        self.reset()
+        return True
 
     def reset(self) -> None:
         """CPU, writable sections, RAM, per-CPU block, buffers and stack as before the first instruction."""

@@ -298,7 +298,7 @@ def test_the_host_finds_out_what_no_test_in_the_kernel_sees(
 
     monkeypatch.setattr(contracts, "first", lambda *_: None)
     monkeypatch.setattr(Trial, "_tests", lambda _: GateResult("tests", True, 0.0))
-    monkeypatch.setattr("architect.bench.VERDICT_NAME", "alone.json")
+    monkeypatch.setattr("architect.tried.VERDICT_NAME", "alone.json")
     monkeypatch.setattr(bench, "known", {})
     assert last(cheat(bench, demands, *CHEATS[name])).startswith("claims: ")
 

@@ -125,7 +125,7 @@ def test_a_repair_is_found_proved_and_remembered(tmp_path: Path) -> None:
     assert verdict.outcome == "fixed" and verdict.patch is not None
     assert verdict.patch.edits == (GOOD,)
     assert [gate.gate for gate in verdict.gates] == ["fresh-copy", "iso"]
-    assert engine.asked < 12, "proposals go on being taken after one passed"
+    assert engine.asked < 20, "proposals go on being taken after one passed"
     assert verdict.boots == verdict.candidates == len(engine.seen)
     assert lesson.edit["operator"] == "constant" and lesson.signature.vector == 14
     assert lesson.evidence["runs"][0]["before"].startswith("boot:")

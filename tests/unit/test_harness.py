@@ -202,3 +202,46 @@ def test_no_code_takes_the_machine_down(seed: int) -> None:
         harness = machine(noise.randbytes(64).hex())
         for call in range(2):
             assert harness.call("f", {"rdi": BUFFER_BASE}, seed=call, limit=2000).end in ENDS
+
+
+def test_another_image_in_the_same_machine_behaves_as_in_a_new_one() -> None:
+    """Nothing of the first shows: no translated code, no dirt in code, gaps, stub or data, no substitute, no window."""
+    codes = [
+        "b801000000 c3",  # mov eax, 1; ret
+        "b802000000 c3",
+        "c705f6ff0f00 90909090 b803000000 c3",  # a store into the gap behind
+        "c605f9ffffff 07 b804000000 c3",  # a store into its own code
+        "488b0500f00f00 c3",
+        "ebfe",
+        "f4",
+        "0f0b",
+        "c20800",
+        "48c70500000000 01000000 c3",
+        "488b04250010100080 c3",
+        "b801000000 c3",
+    ]
+    reused = machine("c3")
+    for number, code in enumerate(codes * 2):
+        image, fresh = machine(code).image, machine(code)
+        if number % 3 == 0:  # what else makes it translate anew is not always there
+            reused.memory(0x7000_0000, 0x1000)
+            reused.substitute("f", lambda m: m.set("rax", 99))
+            assert reused.call("f").registers["rax"] == 99
+        reused.write(TEXT, b"\xcc" * 64)
+        reused.write(DATA + 0x800, b"\xee" * 8)
+        reused.set("gs_base", 0x1234)
+        assert reused.load(image)
+        for seed in range(2):
+            assert reused.call("f", seed=seed, limit=500) == fresh.call("f", seed=seed, limit=500), number
+        for start, size in ((TEXT, 4096), (DATA, 4096)):
+            assert reused.read(start, size) == fresh.read(start, size), number
+        assert reused.get("gs_base") == fresh.get("gs_base")
+        with pytest.raises(InputError, match="nothing is mapped"):
+            reused.read(0x7000_0000, 1)
+
+
+def test_an_image_of_other_pages_needs_a_machine_of_its_own() -> None:
+    harness = machine("c3")
+    more = Section(".more", DATA + 0x1000, 0x102000, 16, b"", "aw", 4096, True)
+    other = harness.image._replace(sections=(*harness.image.sections, more))
+    assert not harness.load(other) and harness.call("f").end == "returned"

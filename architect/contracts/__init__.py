@@ -178,6 +178,12 @@ class Asked:
         yield harness
         self._harness = harness
 
+    def close(self) -> None:
+        """Let the machine go."""
+        if self._harness is not None:
+            self._harness.close()
+            self._harness = None
+
     def order(self, name: str) -> float:
         """The seconds that a broken promise is expected to take to show; smaller is sooner."""
         times, broken, seconds = self._known.get(name, (1, 0, _USUAL_SECONDS))
@@ -212,7 +218,9 @@ def first(
     Raises:
         InputError: the image cannot be put into an emulated machine.
     """
-    asked = asked or Asked()
+    if asked is None:
+        with closing(Asked()) as alone:
+            return first(image, headers, names, files, alone)
     with asked.machine(image) as harness:
         questions = _questions(harness, headers, names, _SEEDS, files)
         for question in sorted(questions, key=lambda item: asked.order(item.name)):

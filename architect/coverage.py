@@ -22,8 +22,8 @@ from toolchain.types import Image
 Key = tuple[str, int]
 Turn = tuple[str, int, int]  # file and line of a branch, and the address that it went on to
 
-_WHOLE = 0.6  # of a failing model: the call that it stopped at tells more than those that led there
-_BEFORE = 0.3  # calls of a failing model that it found nothing wrong with
+_LAST = 0.7  # the call that a failing model stopped at tells more than those that led there
+_BEFORE = 0.2  # calls of a failing model that it found nothing wrong with
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +73,9 @@ def runs(
         if not failed:
             rows.append(places.row(name, False, 1.0, calls))
         elif calls:
-            rows.append(places.row(name, True, 1.0, calls[-1:]))
+            rows.append(places.row(name, True, 1.0, calls))
             if len(calls) > 1:
-                rows.append(places.row(name, True, _WHOLE, calls))
+                rows.append(places.row(name, True, _LAST, calls[-1:]))
                 rows.append(places.row(name, False, _BEFORE, calls[:-1]))
     return tuple(row for row in rows if row.lines)
 

@@ -19,6 +19,7 @@ from architect.operators import (
     order,
     pairs,
     registers,
+    siblings,
     spelling,
     values,
 )
@@ -34,6 +35,7 @@ def operators() -> tuple[Operator, ...]:
     modules = (
         constants,
         registers,
+        siblings,
         memory,
         mnemonics,
         order,

@@ -168,6 +168,8 @@ def _near(site: Site, operand: Span, token: Span) -> Iterator[tuple[float, int, 
     width = 64 if value >> 32 else 32 if value >> 16 else 16
     if value > 15 or not shifting:
         several = value.bit_count() > 2 and value & (value + 1)  # a set of bits: one of them is wrong
+        if several:
+            ranked = [(bits + 2.5, other, note) for bits, other, note in ranked]
         base = log2(width) + (0.5 if several else 3.0)
         ranked += [
             (base - (0.5 if value >> n & 1 else 0.0), value ^ 1 << n, f"bit {n}") for n in range(width)
@@ -212,7 +214,7 @@ def named(site: Site) -> Iterator[Variant]:
         for match in re.finditer(r"\s*(?:[-+*/|&]|<<|>>)\s*~?\s*(?:0x[0-9a-fA-F]+|[\w.]+)", operand.text):
             if match.start():
                 span = Span(match[0], operand.start + match.start(), operand.start + match.end())
-                yield Variant((replaced(s, span, ""),), 2.0, f"without {match[0].strip()}")
+                yield Variant((replaced(s, span, ""),), 1.0, f"without {match[0].strip()}")
         yield from _terms_more(site, operand)
         if any(is_symbol(t.text) for t in parts) or is_assignment(s) or s.kind == "directive":
             for rank, tail in enumerate(
@@ -287,7 +289,7 @@ OPERATORS = (
     Operator(
         "expression-term",
         "limit for size (minus one), a sign or shift the wrong way round, a mask for its complement",
-        4.5,
+        3.8,
         named,
         sorts=NUMBERS,
     ),

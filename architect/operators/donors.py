@@ -15,9 +15,10 @@ from weakref import WeakKeyDictionary
 
 from architect.effects import registers_in
 from architect.operators.base import GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
+from architect.operators.siblings import in_family_of
 from architect.operators.view import View, with_register
 from architect.shapes import shape, sort_of
-from architect.statements import Statement, is_symbol, tokens
+from architect.statements import Statement, tokens
 from toolchain import headers
 
 _BEFORE = ((1, 4.0, 2.0), (2, 1.5, 0.7), (3, 0.6, 0.2))  # distance, weight of equal shape, of equal sort
@@ -25,7 +26,6 @@ _AFTER = ((1, 3.0, 1.5), (2, 1.2, 0.6), (3, 0.5, 0.2))
 _SCANNED = {1: 240, 2: 80, 3: 50, 4: 30}  # donors looked at per gap, by the length of their run
 _FRESH = 1.0  # bits for using what the statement before has just made
 _POOL = {1: 30, 2: 12, 3: 8, 4: 6}  # donors adapted per gap, by the length of their run
-_FAMILY = 5
 
 # rank, statements, registers of theirs -> ours
 _Run = tuple[int, tuple[Statement, ...], dict[str, str]]
@@ -159,7 +159,7 @@ def in_family(site: Site) -> Iterator[Variant]:
     """A donor with one name of it exchanged in its family."""
     for rank, run, names in _runs(site, 1):
         lines = (_translate(run[0].code.text, names),)
-        for bits, changed, note in _in_family(site, lines) if rank < 15 else ():
+        for bits, changed, note in in_family_of(site, lines) if rank < 15 else ():
             where = f"as at {run[0].file}:{run[0].line}{note}"
             yield _insertion(site, changed, rank_bits(rank) + bits, where)
 
@@ -259,46 +259,6 @@ def _labelled(
         yield 1.0 * rank, tuple(x.replace(name, label) for x in lines)
 
 
-def _in_family(site: Site, lines: tuple[str, ...]) -> Iterator[tuple[float, tuple[str, ...], str]]:
-    """One name of the lines for another of its family, throughout."""
-    names = dict.fromkeys(t.text for line in lines for t in tokens(line) if is_symbol(t.text))
-    for name in names:
-        if name.startswith(".L"):
-            continue
-        for rank, other in enumerate(site.view.family(site.statement, name)[:_FAMILY]):
-            bonus = site.view.earned(site.statement, other)
-            changed = tuple(_renamed(line, name, other) for line in lines)
-            yield 0.7 * rank - bonus, changed, f", with {other}"
-            together = _renamed_alike(site, lines, name, other, list(names))
-            if together != changed:
-                yield 0.7 * rank - bonus, together, f", with {other} and what goes with it"
-
-
-def _renamed_alike(
-    site: Site, lines: tuple[str, ...], name: str, other: str, names: Sequence[str]
-) -> tuple[str, ...]:
-    """The lines with the word in which two names differ exchanged in every name where that gives a known one."""
-    ours, theirs = name.split("_"), other.split("_")
-    differ = [(a, b) for a, b in zip(ours, theirs, strict=False) if a != b]
-    if len(ours) != len(theirs) or len(differ) != 1:
-        return tuple(_renamed(line, name, other) for line in lines)
-    word, new = differ[0]
-    for each in names:
-        alike = "_".join(new if part == word else part for part in each.split("_"))
-        if alike != each and site.view.knows(site.statement, alike):
-            lines = tuple(_renamed(line, each, alike) for line in lines)
-    return lines
-
-
-def _renamed(line: str, name: str, other: str) -> str:
-    out, last = [], 0
-    for token in tokens(line):
-        if token.text == name:
-            out += [line[last : token.start], other]
-            last = token.end
-    return "".join(out) + line[last:]
-
-
 def _re_registered(site: Site, line: str) -> Iterator[tuple[float, tuple[str, ...], str]]:
     """One register of the line for another at hand."""
     present = dict.fromkeys(r for t in tokens(line) if (r := headers.full_register(t.text)) and r != "rsp")
@@ -310,38 +270,6 @@ def _re_registered(site: Site, line: str) -> Iterator[tuple[float, tuple[str, ..
             if other != register:
                 bonus = 1.5 if other in dead or other in missing else 0.0
                 yield 1.5 + 0.4 * rank - bonus, (_translate(line, {register: other}),), f", with {other}"
-
-
-def siblings(site: Site) -> Iterator[Variant]:
-    """A copy of a statement nearby (or of up to three) with one name of it exchanged in its family."""
-    s = site.statement
-    if s.kind == "blank" or (s.kind == "label" and not site.is_gap):
-        return
-    found, place = site.view.sequence(s)
-    for length in (1, 2, 3):
-        rank = 0
-        for start in sorted(
-            range(max(0, place - 6), min(len(found), place + 4)), key=lambda n: _away(n, length, place)
-        ):
-            run = found[start : start + length]
-            if len(run) < length or any(r.labels for r in run) or not all(_copied(r) for r in run):
-                continue
-            for bits, lines, note in _in_family(site, tuple(r.code.text for r in run)):
-                edit = inserted_at(s.file, s.line, [indent(s) + line for line in lines])
-                cost = rank_bits(rank) + bits + 1.3 * (length - 1)
-                yield Variant((edit,), cost, f"`{'; '.join(lines)}` beside its like{note}")
-            rank += 1
-
-
-def _away(start: int, length: int, place: int) -> float:
-    """How far a run lies from the gap before ``place``; a run that ends there is nearest."""
-    return abs(start + length - place) if start < place else start - place + 0.5
-
-
-def _copied(s: Statement) -> bool:
-    return (
-        s.kind in ("instruction", "macro", "directive") and bool(s.operands) and not s.name.startswith("end_")
-    )
 
 
 _STEP = "a step forgotten that like places of the tree have: the store, the flag, the check, the fence"
@@ -374,15 +302,6 @@ OPERATORS = (
         in_registers,
         _CLASSES,
         sorts=GAPS,
-        common=True,
-    ),
-    Operator(
-        "sibling-insert",
-        "one member of a row of like statements forgotten: a field, a register, a table's entry",
-        3.8,
-        siblings,
-        {"failed-test": -0.3},
-        sorts=frozenset({"code", "label", "data"}),
         common=True,
     ),
     Operator("donor-replace", "a statement unlike those in like places", 5.0, replacements, common=True),

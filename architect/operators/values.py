@@ -210,15 +210,18 @@ def _frequent(view: View) -> Counter[str]:
     return Counter(s.name for s in view.tree.statements() if s.kind == "instruction" and not s.operands)
 
 
+_UNRAN = -3.0  # bits of calling what a contract misses the effect of
+
+
 def calls(site: Site) -> Iterator[Variant]:
-    """A call that is missing: for which arguments stand ready, of a routine that nothing names, or of kin."""
+    """A call that is missing: of what is blamed and never ran, for ready arguments, of what nothing names, of kin."""
     s = site.statement
     if not site.is_gap:
         return
     tree = site.view.tree
-    seen: dict[str, float] = {}
+    seen: dict[str, float] = dict.fromkeys(site.view.unran, _UNRAN)
     for rank, name in enumerate(_for_arguments(site)):
-        seen[name] = 0.5 + rank_bits(rank) - 2.0
+        seen.setdefault(name, 0.5 + rank_bits(rank) - 2.0)
     for name in sorted(n for _, n in site.view.names.loose if n in tree.routines):
         seen.setdefault(
             name, (0.0 if tree.routines[name].file == s.file else 1.0) - site.view.earned(s, name)

@@ -32,6 +32,19 @@ class View:
         self.names = reader.names
         self._hands: dict[int, tuple[str, ...]] = {}
 
+    @cached_property
+    def unran(self) -> tuple[str, ...]:
+        """Routines that a broken contract names and that no failing run executed: their call may be missing."""
+        ran = {key for run in self.case.runs if run.failed for key in run.lines}
+        rows = [row for gate in self.case.failures for row in gate.evidence.get("violations", ())]
+        named = dict.fromkeys(str(row.get("routine")) for row in rows if isinstance(row, Mapping))
+        return tuple(
+            name
+            for name in named
+            if ran and name in self.tree.routines
+            if not any(s.key in ran for s in self.tree.routines[name].statements)
+        )
+
     # --- neighbours ------------------------------------------------------------------------------------------
 
     @cached_property

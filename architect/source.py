@@ -115,7 +115,8 @@ class Tree:
     def _executes(self, statement: Statement, depth: int = 4) -> bool:
         """Whether it becomes code: an instruction, or a macro with one in it; one that is not known may."""
         if statement.kind != "macro":
-            return statement.kind == "instruction" and not statement.name.endswith(":")  # a label of a parameter
+            # a label made of a parameter reads like an instruction
+            return statement.kind == "instruction" and not statement.name.endswith(":")
         macro = self.macros.get(statement.name)
         return macro is None or (depth > 0 and any(self._executes(s, depth - 1) for s in macro.body))
 

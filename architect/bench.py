@@ -10,11 +10,12 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from architect import contracts, coverage
+from architect.diagnosis import Demands, Diagnosis
 from architect.generalise import Listing
 from architect.judge import Judge
 from architect.protocols import NO_BOOTS, Case, Evaluation, GateResult, Patch
@@ -46,61 +47,6 @@ CANDIDATE_FACTOR, CANDIDATE_MIN = 12.0, 0.5
 FEW = 60  # changed routines whose contracts cost less than a boot
 NEVER = -10.0  # the progress of a patch that does not even apply
 OWN_FACTOR = 4.0  # times what the unpatched kernel took, where it ended by itself
-
-
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
-    """What the unpatched tree does.
-
-    Attributes:
-        case: what is known of it.
-        image_sha256: names its image; None when it does not assemble.
-        reached: how far its boot came, 0 to 1.
-        timeout: deadline of a candidate's boot, seconds, by the speed of this machine.
-        boots: what the diagnosis took.
-        incomplete: no boots were left for some gates, so an empty ``case.failures`` proves nothing.
-    """
-
-    case: Case
-    image_sha256: str | None = None
-    reached: float = 0.0
-    timeout: float = 0.0
-    boots: int = 0
-    incomplete: bool = False
-
-    def joined(self, other: Diagnosis) -> Diagnosis:
-        """This and what ``other`` gates say of the same tree; the boot of whichever booted."""
-        failures = (*self.case.failures, *other.case.failures)
-        main = other if other.case.boot is not None else self
-        if main.case.diagnostics:
-            failures = main.case.failures
-        return replace(
-            main,
-            case=replace(main.case, failures=failures, runs=self.case.runs or other.case.runs),
-            timeout=max(self.timeout, other.timeout),
-            boots=self.boots + other.boots,
-            incomplete=self.incomplete or other.incomplete,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Demands:
-    """What a candidate must show besides the quick gates, because the unpatched tree did not."""
-
-    gates: tuple[str, ...] = ()
-    failing: tuple[GateResult, ...] = ()
-    reached: float = 1.0
-    timeout: float = 0.0
-    hangs: bool = False
-
-    @classmethod
-    def of(cls, diagnosis: Diagnosis) -> Demands:
-        """The demands on repairs of a diagnosed case."""
-        failing = diagnosis.case.failures
-        extra = tuple(gate.gate for gate in failing if gate.gate in THOROUGH and gate.gate not in QUICK)
-        boot = diagnosis.case.boot
-        hangs = boot is not None and boot.outcome in ("timeout", "silent")
-        return cls(extra, failing, diagnosis.reached, diagnosis.timeout, hangs)
 
 
 class Bench:
@@ -205,7 +151,7 @@ class Bench:
         if name not in self.known:
             suspected = self._suspected(image, demands)
             if suspected is not None:
-                progress = 1.0 + STATIC.index("contract")
+                progress = 1.0 + STATIC.index("contract") + suspected.evidence.get("share", 0.0)
                 self.known[name] = Evaluation(patch, (gate, suspected), False, progress, False)
                 return self.known[name]
         if name in self.known:
@@ -219,13 +165,15 @@ class Bench:
         with suppress(InputError):  # it may not assemble
             image = self.session.build()
             self.original = Original(self.session.objects(), self.headers)
-            contracts.rehearse(image, self.headers, _contracts_broken(demands), self.asked)
+            contracts.rehearse(image, self.headers, demands.contracts, self.asked)
 
     def _suspected(self, image: Image, demands: Demands) -> GateResult | None:
         """The contracts that the unpatched kernel broke, the likeliest and cheapest first; None when they are kept."""
-        names = _contracts_broken(demands)
-        gate = broken(image, self.headers, names, (), self.asked) if names else None
-        return None if gate is None or gate.passed else replace(gate, gate="contract")
+        names = demands.contracts
+        if not names:
+            return None
+        gate = broken(image, self.headers, names, (), self.asked, every=demands.several)
+        return None if gate.passed else replace(gate, gate="contract")
 
     def _tried(
         self,
@@ -350,11 +298,6 @@ def _candidates_timeout(trial: Trial, unit: float) -> float:
     seconds = trial.result.seconds if trial.result else 0.0
     hung = trial.result is None or trial.result.outcome in ("timeout", "silent")
     return max(CANDIDATE_MIN, CANDIDATE_FACTOR * unit, 0.0 if hung else OWN_FACTOR * seconds)
-
-
-def _contracts_broken(demands: Demands) -> tuple[str, ...]:
-    """The routines whose contracts the unpatched kernel broke."""
-    return accused([gate for gate in demands.failing if gate.gate == "contract"])
 
 
 def _iso(path: Path) -> Path:

@@ -66,7 +66,7 @@ def runs(
         for name in sorted(broken & headers.keys()):
             first = len(recorder.runs)
             if harness.has(name) and generic.check(harness, headers[name]):
-                asked.append((f"header of {name}", True, recorder.runs[first:]))
+                asked.append((f"{name}()", True, recorder.runs[first:]))
     places = _Places(image, origins, [run for _, _, calls in asked for run in calls])
     rows: list[Run] = []
     for name, failed, calls in asked:

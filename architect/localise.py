@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import log2
 
 from architect.clue import Evidence
+from architect.control import settings
 from architect.effects import effects
 from architect.evidence import Reader
 from architect.protocols import Case
@@ -74,7 +75,7 @@ class Localisation:
 def localise(case: Case, tree: Tree, reader: Reader | None = None) -> Localisation:
     """The suspicion of every editable line of a case, from its evidence alone."""
     reader = reader or Reader(case, tree)
-    return mix(reader.read(), tree, reader.coverage)
+    return mix((*reader.read(), *settings(reader)), tree, reader.coverage)
 
 
 def mix(

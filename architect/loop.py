@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from architect.bench import Diagnosis
 from architect.budget import Budget
+from architect.diagnosis import Diagnosis
 from architect.evaluate import Proposals
 from architect.generalise import generalise
 from architect.journal import Journal

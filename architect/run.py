@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from architect import engines, history, judge, report
-from architect.bench import Bench, Demands, Diagnosis
+from architect.bench import Bench
 from architect.budget import Budget
+from architect.diagnosis import Demands, Diagnosis
 from architect.evaluate import BOOTS_PER_CANDIDATE, PooledEvaluator
 from architect.journal import Journal, gate_to_json
 from architect.lessons import SqliteLessons

@@ -319,6 +319,7 @@ class SearchEngine:
                 own = [e for e in evaluation.patch.edits if e.file == file]
                 sources[file] = "\n".join(apply(sources[file].split("\n"), own))
             failed = tuple(g for g in evaluation.gates if not g.passed)
+            kept = {name for g in failed for name in g.evidence.get("kept", ())}
             case = replace(
                 self._case,
                 sources=sources,
@@ -326,6 +327,9 @@ class SearchEngine:
                 failures=failed,
                 diagnostics=(),
                 baseline={},
+                runs=tuple(
+                    replace(run, failed=run.failed and run.name not in kept) for run in self._case.runs
+                ),
             )
             base = evaluation.patch.cost + _PARTIAL - 8.0
             self._frontiers.append((Frontier(case, max(_PARTIAL, base)), evaluation.patch))

@@ -230,15 +230,26 @@ def broken(
     names: Collection[str] | None,
     files: Collection[str] = (),
     asked: Asked | None = None,
+    *,
+    every: bool = False,
 ) -> GateResult:
-    """The contract gate up to the first violation; arguments as for ``contracts.first``."""
+    """The contract gate up to the first violation; arguments as for ``contracts.first``.
+
+    With ``every`` the evidence tells what share of the promises that the unpatched kernel broke is kept
+    (``share``, below 1), and which (``kept``).
+    """
     from architect import contracts
 
     try:
-        found = contracts.first(image, headers, names, files, asked)
+        if every and asked is not None:
+            found, kept = contracts.mended(image, headers, names, asked)
+            gate = _contract(found[:1])
+            share = len(kept) / (len(kept) + len(found) + 1)
+            return replace(gate, evidence={**gate.evidence, "share": share, "kept": kept})
+        one = contracts.first(image, headers, names, files, asked)
     except InputError as error:
         return GateResult("contract", False, 0.0, error.message)
-    return _contract([] if found is None else [found])
+    return _contract([] if one is None else [one])
 
 
 def _contract(found: Sequence[Violation]) -> GateResult:

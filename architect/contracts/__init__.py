@@ -159,9 +159,14 @@ def violations(
 
 
 class Asked:
-    """What came of earlier questions, so that of further variants of a kernel the most telling are asked first."""
+    """What came of earlier questions, so that of further variants of a kernel the most telling are asked first.
+
+    Attributes:
+        broken: the questions that the unpatched kernel answered wrongly.
+    """
 
     def __init__(self) -> None:
+        self.broken: set[str] = set()
         self._known: dict[str, tuple[int, int, float]] = {}
         self._harness: Harness | None = None
         self._left = 0  # images until the machine is made anew
@@ -232,11 +237,36 @@ def first(
     return found[0] if found else None
 
 
+def mended(
+    image: Image, headers: Mapping[str, Routine], names: Collection[str] | None, asked: Asked
+) -> tuple[list[Violation], list[str]]:
+    """Every violation of what the unpatched kernel broke, and the names of the models and headers that are kept now.
+
+    Arguments and errors as for ``first``; ``asked`` has been through ``rehearse``. When all is kept, the rest is asked
+    as well, up to its first violation.
+    """
+    found: list[Violation] = []
+    kept: list[str] = []
+    with asked.machine(image) as harness:
+        questions = list(_questions(harness, headers, names, _SEEDS, ()))
+        for question in questions:
+            if question.name in asked.broken:
+                violations = asked.ask(question)
+                found += violations
+                if not violations:
+                    kept.append(question.name)
+        rest = iter([] if found else questions)
+        while not found and (other := next(rest, None)) is not None:
+            found += asked.ask(other) if other.name not in asked.broken else []
+    return found, kept
+
+
 def rehearse(image: Image, headers: Mapping[str, Routine], names: Collection[str], asked: Asked) -> None:
     """Ask everything once of a kernel that is known to break promises, so that ``first`` knows what tells soonest."""
     with asked.machine(image) as harness:
         for question in _questions(harness, headers, names, _SEEDS, ()):
-            asked.ask(question)
+            if asked.ask(question):
+                asked.broken.add(question.name)
 
 
 class _Question(NamedTuple):

@@ -112,7 +112,8 @@ def flags(site: Site) -> Iterator[Variant]:
         for n, first in enumerate(unused[:4]):
             for second in unused[n + 1 : 4]:
                 text = f"{operand.text} | {first} | {second}"
-                yield Variant((replaced(s, operand, text),), 1.5 + 0.5 * n, f"with {first} and {second}")
+                bits = (0.0 if site.view.adjoining(first, second) else 2.0) + 0.5 * n
+                yield Variant((replaced(s, operand, text),), bits, f"with {first} and {second}")
         for rank, other in enumerate(seen):
             if other in site.view.tree.constants:
                 bits = 0.5 + rank_bits(rank) - site.view.earned(site.statement, other)

@@ -32,6 +32,11 @@ class View:
         self.names = reader.names
         self._hands: dict[int, tuple[str, ...]] = {}
 
+    def adjoining(self, first: str, second: str) -> bool:
+        """Whether two constants are defined one after the other: what is named together is often wanted together."""
+        a, b = self.tree.constants.get(first), self.tree.constants.get(second)
+        return a is not None and b is not None and a.file == b.file and abs(a.line - b.line) == 1
+
     @cached_property
     def unran(self) -> tuple[str, ...]:
         """Routines that a broken contract names and that no failing run executed: their call may be missing."""

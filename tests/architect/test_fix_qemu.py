@@ -18,7 +18,8 @@ import pytest
 
 import cli
 from architect import judge
-from architect.bench import Bench, Demands
+from architect.bench import Bench
+from architect.diagnosis import Demands
 from architect.protocols import Edit, Evaluation, GateResult, Patch
 from architect.verify import QUICK
 from architect.workspace import TreeCopy

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from architect.bench import Diagnosis
+from architect.diagnosis import Diagnosis
 from architect.budget import Budget
 from architect.evaluate import PooledEvaluator
 from architect.journal import Journal

@@ -1,0 +1,84 @@
+"""What the unpatched tree does, and what a repair of it must therefore show.
+
+Owns the two values that pass between the diagnosis (``bench``), the loop and the workers. Runs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from architect.protocols import Case, GateResult
+from architect.verify import QUICK, THOROUGH, accused
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What the unpatched tree does.
+
+    Attributes:
+        case: what is known of it.
+        image_sha256: names its image; None when it does not assemble.
+        reached: how far its boot came, 0 to 1.
+        timeout: deadline of a candidate's boot, seconds, by the speed of this machine.
+        boots: what the diagnosis took.
+        incomplete: no boots were left for some gates, so an empty ``case.failures`` proves nothing.
+    """
+
+    case: Case
+    image_sha256: str | None = None
+    reached: float = 0.0
+    timeout: float = 0.0
+    boots: int = 0
+    incomplete: bool = False
+
+    def joined(self, other: Diagnosis) -> Diagnosis:
+        """This and what ``other`` gates say of the same tree; the boot of whichever booted."""
+        failures = (*self.case.failures, *other.case.failures)
+        main = other if other.case.boot is not None else self
+        if main.case.diagnostics:
+            failures = main.case.failures
+        return replace(
+            main,
+            case=replace(main.case, failures=failures, runs=self.case.runs or other.case.runs),
+            timeout=max(self.timeout, other.timeout),
+            boots=self.boots + other.boots,
+            incomplete=self.incomplete or other.incomplete,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What a candidate must show besides the quick gates, because the unpatched tree did not.
+
+    Attributes:
+        gates: those that it failed and that are not asked of every candidate.
+        failing: all that it failed.
+        reached: how far its boot came, 0 to 1.
+        timeout: deadline of a candidate's boot, seconds.
+        hangs: it ended at its deadline.
+        several: no line was run by every failing call: there may be more than one bug, and a candidate that mends
+            some of the broken contracts has come further.
+    """
+
+    gates: tuple[str, ...] = ()
+    failing: tuple[GateResult, ...] = ()
+    reached: float = 1.0
+    timeout: float = 0.0
+    hangs: bool = False
+    several: bool = False
+
+    @classmethod
+    def of(cls, diagnosis: Diagnosis) -> Demands:
+        """The demands on repairs of a diagnosed case."""
+        failing = diagnosis.case.failures
+        extra = tuple(gate.gate for gate in failing if gate.gate in THOROUGH and gate.gate not in QUICK)
+        boot = diagnosis.case.boot
+        hangs = boot is not None and boot.outcome in ("timeout", "silent")
+        rows = [run.lines for run in diagnosis.case.runs if run.failed]
+        several = bool(rows) and not frozenset.intersection(*rows)
+        return cls(extra, failing, diagnosis.reached, diagnosis.timeout, hangs, several)
+
+    @property
+    def contracts(self) -> tuple[str, ...]:
+        """The routines whose contracts the unpatched kernel broke."""
+        return accused([gate for gate in self.failing if gate.gate == "contract"])

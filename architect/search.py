@@ -26,11 +26,13 @@ from architect.protocols import Case, Edit, Evaluation, Patch
 from architect.slicing import Key
 from architect.source import Tree
 from architect.statements import Statement
+from architect.told import Told
 
 NAME = "search"
 _GAP = 0.6  # how much of its predecessor's suspicion the gap before a statement inherits
 _LEAST_VARIANT = 0.0  # no variant costs less than this ...
 _LEAST_LOOSE = -3.0  # ... but where code or data stands unused, whose use is what is missing
+_LEAST_TOLD = -4.0  # ... or where the evidence tells the value that should have come
 _EXPANSION = 1.5  # bits that the best candidate of a site costs at least besides its operator, nearly always
 _NEVER = 30.0  # bits of what has no operator
 _PARTIAL = 5.0  # bits for a second edit on top of a partial repair
@@ -62,6 +64,7 @@ class Frontier:
         reader = Reader(case, tree)
         self.view = View(reader)
         self.judge = Judge(reader.flows, Naturalness(self.view.sequences))
+        self.told = self.view.told
         self.classes = classes(case)
         self.places = localise(case, tree, reader).sharpened(self._surprise)
         self.bonus: defaultdict[str, float] = defaultdict(float)
@@ -133,7 +136,7 @@ class Frontier:
         """Queue the operators of a site: what is wrong there is a mistake that its text can have."""
         place = self._base + self._place_bits(site)
         rows = [
-            (bits, operator, None if operator.common else _variants(operator, site))
+            (bits, operator, None if operator.common else _variants(operator, site, self.told))
             for bits, operator in self._operators.get(site.sort, ())
         ]
         rows = [(bits, operator, found) for bits, operator, found in rows if found is None or found]
@@ -152,14 +155,14 @@ class Frontier:
 
     def _generate(self, entry: _Entry) -> None:
         assert entry.operator is not None
-        variants = _variants(entry.operator, entry.site)
+        variants = _variants(entry.operator, entry.site, self.told)
         if variants:
             self._schedule(entry.site, entry.operator, variants)
 
     def _prior(self, site: Site, operator: Operator, variant: Variant) -> float:
         """The cost of a variant before its text is looked at."""
         bits = self._costs[site.sort, operator.name] - self._gains[site.statement.key]
-        bits += max(variant.bits, self._least)
+        bits += max(variant.bits, _LEAST_TOLD if self.told else self._least)
         return self._base + self._place_bits(site) + bits
 
     def _hope(self, site: Site) -> float:
@@ -229,16 +232,21 @@ class Frontier:
             heapq.heapify(self._heap)
 
 
-def _variants(operator: Operator, site: Site) -> list[Variant]:
+def _variants(operator: Operator, site: Site, told: Told) -> list[Variant]:
     """What an operator offers at a site, the best last.
 
-    With many ways to change a line it is no likelier for the line: together they have its share.
+    With many ways to change a line it is no likelier for the line: together they have its share. What the evidence
+    tells of values comes on top.
     """
-    found = sorted(operator.generate(site), key=lambda v: -v.bits)
+    found = list(operator.generate(site))
     if not found:
         return []
     many = max(0.0, log2(sum(2.0 ** -max(v.bits, 0.0) for v in found)))
-    return [replace(v, bits=v.bits + many) for v in found] if many else found
+    if told:
+        found = [Variant(v.edits, v.bits + many - told.earned(v.edits), v.note) for v in found]
+    elif many:
+        found = [Variant(v.edits, v.bits + many, v.note) for v in found]
+    return sorted(found, key=lambda v: -v.bits)
 
 
 def _by_sort(kinds: frozenset[str]) -> dict[str, list[tuple[float, Operator]]]:

@@ -175,6 +175,10 @@ def _near(site: Site, operand: Span, token: Span) -> Iterator[tuple[float, int, 
         ranked += [
             (base - (0.5 if value >> n & 1 else 0.0), value ^ 1 << n, f"bit {n}") for n in range(width)
         ]
+    for came, wanted in site.view.told.pairs:
+        ranked += [
+            (4.0, v, "as told") for v in (value + wanted - came, value ^ came ^ wanted) if v >> 64 == 0
+        ]
     for other in _elsewhere(site, value):
         ranked.append((3.0, other, "used beside it"))
     for bits, candidate, note in sorted(ranked):

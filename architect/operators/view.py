@@ -16,6 +16,7 @@ from architect.evidence import Reader
 from architect.shapes import shape
 from architect.source import Tree
 from architect.statements import ASSIGNMENTS, Statement, tokens
+from architect.told import Told
 from toolchain import headers
 
 _DECLARING = frozenset({".globl", ".global", ".type", ".size", ".local", ".extern", ".macro", ".include"})
@@ -31,6 +32,11 @@ class View:
         self.anomalies: Mapping[tuple[str, int], tuple[Anomaly, ...]] = reader.anomalies
         self.names = reader.names
         self._hands: dict[int, tuple[str, ...]] = {}
+
+    @cached_property
+    def told(self) -> Told:
+        """The values that came and those that should have come."""
+        return Told(self.case, self.names.values)
 
     def adjoining(self, first: str, second: str) -> bool:
         """Whether two constants are defined one after the other: what is named together is often wanted together."""

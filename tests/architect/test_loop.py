@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from architect.diagnosis import Diagnosis
 from architect.budget import Budget
+from architect.diagnosis import Diagnosis
 from architect.evaluate import PooledEvaluator
 from architect.journal import Journal
 from architect.lessons import SqliteLessons

@@ -1,0 +1,128 @@
+"""What broken contracts tell of values: what came and what should have come, held against what an edit changes.
+
+Owns the pairs of a case and the bits that an edit earns by them. A constant that is exactly what came and becomes what
+should have come, or that differs from its replacement as these two differ, is a likelier repair than one that does not.
+Numbers alone are compared: which line makes the value, only the place can say.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+
+from architect.protocols import Case, Edit
+from architect.statements import split_top, strip_comment
+from toolchain import expr
+
+_EXACT, _SHIFTED, _TOGGLED, _RESULT = 5.0, 3.5, 3.0, 2.0
+_SMALL = 4  # numbers below it are met everywhere, and tell half as much
+_TEXT_MAX = 400
+_PAIRS_MAX = 24
+_MASK = (1 << 64) - 1
+_UNARY = {"add": 1, "sub": -1}
+
+
+class Told:
+    """The pairs (came, should have come) of a case; false when there are none.
+
+    Args:
+        case: with its failed gates.
+        values: the constants of the tree by name.
+    """
+
+    def __init__(self, case: Case, values: Mapping[str, int]) -> None:
+        self._values = values
+        self._known: dict[str, int | None] = {}
+        rows = [row for gate in case.failures for row in gate.evidence.get("violations", ())]
+        calls = [
+            row["call"] for row in rows if isinstance(row, Mapping) and isinstance(row.get("call"), Mapping)
+        ]
+        found = [pair for call in calls for pair in _pairs(call.get("got"), call.get("expected"))]
+        self.pairs = list(dict.fromkeys(found))[:_PAIRS_MAX]
+
+    def __bool__(self) -> bool:
+        return bool(self.pairs)
+
+    def earned(self, edits: Sequence[Edit]) -> float:
+        """Bits that a patch of one line earns; 0 for any other."""
+        if len(edits) != 1 or len(edits[0].new) != 1 or len(edits[0].old) > 1:
+            return 0.0
+        new = edits[0].new[0]
+        return self._replaced(edits[0].old[0], new) if edits[0].old else self._inserted(new)
+
+    def _replaced(self, old: str, new: str) -> float:
+        before, after = _operands(old), _operands(new)
+        if len(before) != len(after):
+            return 0.0
+        changed = [(a, b) for a, b in zip(before, after, strict=True) if a != b]
+        if len(changed) != 1:
+            return 0.0
+        value, other = self._value(changed[0][0]), self._value(changed[0][1])
+        if other is None:
+            return 0.0
+        return max(self._change(value, other, *pair) for pair in self.pairs)
+
+    @staticmethod
+    def _change(value: int | None, other: int, came: int, wanted: int) -> float:
+        worth = 0.5 if max(abs(came), abs(wanted)) < _SMALL else 1.0
+        if value == came and other == wanted:
+            return worth * _EXACT
+        if value is not None and (other - value) & _MASK == (wanted - came) & _MASK:
+            return worth * _SHIFTED
+        if value is not None and value ^ other == came ^ wanted:
+            return worth * _TOGGLED
+        return worth * _RESULT if other == wanted else 0.0
+
+    def _inserted(self, line: str) -> float:
+        operands = _operands(line)
+        value = self._value(operands[-1]) if len(operands) == 2 else None
+        name = line.split(None, 1)[0] if line.strip() else ""
+        if not value or name not in ("add", "sub", "or", "xor", "and", "mov"):
+            return 0.0
+        return max(self._step(name, value, *pair) for pair in self.pairs)
+
+    @staticmethod
+    def _step(name: str, value: int, came: int, wanted: int) -> float:
+        worth = 0.5 if max(abs(came), abs(wanted)) < _SMALL else 1.0
+        if name in _UNARY:
+            return worth * _SHIFTED if _UNARY[name] * value & _MASK == (wanted - came) & _MASK else 0.0
+        if name == "mov":
+            return worth * _RESULT if value == wanted else 0.0
+        made = {"or": came | value, "xor": came ^ value, "and": came & value}[name]
+        return worth * _TOGGLED if made & _MASK == wanted & _MASK and came != wanted else 0.0
+
+    def _value(self, text: str) -> int | None:
+        if text not in self._known:
+            try:
+                self._known[text] = expr.parse_cached(text).evaluate(self._values.get)
+            except ValueError:
+                self._known[text] = None
+        return self._known[text]
+
+
+def _operands(line: str) -> list[str]:
+    """The operands of a line's statement, without what stands before them."""
+    code = strip_comment(line).strip()
+    _, _, rest = code.partition(" ")
+    return [part.text.strip() for part in split_top(rest, ",")]
+
+
+def _pairs(came: object, wanted: object) -> Iterator[tuple[int, int]]:
+    """The numbers of two like things that differ."""
+    came, wanted = _read(came), _read(wanted)
+    if isinstance(came, int) and isinstance(wanted, int):
+        if came != wanted:
+            yield came, wanted
+    elif isinstance(came, tuple | list) and isinstance(wanted, tuple | list) and len(came) == len(wanted):
+        for a, b in zip(came, wanted, strict=True):
+            yield from _pairs(a, b)
+
+
+def _read(value: object) -> object:
+    """A number or a tuple of such out of evidence, where these come as text."""
+    if not isinstance(value, str) or len(value) > _TEXT_MAX or value[:1] not in tuple("([0123456789-"):
+        return value
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return value

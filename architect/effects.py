@@ -78,7 +78,9 @@ _SOME_FLAGS = frozenset(
 # Every mnemonic that the tables know, for those who look for a misspelt one.
 MNEMONICS = (
     frozenset(_IMPLICIT) | _KEEPS_FLAGS | _READ_FIRST | _READS_FLAGS | _WRITE_FIRST | _RETURNS | _MODIFY
-)
+    | _BOTH | _LOOPS | _SOME_FLAGS | CONDITION_JUMPS | {"popf", "popfd", "popfq"}
+    | {name + width for name in _STRING for width in "bwdq"}
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

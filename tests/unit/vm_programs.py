@@ -1,0 +1,51 @@
+"""Random programs for the Pixel VM: any words, or mostly legal ones that get somewhere."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from pixelvm import isa
+from pixelvm.isa import Op, Operand
+from pixelvm.program import Program
+
+_MANY = 40
+
+
+def _operands(kind: Operand, length: int) -> st.SearchStrategy[int]:
+    match kind:
+        case Operand.NONE:
+            return st.just(0)
+        case Operand.TARGET:
+            return st.integers(0, length - 1)
+        case Operand.SLOT:
+            return st.integers(0, 5)
+        case Operand.LOCAL:
+            return st.integers(0, isa.LOCALS - 1)
+        case Operand.SYSTEM:
+            return st.sampled_from(list(isa.System))
+        case Operand.BYTE:
+            return st.integers(0, 255)
+        case Operand.OFFSET:
+            return st.one_of(st.integers(0, 16).map(lambda n: 4 * n), st.integers(0, isa.OPERAND_MAX))
+        case Operand.SIGNED:
+            return st.one_of(st.integers(-4, 64), st.integers(-(1 << 23), (1 << 23) - 1))
+
+
+def words(length: int) -> st.SearchStrategy[int]:
+    """Legal words for a program of this length; pushes are frequent, so that the stack is not always empty."""
+    ops = st.sampled_from([*Op, *[Op.PUSH] * 12, *[Op.DUP] * 3])
+    return ops.flatmap(
+        lambda op: _operands(isa.INSTRUCTIONS[op].operand, length).map(lambda n: isa.word(op, n))
+    )
+
+
+@st.composite
+def programs(draw: st.DrawFn, broken: bool = True) -> Program:
+    """A program of up to ``_MANY`` words; with ``broken`` some of them may be anything."""
+    length = draw(st.integers(1, _MANY))
+    legal = words(length)
+    word = st.one_of(legal, legal, legal, legal, st.integers(0, isa.MASK)) if broken else legal
+    code = draw(st.lists(word, min_size=length, max_size=length))
+    data = draw(st.binary(max_size=64))
+    memory = draw(st.sampled_from([256, 1024]))
+    return Program(tuple(code), data, memory, draw(st.integers(0, length - 1)))

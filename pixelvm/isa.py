@@ -275,10 +275,10 @@ def signed_operand(code: int) -> int:
 def is_legal(code: int, instructions: int) -> bool:
     """Whether a word is an instruction of a program that is ``instructions`` long; else executing it is a trap."""
     row = INSTRUCTIONS.get(code & 0xFF)
-    return row is not None and code >> 8 < _limit(row.operand, instructions)
+    return row is not None and code >> 8 < operand_limit(row.operand, instructions)
 
 
-def _limit(kind: Operand, instructions: int) -> int:
+def operand_limit(kind: Operand, instructions: int) -> int:
     """The operands of this kind, unsigned, are below it."""
     if kind is Operand.TARGET:
         return instructions

@@ -221,7 +221,7 @@ class _Unit:
         if kind is Operand.NONE:
             if text:
                 raise _Fault(f"{row.name} has no operand", f"{row.name} alone", text)
-            self._emit(row.op)
+            self._emit(isa.word(row.op))
         elif row.op is Op.PUSH:
             self._push(text)
         elif kind is Operand.SYSTEM:
@@ -229,10 +229,10 @@ class _Unit:
                 raise _Fault(f"no system call `{text}'", source.nearest(text, CALLS, ", ".join(CALLS)), text)
             self._emit(isa.word(row.op, CALLS[text].number))
         elif not text and kind in (Operand.OFFSET, Operand.BYTE) and row.op is not Op.HIGH:
-            self._emit(row.op)
+            self._emit(isa.word(row.op))
         else:
             at = len(self.code)
-            self._emit(row.op)
+            self._emit(isa.word(row.op))
             self._later(text, lambda value: self._operand(row, at, value, text))
 
     def _operand(self, row: Instruction, at: int, value: int, text: str) -> None:
@@ -246,7 +246,7 @@ class _Unit:
         value = self._value(text, self._scope, complete=False)
         at = len(self.code)
         if value is None:
-            self._emit(Op.PUSH)
+            self._emit(isa.word(Op.PUSH))
             self._later(text, lambda number: self._short(at, number, text))
             return
         self._emit(isa.word(Op.PUSH, value))

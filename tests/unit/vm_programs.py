@@ -49,3 +49,27 @@ def programs(draw: st.DrawFn, broken: bool = True) -> Program:
     data = draw(st.binary(max_size=64))
     memory = draw(st.sampled_from([256, 1024]))
     return Program(tuple(code), data, memory, draw(st.integers(0, length - 1)))
+
+
+@st.composite
+def careful_programs(draw: st.DrawFn) -> Program:
+    """Programs of which many can be proved: a full stack at first, forward jumps, functions behind the first halt."""
+    stack = [isa.word(Op.PUSH, draw(st.integers(0, 300))) for _ in range(draw(st.integers(0, 12)))]
+    body = draw(st.lists(words(1), max_size=20))
+    length = len(stack) + len(body) + 1
+    functions = [draw(st.lists(words(1), max_size=5)) for _ in range(draw(st.integers(0, 3)))]
+    starts = []
+    for function in functions:
+        starts.append(length)
+        length += len(function) + 1
+    code = [*stack, *body, isa.word(Op.HALT)]
+    for function in functions:
+        code += [*function, isa.word(Op.RET)]
+    for at, word in enumerate(code):
+        op = word & 0xFF
+        if op == Op.CALL and starts:
+            code[at] = isa.word(op, draw(st.sampled_from(starts)))
+        elif op in (Op.JUMP, Op.JZ, Op.JNZ, Op.CALL):
+            last = max(at + 1, next((s - 1 for s in starts if s > at), length - 1))
+            code[at] = isa.word(Op.JZ if op == Op.CALL else op, draw(st.integers(min(at + 1, last), last)))
+    return Program(tuple(code), b"", draw(st.sampled_from([256, 1024])))

@@ -107,7 +107,7 @@ class Reader:
     def loose(self) -> Iterator[Evidence]:
         """Code, data and labels that nothing names: what should is near their kin, or in their own routine."""
         lines: dict[Key, float] = {}
-        for file, name in self.names.loose:
+        for file, name in sorted(self.names.loose):
             for other in (name, *self.names.family(name, file)[:6]):
                 for user in self.tree.references.get(other, ()):
                     if user.file != file and other not in self.tree.exported:

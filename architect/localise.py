@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import log2
+from math import fsum, log2
 
 from architect.clue import Evidence
 from architect.control import settings
@@ -92,7 +92,7 @@ def mix(
     code = [s.key for s in tree.statements() if s.kind in ("instruction", "macro", "directive")]
     alone, parts = _each_alone(pieces, code)
     joined = _all_together(pieces, code)
-    total = {key: alone.get(key, 0.0) + joined.get(key, 0.0) for key in {*alone, *joined}}
+    total = {key: alone.get(key, 0.0) + joined.get(key, 0.0) for key in sorted({*alone, *joined})}
     for part in (1.0, 0.4):  # again: a constant may stand for another one, a table for a routine
         _spread(total, parts, tree, part)
     kept = {key: score for key, score in total.items() if key[0] in tree.editable and key in tree.by_line}
@@ -102,7 +102,7 @@ def mix(
         kept = {
             key: score * max(_UNREACHED, (coverage.get(key, 0.0) / most) ** 2) for key, score in kept.items()
         }
-    whole = sum(kept.values()) or 1.0
+    whole = fsum(kept.values()) or 1.0
     reasons = {
         key: tuple(dict.fromkeys(reason for _, reason in sorted(parts.get(key, ()), reverse=True)))
         for key in kept
@@ -126,7 +126,7 @@ def _each_alone(
     weights.append((_BASE, _NOTHING, dict.fromkeys(code, 1.0)))
     whole = sum(weight for weight, _, _ in weights)
     for weight, reason, lines in weights:
-        size = sum(lines.values()) or 1.0
+        size = fsum(lines.values()) or 1.0
         for key, share in lines.items():
             amount = weight / whole * share / size
             total[key] = total.get(key, 0.0) + amount
@@ -146,7 +146,7 @@ def _all_together(pieces: Sequence[Evidence], code: Sequence[Key]) -> dict[Key, 
     total = dict.fromkeys(code, _UNNAMED)
     for key, kinds in gains.items():
         total[key] = float(2 ** (_TEMPER * sum(kinds.values())))
-    whole = sum(total.values()) or 1.0
+    whole = fsum(total.values()) or 1.0
     return {key: score / whole for key, score in total.items()}
 
 
@@ -170,7 +170,7 @@ def _spread(
 
     for key, score in total.items():
         for s in tree.by_line.get(key, ()):
-            for name in {t.text for t in symbols(s)}:
+            for name in dict.fromkeys(t.text for t in symbols(s)):
                 amount = score / uses.get(name, 1.0)
                 constant = tree.constants.get(name)
                 if constant is not None:

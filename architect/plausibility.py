@@ -65,7 +65,7 @@ class Judge:
     def odd(self, edits: Sequence[Edit], mended: float = MENDED) -> float:
         """What the edits cost (new anomalies) or earn (``mended`` each) by the data flow that they leave, in bits."""
         change = 0.0
-        for name in self._touched(edits):
+        for name in sorted(self._touched(edits)):
             changed = self._after(name, edits)
             flow = self.flows.of(name)
             if changed is not None and flow is not None:

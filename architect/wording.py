@@ -85,7 +85,9 @@ class Wording:
         found: dict[Key, float] = {}
         for score, block in scored[:_BEST]:
             for number in range(block.first, block.last + 1):
-                said = sum(weights.get(w, 0.0) for w in set(words(self.tree.lines[block.file][number - 1])))
+                said = sum(
+                    weights.get(w, 0.0) for w in dict.fromkeys(words(self.tree.lines[block.file][number - 1]))
+                )
                 if score > 0 and (block.file, number) in self.tree.by_line:
                     found[block.file, number] = score**2 * (1.0 + said) / sqrt(block.last - block.first + 4)
         return found

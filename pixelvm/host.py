@@ -65,6 +65,7 @@ class PlainHost:
         self, *, input: bytes = b"", clock: int = 0, width: int = 0, height: int = 0, pixels: bytes = b""
     ) -> None:
         self.output = bytearray()
+        self._begun = 0
         self.input = input
         self.clock = clock
         self.width, self.height = width, height
@@ -73,9 +74,14 @@ class PlainHost:
         self.outbox: deque[int] = deque()
         self.inbox: deque[int] = deque()
 
+    def begin(self, at: int) -> None:
+        """The first byte of ``output`` is byte ``at`` of the console's: for a machine that goes on elsewhere."""
+        self._begun = at
+
     def put(self, at: int, byte: int) -> None:
-        """Keep a byte of output."""
-        if at == len(self.output) < OUTPUT_MAX:
+        """Keep a byte of output; one that is there already is written again where a machine is replayed."""
+        place = (at - self._begun) & isa.MASK
+        if place == len(self.output) < OUTPUT_MAX:
             self.output.append(byte)
 
     def get(self, at: int) -> int | None:

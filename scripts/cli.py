@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lessons": ("architect.commands.lessons", "what the architect has learnt"),
     "bugs": ("architect.commands.bugs", "the corpus of seeded kernel bugs"),
     "bench": ("architect.commands.bench", "measure, side by side with a peer in the same run"),
+    "vm": ("pixelvm.commands.vm", "the Pixel VM: programs that are pictures"),
     "demo": ("architect.commands.demo", "the main job on real input: plant bugs, repair them"),
 }
 INTERACTIVE = ("run", "debug")  # a person is at the other end: no --json

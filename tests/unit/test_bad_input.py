@@ -70,6 +70,7 @@ TEXTS = {
     "waits.s": '.include "pipe"\n',
     "waits_binary.s": '.incbin "pipe"\n',
     "endless.s": '.incbin "/dev/zero"\n',
+    "good.pxa": "halt\n",
     # lessons
     "lesson-bare.toml": "[[lesson]]\n",
     "lesson-number.toml": "lesson = 3\n",
@@ -109,6 +110,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "binary").write_bytes(bytes(range(256)) * 16)
     (folder / "utf16.s").write_text("nop\n", encoding="utf-16")
     (folder / "folder").mkdir()
+    (folder / "bare.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     os.mkfifo(folder / "pipe")
     (folder / "bugs-pipe").mkdir()
     os.mkfifo(folder / "bugs-pipe/b.toml")
@@ -202,7 +204,8 @@ FILES = [("nosuch", ABSENT), ("folder", FOLDER), ("pipe", PIPE), ("/dev/zero", P
 
 @pytest.mark.parametrize(("file", "words"), [*FILES, ("empty", "empty")])
 @pytest.mark.parametrize(
-    "command", [("asm",), ("disasm",), ("lessons", "import", "--lessons", "ls"), ("fix", "--baseline")]
+    "command",
+    [("asm",), ("disasm",), ("lessons", "import", "--lessons", "ls"), ("fix", "--baseline"), ("vm", "run")],
 )
 def test_a_file_that_is_none(things: Path, command: tuple[str, ...], file: str, words: str) -> None:
     if command[0] == "fix":
@@ -453,6 +456,7 @@ NUMBERS = ["0", "-1", "nan", "inf", "1e999", "x", ""]
         ("bench", "fix", "--kernel", KERNEL, "--bugs", BUGS, "--budget"),
         ("check", "--kernel", KERNEL, "--seeds"),
         ("lessons", "--quiet", "show", "--lessons", "ls"),
+        ("vm", "run", "good.pxa", "--fuel"),
     ],
     ids=lambda option: f"{option[0]}-{option[-1]}",
 )
@@ -521,6 +525,26 @@ def test_a_number_that_is_none(things: Path, option: tuple[str, ...], number: st
             "vector",
         ),
         (("lessons", "add", "--cause", "x", "--insert", "nop", "--lessons", "text/x"), NOT_FOLDER),
+        (("vm",), "ACTION"),
+        (("vm", "magic", "text"), "invalid choice"),
+        (("vm", "run"), "FILE"),
+        (("vm", "run", "-"), "<stdin>: empty"),
+        (("vm", "run", "binary"), "binary: neither a cartridge (PNG) nor assembly source"),
+        (("vm", "run", "-", "--input", "-"), "the program or its input"),
+        (("vm", "run", "good.pxa", "--seed", "-1"), "--seed"),
+        (("vm", "run", "good.pxa", "--input", "nosuch"), ABSENT),
+        (("vm", "run", "good.pxa", "--input", "pipe"), PIPE),
+        (("vm", "run", "good.pxa", "--resume", "binary"), "binary: not a saved state"),
+        (("vm", "run", "good.pxa", "--resume", "nosuch"), ABSENT),
+        (("vm", "run", "good.pxa", "--resume", "binary", "--seed", "1"), "--seed"),
+        (("vm", "run", "good.pxa", "--picture", "text/x"), "cannot write"),
+        (("vm", "run", "good.pxa", "--save", "folder"), "cannot write"),
+        (("vm", "pack", "good.pxa"), "OUT.png"),
+        (("vm", "pack", "good.pxa", "folder"), "cannot write"),
+        (("vm", "pack", "good.pxa", "out", "--cover", "text"), "text: not a PNG file"),
+        (("vm", "pack", "good.pxa", "out", "--cover", "nosuch"), ABSENT),
+        (("vm", "unpack", "good.pxa", "text/x"), "cannot write"),
+        (("vm", "verify", "bare.png"), "bare.png: the PNG file is cut off"),
     ],
     ids=lambda value: "-".join(value)[:60] if isinstance(value, tuple) else "",
 )
@@ -561,12 +585,12 @@ def test_a_corpus_in_error(things: Path, folder: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["build", "boot", "fault", "asm", "disasm", "check", "fix", "bugs", "bench", "demo"]
+    "command", ["build", "boot", "fault", "asm", "disasm", "check", "fix", "bugs", "bench", "vm", "demo"]
 )
 def test_an_unknown_option(things: Path, command: str) -> None:
     check(
         (command, "--nosuch"),
-        "--nosuch" if command not in ("fault", "asm", "disasm", "bugs", "bench") else "",
+        "--nosuch" if command not in ("fault", "asm", "disasm", "bugs", "bench", "vm") else "",
     )
 
 

@@ -38,6 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "good.s").write_text(SOURCE)
     (folder / "bad.s").write_text(SOURCE + "    bogus eax\n.macro m\n    mov eax, bl\n.endm\n    m\n")
     (folder / "raw").write_bytes(b"\x90\xc3")
+    (folder / "good.pxa").write_text("main: push 1\n jump main\n")
     (folder / "fault.log").write_text(FAULT)
     (folder / "quiet.log").write_text("PXBOOT v1 gpu start tsc=10\nPXREADY v1 tsc=11\n")
     return folder
@@ -89,6 +90,12 @@ def test_a_schema_is_one_and_is_strict(name: str) -> None:
         (("lessons", "export", "kept.toml", *LESSONS), 0),
         (("lessons", "export", *LESSONS), 0),
         (("lessons", "import", "kept.toml", *LESSONS), 0),
+        (("vm", "run", "good.pxa"), 1),
+        (("vm", "asm", "good.pxa"), 0),
+        (("vm", "disasm", "good.pxa"), 0),
+        (("vm", "pack", "good.pxa", "good.png"), 0),
+        (("vm", "unpack", "good.png", "back.pxa"), 0),
+        (("vm", "verify", "good.png"), 1),
     ],
     ids=lambda value: " ".join(value)[:50] if isinstance(value, tuple) else "",
 )

@@ -1,0 +1,1 @@
+"""The subcommands of ``pxos`` that belong to the Pixel VM."""

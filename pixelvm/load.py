@@ -1,0 +1,76 @@
+"""A program from a file that a person names: a cartridge, or assembly source.
+
+Owns how the two are told apart and the one line about a file that is neither. Reads, never writes.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from pixelvm import assembler, cartridge, png
+from pixelvm.png import Picture
+from pixelvm.program import Program
+from toolchain.errors import InputError
+from toolchain.files import read_bounded
+from toolchain.types import Place
+
+STAGE = "vm"
+_STDIN = "<stdin>"
+
+
+class Loaded(NamedTuple):
+    """A program, the picture that it is, and for assembly source the statement of each word."""
+
+    program: Program
+    picture: Picture
+    places: tuple[Place, ...] = ()
+
+    def place(self, pc: int) -> str:
+        """Where a word stands, for a person: ``file:line`` of its source, else its index."""
+        if pc < len(self.places):
+            return f"{self.places[pc].file}:{self.places[pc].line}"
+        return f"pixel {pc}"
+
+
+def load(name: str) -> Loaded:
+    """The program in file ``name``; ``-`` is standard input.
+
+    Raises:
+        InputError: it cannot be read, is neither a cartridge nor source, or is one in error.
+    """
+    if name == "-":
+        name, data = _STDIN, sys.stdin.buffer.read(png.FILE_MAX + 1)
+        if len(data) > png.FILE_MAX:
+            raise InputError(f"{name}: more than {png.FILE_MAX >> 20} MiB", stage=STAGE)
+    else:
+        data = read_bounded(Path(name), png.FILE_MAX, stage=STAGE)
+    if data.startswith(png.SIGNATURE):
+        packed = cartridge.read(data, name)
+        return Loaded(packed.program, packed.picture)
+    made = assembler.assemble(_text(data, name), name)
+    return Loaded(made.program, cartridge.pack(made.program).picture, made.places)
+
+
+def picture(name: str) -> Picture:
+    """The picture in PNG file ``name``.
+
+    Raises:
+        InputError: it cannot be read or is no picture that a cartridge can be.
+    """
+    return png.read(read_bounded(Path(name), png.FILE_MAX, stage=STAGE), name)
+
+
+def _text(data: bytes, name: str) -> str:
+    if not data.strip():
+        raise InputError(f"{name}: empty; expected a cartridge or Pixel VM assembly source", stage=STAGE)
+    if len(data) > assembler.SOURCE_MAX:
+        raise InputError(f"{name}: more than {assembler.SOURCE_MAX >> 20} MiB of source", stage=STAGE)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise InputError(f"{name}: neither a cartridge (PNG) nor assembly source as UTF-8 text", stage=STAGE)
+    return text

@@ -12,6 +12,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from architect.source import Tree
+from architect.statements import Statement
 from toolchain import expr
 
 _ORPHAN = 3.0  # how much nearer an orphan is to its family
@@ -76,6 +77,23 @@ class Names:
             if not seen and "\\" not in label and s.macro is None:
                 found.add((file, label))
         return frozenset(found)
+
+    @cached_property
+    def uncalled(self) -> tuple[str, ...]:
+        """Routines that nothing names but the macros around them: a call may be missing."""
+        tree = self.tree
+        return tuple(
+            name
+            for name, routine in tree.routines.items()
+            if routine.file in tree.editable and name not in self._entries
+            if not any(self._names(s, name) for s in tree.references.get(name, ()))
+        )
+
+    def _names(self, user: Statement, name: str) -> bool:
+        """A user that can be edited does more than begin or end what has the name."""
+        apart = self.tree.brackets.get(user.name, frozenset())
+        used = any(name in o.text.split() for n, o in enumerate(user.operands) if n in apart)
+        return user.file in self.tree.editable and not used
 
     def is_orphan(self, name: str, file: str) -> bool:
         """Nothing uses the name as it is seen from ``file``."""

@@ -18,6 +18,7 @@ from toolchain import generate, headers
 
 GENERATED = "gen"
 _DATA_LINES = 24  # of a long table
+_DECLARING = frozenset({".globl", ".global", ".type", ".size", ".local", ".extern", ".macro", ".include"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +221,21 @@ class Tree:
         return found
 
     @cached_property
+    def brackets(self) -> dict[str, frozenset[int]]:
+        """Macro -> the operands that it only labels and declares, as ``function NAME`` does: no use of the name."""
+        return {
+            name: frozenset(
+                n for n, p in enumerate(macro.parameters) if not any(_uses(b, p) for b in macro.body)
+            )
+            for name, macro in self.macros.items()
+        }
+
+    @cached_property
     def references(self) -> dict[str, tuple[Statement, ...]]:
         """Symbol -> the statements whose operands name it; declarations (``.globl``, ``.set X``) do not count."""
         table: dict[str, list[Statement]] = {}
         for s in self.statements():
-            if s.name in (".globl", ".global", ".type", ".size", ".local", ".extern", ".macro", ".include"):
+            if s.name in _DECLARING:
                 continue
             skip = s.operands[0].start if s.operands and s.name in ASSIGNMENTS else -1
             for word in {t.text for t in symbols(s) if t.start != skip}:
@@ -272,6 +283,11 @@ class Tree:
 
 def _starts(statement: Statement, routine: str) -> bool:
     return routine in statement.labels
+
+
+def _uses(statement: Statement, parameter: str) -> bool:
+    """Whether a statement of a macro's body does more with a parameter than label or declare it."""
+    return statement.name not in _DECLARING and any(f"\\{parameter}" in o.text for o in statement.operands)
 
 
 def _holds_data(s: Statement) -> bool:

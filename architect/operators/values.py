@@ -226,6 +226,8 @@ def calls(site: Site) -> Iterator[Variant]:
         seen.setdefault(
             name, (0.0 if tree.routines[name].file == s.file else 1.0) - site.view.earned(s, name)
         )
+    for name in site.view.names.uncalled:
+        seen.setdefault(name, 0.0 if tree.routines[name].file == s.file else 1.0)
     for callee in tree.callees.get(s.routine or "", ()):
         seen.setdefault(callee, 2.5)
         for rank, other in enumerate(site.view.family(s, callee)[:4]):

@@ -170,7 +170,8 @@ def _spread(
 
     for key, score in total.items():
         for s in tree.by_line.get(key, ()):
-            for name in dict.fromkeys(t.text for t in symbols(s)):
+            own = s.operand(0) if s.name in ASSIGNMENTS else None  # a definition is no use
+            for name in dict.fromkeys(t.text for t in symbols(s) if t.text != own):
                 amount = score / uses.get(name, 1.0)
                 constant = tree.constants.get(name)
                 if constant is not None:

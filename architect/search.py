@@ -269,6 +269,7 @@ class SearchEngine:
         self._frontiers: list[tuple[Frontier, Patch | None]] = []
         self._progress: Counter[float] = Counter()
         self._partials: list[Evaluation] = []
+        self._waiting: list[Evaluation] = []  # until it is known what is usual
 
     def propose(self, case: Case) -> Iterator[Patch]:
         """Candidates, likeliest first; a partial repair that was observed adds its continuations."""
@@ -276,6 +277,7 @@ class SearchEngine:
         self._frontiers = [(Frontier(case), None)]
         self._progress.clear()
         self._partials.clear()
+        self._waiting.clear()
         while True:
             self._adopt()
             frontier, first = min(self._frontiers, key=lambda pair: pair[0].least())
@@ -293,10 +295,16 @@ class SearchEngine:
         """A failure that changed, or that came later, points at its routine; the best are built upon."""
         if evaluation.passed or evaluation.duplicate or not self._frontiers:
             return
-        usual = self._usual()
         self._progress[evaluation.progress] += 1
-        if evaluation.patch.engine != NAME or usual is None or not evaluation.patch.edits:
-            return
+        if evaluation.patch.engine == NAME and evaluation.patch.edits:
+            self._waiting.append(evaluation)
+        usual = self._usual()
+        if usual is not None:
+            waiting, self._waiting = self._waiting, []
+            for known in waiting:
+                self._learn(known, usual)
+
+    def _learn(self, evaluation: Evaluation, usual: float) -> None:
         edit = evaluation.patch.edits[0]
         if evaluation.progress > usual:
             self._frontiers[0][0].encourage((edit.file, edit.line), _PROGRESS, _PROGRESS)

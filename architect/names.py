@@ -92,8 +92,8 @@ class Names:
     def _names(self, user: Statement, name: str) -> bool:
         """A user that can be edited does more than begin or end what has the name."""
         apart = self.tree.brackets.get(user.name, frozenset())
-        used = any(name in o.text.split() for n, o in enumerate(user.operands) if n in apart)
-        return user.file in self.tree.editable and not used
+        bracketed = any(name in o.text.split() for n, o in enumerate(user.operands) if n in apart)
+        return user.file in self.tree.editable and not bracketed
 
     def is_orphan(self, name: str, file: str) -> bool:
         """Nothing uses the name as it is seen from ``file``."""

@@ -71,7 +71,9 @@ class Court:
         from toolchain import qemu
 
         return qemu.boot(
-            BootConfig(image=image, timeout=timeout, log_dir=self.folder / f"boot{self.boots}", **options)
+            BootConfig(
+                image=image, log_dir=self.folder / f"boot{self.boots}", **{"timeout": timeout, **options}
+            )
         )
 
     # --- one method per kind: None when it holds, else why not ---

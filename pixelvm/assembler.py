@@ -25,6 +25,7 @@ STAGE = "vm"
 MNEMONICS = {row.name: row for row in INSTRUCTIONS.values()}
 CALLS = {row.name: row for row in SYSTEM_CALLS.values()}
 SOURCE_MAX = 4 << 20  # bytes of text
+ERRORS_MAX = 1000  # of one source
 
 _LABEL = re.compile(r"([A-Za-z_.][A-Za-z0-9_]*)[ \t]*:")
 _NAME = re.compile(r"\.?[A-Za-z_][A-Za-z0-9_]*")
@@ -74,10 +75,12 @@ def assemble(text: str, name: str) -> Assembly:
         name: of its file, for places.
 
     Raises:
-        InputError: with every error of the source as ``diagnostics``.
+        InputError: with every error of the source (the first ``ERRORS_MAX``) as ``diagnostics``.
     """
     unit = _Unit(name)
     for number, line in enumerate(text.split("\n"), 1):
+        if len(unit.errors) >= ERRORS_MAX:
+            break  # this is no source
         unit.line(number, line.rstrip("\r"))
     unit.finish()
     if unit.errors:

@@ -9,6 +9,7 @@ word little-endian with the last byte complemented (``ALPHA_FLIP``), so that sma
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 VERSION = 1
@@ -26,6 +27,7 @@ MEMORY_STEP = 256  # a memory's size is a multiple of it
 MEMORY_DEFAULT = 1 << 16
 SEED_DEFAULT = 0x9E3779B9  # also stands in for the seed 0, which xorshift never leaves
 OPERAND_BITS = 24
+_REMEMBERED = 1 << 16  # words whose facts are looked up once
 OPERAND_MAX = (1 << OPERAND_BITS) - 1
 
 
@@ -272,6 +274,7 @@ def signed_operand(code: int) -> int:
     return operand - (1 << OPERAND_BITS) if operand >> (OPERAND_BITS - 1) else operand
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def is_legal(code: int, instructions: int) -> bool:
     """Whether a word is an instruction of a program that is ``instructions`` long; else executing it is a trap."""
     row = INSTRUCTIONS.get(code & 0xFF)
@@ -303,6 +306,7 @@ class Cost(NamedTuple):
     fuel: int
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def cost(code: int) -> Cost:
     """Needs of a legal word; ``PICK`` and ``SYS`` depend on the operand."""
     row = INSTRUCTIONS[code & 0xFF]

@@ -74,6 +74,7 @@ class _Proof:
         depths: as in ``Verdict``.
         leaves: of each function the depth behind it; missing while no path is known to return.
         callers: of each function, the functions that call it.
+        edges: of each function, the functions that it calls and the depth at those calls; known once it is bounded.
     """
 
     def __init__(self, program: Program) -> None:
@@ -83,6 +84,7 @@ class _Proof:
         self.depths: dict[int, dict[int, Interval]] = {}
         self.leaves: dict[int, Interval] = {}
         self.callers: defaultdict[int, set[int]] = defaultdict(set)
+        self.edges: dict[int, dict[int, Interval]] = {}
         self._visits: defaultdict[int, int] = defaultdict(int)
         self._steps = _STEPS
 
@@ -171,7 +173,7 @@ class _Proof:
             for f, at in self.depths.items()
         }
         peaks = {f: max(self._top(pc, d) for pc, d in at.items()) for f, at in self.depths.items()}
-        edges = {f: self._edges(f) for f in self.depths}
+        edges = self.edges = {f: self._edges(f) for f in self.depths}
         need, peak = dict(needs), dict(peaks)
         for _ in range(isa.FRAMES - 1):
             before = need, peak
@@ -211,7 +213,7 @@ class _Proof:
         level, frames = {self.entry}, 0
         while level and frames <= isa.FRAMES:
             frames += 1
-            level = {callee for function in level for callee in self._edges(function)}
+            level = {callee for function in level for callee in self.edges[function]}
         return frames
 
     def _say(self, pc: int, message: str) -> None:

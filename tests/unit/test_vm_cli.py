@@ -47,6 +47,23 @@ def test_the_painter_paints_over_its_own_picture() -> None:
     assert after.pixels == bytes(channel for pixel in expected for channel in pixel)
 
 
+def test_life() -> None:
+    answer = pxos("vm", "run", str(EXAMPLES / "life.pxa"), "--picture", "after.png")
+    assert answer.status == 0
+    pxos("vm", "pack", str(EXAMPLES / "life.pxa"), "before.png")
+    before, after = (png.read(Path(name).read_bytes(), name) for name in ("before.png", "after.png"))
+    assert (before.width, before.height) == (16, 16)
+    cells = [before.pixels[4 * i + 1] & 1 for i in range(256)]
+    for _ in range(8):
+        around = [sum(cells[(i + d) % 256] for d in (-17, -16, -15, -1, 1, 15, 16, 17)) for i in range(256)]
+        cells = [int(n == 3 or (n == 2 and cell)) for n, cell in zip(around, cells, strict=True)]
+    colours = {1: bytes((0x80, 0xFF, 0x40, 0xFF)), 0: bytes((0x08, 0x18, 0x30, 0xFF))}
+    assert after.pixels == b"".join(colours[cell] for cell in cells)
+    assert 5 < sum(cells) < 250
+    accesses = pxos("vm", "verify", str(EXAMPLES / "life.pxa"), "--json").data
+    assert accesses["calls"] and len(accesses["accesses"]) == 5  # all of them
+
+
 @pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.pxa")), ids=lambda path: path.stem)
 def test_every_example_is_proved_and_survives_the_way_into_a_picture(example: Path) -> None:
     assert pxos("vm", "verify", str(example)).status == 0

@@ -93,11 +93,16 @@ class Told:
 
     def _value(self, text: str) -> int | None:
         if text not in self._known:
-            try:
-                self._known[text] = expr.parse_cached(text).evaluate(self._values.get)
-            except ValueError:
-                self._known[text] = None
+            self._known[text] = value_of(text, self._values)
         return self._known[text]
+
+
+def value_of(text: str, values: Mapping[str, int]) -> int | None:
+    """What an expression comes to; None when it is none, or when a name of it is not known."""
+    try:
+        return expr.parse_cached(text).evaluate(values.get)
+    except ValueError:
+        return None
 
 
 def _operands(line: str) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cache
 
 from architect.operators import (
+    amounts,
     compose,
     constants,
     directives,
@@ -33,6 +34,7 @@ __all__ = ["EVERYWHERE", "Operator", "Site", "Variant", "View", "operators"]
 def operators() -> tuple[Operator, ...]:
     """Every operator, in no order that matters."""
     modules = (
+        amounts,
         constants,
         registers,
         siblings,

@@ -6,9 +6,8 @@ are wanted afterwards, sources registers that have a value; constants are those 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import lru_cache
 from math import log2
 
@@ -39,9 +38,6 @@ _CONDITIONS = (
 )
 _TEMPLATES = 12
 _LABELS = 6
-_FRESH = 2  # statements back to one that makes a value
-_AROUND = 14  # statements to each side whose expressions are taken
-_EXPRESSIONS = 12
 
 
 def _insert(site: Site, line: str, bits: float, note: str = "") -> Variant:
@@ -49,7 +45,7 @@ def _insert(site: Site, line: str, bits: float, note: str = "") -> Variant:
     return Variant((inserted_at(s.file, s.line, [indent(s) + line]),), bits, f"`{line}` before it{note}")
 
 
-def _wanted(site: Site) -> frozenset[str]:
+def wanted_from(site: Site) -> frozenset[str]:
     """Registers whose value is read after the gap before a site."""
     flow, node = site.view.flow(site.statement), site.view.node(site.statement)
     if flow is None or node is None:
@@ -119,7 +115,7 @@ def _fitted(site: Site, template: Statement) -> Iterator[tuple[float, str]]:
     """A template's line with each of its registers as it is or exchanged for another at hand."""
     code = template.code.text
     present = dict.fromkeys(r for t in tokens(code) if (r := headers.full_register(t.text)) and r != "rsp")
-    known, wanted = _defined(site), _wanted(site)
+    known, wanted = _defined(site), wanted_from(site)
     hand = list(site.view.hand(site.statement))
     if template.routine == site.statement.routine or set(present) <= known:
         yield 0.0, code
@@ -184,41 +180,6 @@ def _targets(site: Site) -> list[str]:
     return sorted(dict.fromkeys(site.view.local_labels(s)), key=order)[:_LABELS]
 
 
-def adjustments(site: Site) -> Iterator[Variant]:
-    """A sum or mask of an expression of the routine on a value that was made just before and is used afterwards."""
-    if not site.is_gap:
-        return
-    found, place = site.view.sequence(site.statement)
-    wanted = _wanted(site)
-    fresh: dict[str, None] = {}
-    for s in reversed(found[max(0, place - _FRESH) : place]):
-        target = s.operand(0) if s.kind == "instruction" and len(s.operands) > 1 else ""
-        if headers.full_register(target) in wanted:
-            fresh.setdefault(target)
-    for nth, register in enumerate(fresh):
-        for rank, text in enumerate(_expressions(found, place)):
-            for cost, name in ((0.0, "add"), (1.5, "sub"), (2.0, "and"), (2.0, "or")):
-                yield _insert(site, f"{name} {register}, {text}", rank_bits(nth) + rank_bits(rank) + cost)
-
-
-def _expressions(found: Sequence[Statement], place: int) -> list[str]:
-    """Immediate expressions of the statements around a place, nearest first, and the products in each."""
-    seen: dict[str, None] = {}
-    for n in sorted(
-        range(max(0, place - _AROUND), min(len(found), place + _AROUND)), key=lambda n: abs(n - place)
-    ):
-        for operand in found[n].operands[1:]:
-            parts = tokens(operand.text)
-            if "[" in operand.text or not any(is_symbol(t.text) and t.text.isupper() for t in parts):
-                continue
-            seen.setdefault(operand.text)
-            product = re.fullmatch(r"(\w+) \* \((\w+) [-+] (\w+)\)", operand.text)
-            if product:
-                seen.update({f"{product[1]} * {product[2]}": None, f"{product[1]} * {product[3]}": None})
-            seen.update({t.text: None for t in parts if is_symbol(t.text) and t.text.isupper()})
-    return list(seen)[:_EXPRESSIONS]
-
-
 @lru_cache(maxsize=4)
 def _frequencies(view: View) -> tuple[tuple[str, str, float], ...]:
     """Mnemonic and operand sorts of the tree's two-operand instructions with what each costs in bits."""
@@ -236,8 +197,8 @@ def anything(site: Site) -> Iterator[Variant]:
     s = site.statement
     if not site.is_gap or site.view.node(s) is None:
         return
-    wanted = [r for r in site.view.hand(s) if r in _wanted(site)]
-    wanted += [r for r in sorted(_wanted(site)) if r not in wanted and r in site.view.undefined_from(s)]
+    wanted = [r for r in site.view.hand(s) if r in wanted_from(site)]
+    wanted += [r for r in sorted(wanted_from(site)) if r not in wanted and r in site.view.undefined_from(s)]
     known = [r for r in site.view.hand(s) if r in _defined(site)]
     memory = _memory(site)
     numbers = _immediates(site)
@@ -246,7 +207,7 @@ def anything(site: Site) -> Iterator[Variant]:
         needs_flags = name in ("cmp", "test", "bt")
         targets = _operands(first, known if needs_flags else wanted, memory, [])
         sources = _operands(second, known, memory, numbers)
-        if needs_flags and FLAGS not in _wanted(site):
+        if needs_flags and FLAGS not in wanted_from(site):
             continue
         for rank, target in enumerate(targets):
             for nth, source in enumerate(sources):
@@ -299,14 +260,6 @@ OPERATORS = (
     ),
     Operator(
         "branch-insert", "a result is tested, or a path ends, and no jump follows", 3.8, branches, sorts=GAPS
-    ),
-    Operator(
-        "adjust-insert",
-        "an offset, a skip or a mask forgotten between a value's making and its use",
-        4.0,
-        adjustments,
-        {"wrong-value": -0.3, "contract": -0.3},
-        sorts=GAPS,
     ),
     Operator(
         "compose",

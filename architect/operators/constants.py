@@ -175,6 +175,11 @@ def _near(site: Site, operand: Span, token: Span) -> Iterator[tuple[float, int, 
         ranked += [
             (base - (0.5 if value >> n & 1 else 0.0), value ^ 1 << n, f"bit {n}") for n in range(width)
         ]
+        ranked += [
+            (base + 0.7, value ^ 3 << n, f"bit {n} and {n + 1} exchanged")
+            for n in range(width - 1)
+            if (value >> n & 1) != (value >> n + 1 & 1)
+        ]
     for came, wanted in site.view.told.pairs:
         ranked += [
             (4.0, v, "as told") for v in (value + wanted - came, value ^ came ^ wanted) if v >> 64 == 0

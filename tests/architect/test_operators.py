@@ -243,6 +243,7 @@ MISTAKES = [
     Mistake("branch-insert", "    jc .Linit_leave\n", "", 0, GPU),
     Mistake("branch-insert", "    jmp .Lmap_leave\n", "", 4),
     Mistake("adjust-insert", "    add rax, SPAN_PAGE\n", "", 2, PAGE, SPAN),
+    Mistake("round-insert", "    add rdx, SPAN_PAGE - 1\n", "", 3, PAGE, SPAN),
     Mistake("compose", "    mov rcx, rdi\n", "", 3),
     Mistake(
         "save-restore",

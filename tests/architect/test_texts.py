@@ -16,7 +16,7 @@ from architect.evidence import Reader
 from architect.names import Names
 from architect.naturalness import UNKNOWN, Naturalness
 from architect.operators import Site, View, operators
-from architect.operators.compose import adjustments
+from architect.operators.amounts import adjustments
 from architect.operators.siblings import twins
 from architect.operators.values import calls
 from architect.plausibility import LEAST, MENDED, Judge, apply

@@ -52,7 +52,7 @@ _READS_FLAGS = frozenset(f"{p}{c}" for p in ("set", "cmov", "j") for c in CONDIT
 )
 # mnemonic without operands (or with implicit ones besides) -> registers read, registers written
 _IMPLICIT: dict[str, tuple[str, str]] = {
-    "cpuid": ("rax", "rax rbx rcx rdx"), "rdmsr": ("rcx", "rax rdx"), "wrmsr": ("rcx rax rdx", ""),
+    "cpuid": ("rax rcx", "rax rbx rcx rdx"), "rdmsr": ("rcx", "rax rdx"), "wrmsr": ("rcx rax rdx", ""),
     "rdtsc": ("", "rax rdx"), "rdtscp": ("", "rax rdx rcx"), "xgetbv": ("rcx", "rax rdx"),
     "xsetbv": ("rcx rax rdx", ""), "cqo": ("rax", "rdx"), "cdq": ("rax", "rdx"), "cwd": ("rax", "rdx"),
     "cdqe": ("rax", "rax"), "cwde": ("rax", "rax"), "cbw": ("rax", "rax"), "lahf": ("", "rax"), "sahf": ("rax", ""),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from pixelvm.host import PlainHost
 from pixelvm.isa import Op, Stop
 from pixelvm.program import Program
 from pixelvm.state import State
-from tests.unit.vm_programs import careful_programs, programs
+from tests.unit.vm_programs import careful_programs, programs, quick
 
 FIB = """
 main: push 12
@@ -111,27 +113,34 @@ def test_accesses(source: str, proved: bool) -> None:
     assert (at in verdict.accesses) is proved
 
 
-def holds(program: Program, inputs: bytes) -> None:
-    """What the verdict says is so in a run."""
+def holds(program: Program, inputs: bytes) -> bool:
+    """What the verdict says is so in a run; gives whether it was proved."""
     verdict = verifier.verify(program)
-    event("proved" if verdict.proved else "not proved")
     at = State(program, fuel=1500)
     while verdict.proved and reference.step(program, at, PlainHost(input=inputs)) is Stop.RUNNING:
         pass
     assert at.stop not in (Stop.ILLEGAL, Stop.UNDERFLOW, Stop.OVERFLOW, Stop.RETURN)
     assert at.stop is not Stop.CALLS or not verdict.calls
     assert at.stop not in (Stop.BOUNDS, Stop.ALIGNMENT) or at.pc not in verdict.accesses
+    return verdict.proved
 
 
 @settings(max_examples=300)
 @given(careful_programs(), st.binary(max_size=4))
 def test_what_is_proved_holds(program: Program, inputs: bytes) -> None:
-    holds(program, inputs)
+    event("proved" if holds(program, inputs) else "not proved")
 
 
 @given(programs(), st.binary(max_size=4))
 def test_any_program_gets_a_verdict(program: Program, inputs: bytes) -> None:
     holds(program, inputs)
+
+
+@pytest.mark.slow
+def test_what_is_proved_holds_for_many() -> None:
+    random = Random(20)
+    proved = sum(holds(quick(random), b"\0\1a") for _ in range(100_000))
+    assert proved > 40_000
 
 
 def test_many_of_the_careful_programs_are_proved() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import strategies as st
 
 from pixelvm import isa
@@ -73,3 +75,38 @@ def careful_programs(draw: st.DrawFn) -> Program:
             last = max(at + 1, next((s - 1 for s in starts if s > at), length - 1))
             code[at] = isa.word(Op.JZ if op == Op.CALL else op, draw(st.integers(min(at + 1, last), last)))
     return Program(tuple(code), b"", draw(st.sampled_from([256, 1024])))
+
+
+def quick(random: Random) -> Program:
+    """A careful program made fast, for long runs without hypothesis: pushes, a body, functions behind the halt."""
+    first = random.randrange(12)
+    body = random.randrange(1, 12)
+    lengths = [random.randrange(1, 6) for _ in range(random.randrange(4))]
+    starts = [first + body + 1 + sum(lengths[:at]) + at for at in range(len(lengths))]
+    code = [isa.word(Op.PUSH, random.randrange(4)) for _ in range(first)]
+    code += [_word(random, 0, first + body, starts) for _ in range(body)] + [isa.word(Op.HALT)]
+    for start, length in zip(starts, lengths, strict=True):
+        code += [_word(random, start, start + length + 1, starts) for _ in range(length)] + [isa.word(Op.RET)]
+    return Program(tuple(code), b"", random.choice([256, 512]))
+
+
+_OFTEN = [*Op, *[Op.PUSH] * 6, *[Op.GET] * 4, *[Op.DROP] * 5]
+
+
+def _word(random: Random, low: int, high: int, starts: list[int]) -> int:
+    """A legal word; its jumps stay in ``low`` to ``high``, its calls are of ``starts`` where there are any."""
+    op = random.choice(_OFTEN)
+    match isa.INSTRUCTIONS[op].operand:
+        case Operand.NONE:
+            operand = 0
+        case Operand.TARGET:
+            operand = random.choice(starts) if op is Op.CALL and starts else random.randrange(low, high)
+        case Operand.SLOT | Operand.LOCAL:
+            operand = random.randrange(4)
+        case Operand.SYSTEM:
+            operand = random.choice(list(isa.System))
+        case Operand.BYTE:
+            operand = random.randrange(256)
+        case Operand.SIGNED | Operand.OFFSET:
+            operand = random.choice([0, 1, 4, random.randrange(300)])
+    return isa.word(op, operand)

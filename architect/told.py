@@ -15,7 +15,7 @@ from architect.statements import split_top, strip_comment
 from toolchain import expr
 
 _EXACT, _SHIFTED, _TOGGLED, _RESULT = 5.0, 3.5, 3.0, 2.0
-_SMALL = 4  # numbers below it are met everywhere, and tell half as much
+_SMALL = 16  # numbers below it are met everywhere, and tell half as much
 _TEXT_MAX = 400
 _PAIRS_MAX = 24
 _MASK = (1 << 64) - 1

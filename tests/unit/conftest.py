@@ -1,4 +1,4 @@
-"""What the unit tests share: one encoder for all of a worker's tests."""
+"""What the unit tests share: one encoder for all of a worker's tests, and a folder of bad things."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.unit.bad_things import made, things
 from toolchain.encode import Encoder
+
+__all__ = ["made", "things"]
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
 from math import log2
 
 from architect.effects import FLAGS, is_memory
 from architect.operators.base import GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
-from architect.operators.view import View, is_assignment, sized
+from architect.operators.view import View, is_assignment, kept, sized
 from architect.shapes import sort_of
 from architect.statements import Reader, Statement, is_symbol, tokens
 from toolchain import headers
@@ -75,7 +74,7 @@ def orphans(site: Site) -> Iterator[Variant]:
                     yield Variant((rewritten(s, line),), cost + 1.0, f"`{line}`; nothing uses {name}")
 
 
-@lru_cache(maxsize=256)
+@kept
 def _near_orphans(view: View, file: str) -> tuple[str, ...]:
     """Constants without a use that a file defines or includes."""
     included = {s.operand(0).strip('"') for s in view.tree.files[file] if s.name == ".include"}
@@ -89,7 +88,7 @@ def _near_orphans(view: View, file: str) -> tuple[str, ...]:
     return tuple(name for _, name in sorted(found))
 
 
-@lru_cache(maxsize=512)
+@kept
 def _forms(view: View, name: str, file: str) -> tuple[Statement, ...]:
     """Statements that use a member of the family, one per form, with ``name`` in the member's place."""
     found: dict[str, Statement] = {}
@@ -180,7 +179,7 @@ def _targets(site: Site) -> list[str]:
     return sorted(dict.fromkeys(site.view.local_labels(s)), key=order)[:_LABELS]
 
 
-@lru_cache(maxsize=4)
+@kept
 def _frequencies(view: View) -> tuple[tuple[str, str, float], ...]:
     """Mnemonic and operand sorts of the tree's two-operand instructions with what each costs in bits."""
     counts: Counter[tuple[str, str]] = Counter()

@@ -11,12 +11,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from heapq import nlargest
-from weakref import WeakKeyDictionary
 
 from architect.effects import registers_in
 from architect.operators.base import GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
 from architect.operators.siblings import in_family_of
-from architect.operators.view import View, with_register
+from architect.operators.view import View, kept, with_register
 from architect.shapes import shape, sort_of
 from architect.statements import Statement, tokens
 from toolchain import headers
@@ -88,14 +87,10 @@ class Donors:
         return ranked
 
 
-_CACHE: WeakKeyDictionary[View, Donors] = WeakKeyDictionary()
-
-
+@kept
 def donors_of(view: View) -> Donors:
     """The index of a view, made once."""
-    if view not in _CACHE:
-        _CACHE[view] = Donors(view)
-    return _CACHE[view]
+    return Donors(view)
 
 
 def _around(site: Site, *, skip: bool) -> tuple[list[Statement], list[Statement]]:

@@ -21,7 +21,7 @@ from architect.operators.base import (
     replaced,
     rewritten,
 )
-from architect.operators.view import View, sized
+from architect.operators.view import View, kept, sized
 from architect.protocols import Edit
 from architect.statements import Span, is_symbol, tokens
 from toolchain import headers
@@ -40,7 +40,7 @@ _REACH = 3
 _NEAREST = 12
 
 
-@lru_cache(maxsize=4)
+@kept
 def _vocabulary(view: View) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names that can begin a statement, and names that can stand in an operand."""
     heads = {*MNEMONICS, *_DIRECTIVES, *view.tree.macros}

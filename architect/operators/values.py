@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
 
 from architect.effects import is_memory
 from architect.operators.base import GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits
-from architect.operators.view import View, sized
+from architect.operators.view import View, kept, sized
 from architect.protocols import Edit
 from architect.statements import Statement, is_symbol, tokens
 from toolchain import headers
@@ -205,7 +204,7 @@ def plain(site: Site) -> Iterator[Variant]:
         yield _costed(_insert(site, f"xor {low}, {low}"), 2.5 + 0.3 * rank - bonus)
 
 
-@lru_cache(maxsize=4)
+@kept
 def _frequent(view: View) -> Counter[str]:
     return Counter(s.name for s in view.tree.statements() if s.kind == "instruction" and not s.operands)
 

@@ -6,8 +6,9 @@ which are defined and never used, which statements stand in like surroundings.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from architect.anomalies import Anomaly
 from architect.dataflow import Flow
@@ -22,6 +23,10 @@ from toolchain import headers
 _DECLARING = frozenset({".globl", ".global", ".type", ".size", ".local", ".extern", ".macro", ".include"})
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
 class View:
     """One parsed tree with its data flow, for operators to ask."""
 
@@ -32,6 +37,7 @@ class View:
         self.anomalies: Mapping[tuple[str, int], tuple[Anomaly, ...]] = reader.anomalies
         self.names = reader.names
         self._hands: dict[int, tuple[str, ...]] = {}
+        self.answers: dict[Any, Any] = {}  # of functions that are ``kept``
 
     @cached_property
     def told(self) -> Told:
@@ -183,6 +189,20 @@ class View:
             if s.kind in ("instruction", "macro"):
                 table.setdefault(shape(s), []).append(s)
         return table
+
+
+def kept(function: Callable[Concatenate[View, P], R]) -> Callable[Concatenate[View, P], R]:
+    """Keep what a function answers of a view, for as long as the view lives."""
+
+    @wraps(function)
+    def answer(view: View, /, *arguments: P.args, **named: P.kwargs) -> R:
+        key = (function, arguments, tuple(named.items()))
+        if key not in view.answers:
+            view.answers[key] = function(view, *arguments, **named)
+        found: R = view.answers[key]
+        return found
+
+    return answer
 
 
 def with_register(name: str, like: str) -> str:

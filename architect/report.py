@@ -1,4 +1,4 @@
-"""What a repair leaves for the person: ``report.md``, ``report.json`` and ``patch.diff``.
+"""What a repair leaves for the person: ``report.md``, ``report.json`` and ``patch.diff`` (or ``partial.diff``).
 
 Owns their form, and the unified diff with and without colour. Never decides anything.
 """
@@ -99,15 +99,17 @@ def _partial(verdict: Verdict, workspace: TreeCopy) -> dict[str, Any] | None:
 def write(verdict: Verdict, workspace: TreeCopy, folder: Path) -> dict[str, Any]:
     """Write the three files into ``folder``; the JSON object.
 
-    ``patch.diff`` is there only when a patch was proved; one of an earlier run is removed.
+    ``patch.diff`` is there only when a patch was proved; the best partial result is ``partial.diff``. Those of an
+    earlier run are removed.
     """
     make_folder(folder, stage=STAGE)
     data = as_json(verdict, workspace, folder)
-    diff = folder / "patch.diff"
-    if data["patch"] is None:
-        diff.unlink(missing_ok=True)
-    else:
-        write_atomic(diff, data["patch"], stage=STAGE)
+    partial = data["partial"]["diff"] if data["partial"] else None
+    for name, text in (("patch.diff", data["patch"]), ("partial.diff", partial)):
+        if text is None:
+            (folder / name).unlink(missing_ok=True)
+        else:
+            write_atomic(folder / name, text, stage=STAGE)
     write_atomic(folder / "report.json", json.dumps(data, indent=1, default=str) + "\n", stage=STAGE)
     write_atomic(folder / "report.md", markdown(verdict, data), stage=STAGE)
     return data

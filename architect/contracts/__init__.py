@@ -66,7 +66,8 @@ class Contract:
             return []
         harness.renew()
         try:
-            self.check(harness)
+            if self.check(harness) is not None:  # type: ignore[func-returns-value]
+                raise TypeError(f"the model {self.name} returns something: a generator would check nothing")
         except Broken as broken:
             return [broken.violation]
         except InputError as error:  # it left a pointer that leads nowhere, or addresses that cannot be used

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 
 from architect.contracts import contract
-from architect.contracts.model import FULL
+from architect.contracts.model import FULL, MALFORMED, NO_MEMORY
 from architect.contracts.steps import BUFFER, Step
 from toolchain.harness import Harness
 
@@ -270,3 +270,21 @@ def bit_find_alone(harness: Harness) -> None:
         step.run("names another bit", cf=False, want={"rax": maps[number], "rcx": bit}, rdi=address)
     for address in (0x1_2000, 0x3_0000 + 69 * _PAGE, 0x5000):
         step.run("takes what was never handed out for a frame", cf=True, rdi=address)
+
+
+@contract("frame_alloc_zeroed", needs=("frame_alloc",))
+def zeroed_alone(harness: Harness) -> None:
+    """All bytes of the frame, and none beside it; a refusal is passed on with its reason."""
+    step = Step(harness, "frame_alloc_zeroed")
+    frame = 0x5000
+    around = harness.direct_base + frame - _PAGE
+    step.put(around, b"\x5a" * 3 * _PAGE)
+    step.stand("frame_alloc", answer={"rax": frame, "cf": 0})
+    step.run("gives another frame", cf=0, want={"rax": frame})
+    left = harness.read(around, 3 * _PAGE)
+    step.expect(not any(left[_PAGE : 2 * _PAGE]), step.routine, "leaves bytes of the frame as they were")
+    beside = left[:_PAGE] + left[2 * _PAGE :]
+    step.expect(beside == b"\x5a" * len(beside), step.routine, "writes beside the frame")
+    for error in (NO_MEMORY, MALFORMED):
+        step.stand_fails("frame_alloc", error)
+        step.run("hides that there is no frame", cf=1, want={"rax": error})

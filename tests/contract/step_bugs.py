@@ -40,6 +40,11 @@ STEPS: dict[str, tuple[tuple[str, Plant], ...]] = {
         bug("mm/frame.s", "frame_take_fresh", ("jb .Lfresh_found", "jbe .Lfresh_found")),
         bug("mm/frame.s", "frame_take_fresh", ("jnz .Lfresh_mark", "jmp .Lfresh_mark")),
     ),
+    "zeroed_alone": (
+        bug("mm/frame.s", "frame_alloc_zeroed", ("mov ecx, PAGE_SIZE / 8", "mov ecx, PAGE_SIZE")),
+        bug("mm/frame.s", "frame_alloc_zeroed", ("mov ecx, PAGE_SIZE / 8", "mov ecx, PAGE_SIZE / 16")),
+        bug("mm/frame.s", "frame_alloc_zeroed", ("jc .Lzeroed_leave", "")),
+    ),
     "region_find_alone": (bug("mm/frame.s", "frame_region_find", (".Lfind_none: stc", ".Lfind_none: clc")),),
     "bit_find_alone": (bug("mm/frame.s", "frame_bit_find", ("jae .Lbit_none", "ja .Lbit_none")),),
     "choose_level_alone": (

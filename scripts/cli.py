@@ -18,7 +18,7 @@ from typing import Any
 from toolchain.command import STATUS_INTERNAL, STATUS_INTERRUPTED, STATUS_INVALID, STATUS_OK, Outcome, Ui
 from toolchain.errors import PxError
 from toolchain.interrupts import uninterrupted
-from toolchain.process import Ended, Process, say
+from toolchain.process import Ended, Process, leave, say
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("toolchain.commands.build", "assemble, link, make the ELF and the ISO"),
@@ -196,9 +196,12 @@ def main(argv: list[str] | None = None) -> int:
         return _main(argv)
     try:
         with Process() as process:
-            return _main(sys.argv[1:], process.listen)
+            status = _main(sys.argv[1:], process.listen)
     except (KeyboardInterrupt, Ended) as wish:
-        return _ended(wish, as_json=False)  # it came while an error was being told
+        status = _ended(wish, as_json=False)  # it came while an error was being told
+    if status == STATUS_INTERRUPTED:
+        leave(status)
+    return status
 
 
 def _main(arguments: list[str], begin: Callable[[], None] = lambda: None) -> int:

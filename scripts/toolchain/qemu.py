@@ -46,6 +46,8 @@ LOG_TEXT = 1 << 20  # bytes of QEMU's log kept in the result, from its end
 _CHUNK = 1 << 16
 _LOOK_SECONDS = 0.25  # how often the log's size is looked at
 _PAUSE_SECONDS = 0.001  # between two looks: the UART writes single bytes, and each would wake us from a poll
+# PM1a control registers, where ACPI's S5 is asked for: q35, pc; Bochs and old QEMU
+_POWER_OFF_PORTS = (0x604, 0xB004, 0x4004)
 _GRACE_SECONDS = 1.0  # from the end of a report to pvpanic or the exit, on a loaded machine
 _TICK = 1000  # milliseconds in a second
 
@@ -230,8 +232,12 @@ class _Watch:
     def _shut_down(self, reason: str) -> None:
         """The guest asked for a reset or a power-off; the machine stands still (``-action shutdown=pause``).
 
-        A guest that was quicker than the negotiation leaves no reason; so early only a reset happens.
+        A guest that was quicker than the negotiation leaves no reason; the port of its last OUT tells a power-off then.
         """
+        if not reason:
+            with suppress(QmpClosed):
+                if self.machine.registers().get("rdx", 0) & 0xFFFF in _POWER_OFF_PORTS:
+                    reason = "guest-shutdown"
         if reason in ("guest-reset", ""):
             self._died("fault" if self._parsed_log().triple_fault else "reset")
         elif self.log.ready is not None and not self.log.faults and not self.log.panic:

@@ -12,7 +12,7 @@ from math import log2
 
 from architect.effects import FLAGS, is_memory
 from architect.operators.base import GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
-from architect.operators.view import View, is_assignment, kept, sized
+from architect.operators.view import View, is_assignment, kept, sized, with_registers
 from architect.shapes import sort_of
 from architect.statements import Reader, Statement, is_symbol, tokens
 from toolchain import headers
@@ -121,16 +121,7 @@ def _fitted(site: Site, template: Statement) -> Iterator[tuple[float, str]]:
     for register in present:
         for rank, other in enumerate(sorted(hand, key=lambda r: (r not in wanted, hand.index(r)))):
             if other != register:
-                yield 1.0 + 0.4 * rank, _exchanged(code, register, other)
-
-
-def _exchanged(line: str, register: str, other: str) -> str:
-    out, last = [], 0
-    for token in tokens(line):
-        if headers.full_register(token.text) == register:
-            out += [line[last : token.start], sized(other, headers.register_bits(token.text) or 64)]
-            last = token.end
-    return "".join(out) + line[last:]
+                yield 1.0 + 0.4 * rank, with_registers(code, {register: other})
 
 
 def branches(site: Site) -> Iterator[Variant]:

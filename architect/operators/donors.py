@@ -15,7 +15,7 @@ from heapq import nlargest
 from architect.effects import registers_in
 from architect.operators.base import GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
 from architect.operators.siblings import in_family_of
-from architect.operators.view import View, kept, with_register
+from architect.operators.view import View, kept, with_registers
 from architect.shapes import shape, sort_of
 from architect.statements import Statement, tokens
 from toolchain import headers
@@ -122,7 +122,7 @@ def _find_runs(site: Site, length: int, index: Donors) -> Iterator[_Run]:
         if any(r.labels and r is not run[0] for r in run) or not all(_usable(r) for r in run):
             continue
         names = _alignment(index, number, length, before, after)
-        lines = tuple(_translate(r.code.text, names) for r in run)
+        lines = tuple(with_registers(r.code.text, names) for r in run)
         used = fresh & frozenset().union(*(registers_in(line) for line in lines))
         votes[lines] = votes.get(lines, 0.0) + 2.0 ** (score + (_FRESH if used else 0.0))
         first.setdefault(lines, (run, names))
@@ -142,7 +142,7 @@ def insertions(length: int) -> Callable[[Site], Iterator[Variant]]:
 
     def generate(site: Site) -> Iterator[Variant]:
         for rank, run, names in _runs(site, length):
-            lines = tuple(_translate(r.code.text, names) for r in run)
+            lines = tuple(with_registers(r.code.text, names) for r in run)
             for bits, fitted in _labelled(site, run, lines):
                 where = f"as at {run[0].file}:{run[0].line}"
                 yield _insertion(site, fitted, rank_bits(rank) + bits, where)
@@ -153,7 +153,7 @@ def insertions(length: int) -> Callable[[Site], Iterator[Variant]]:
 def in_family(site: Site) -> Iterator[Variant]:
     """A donor with one name of it exchanged in its family."""
     for rank, run, names in _runs(site, 1):
-        lines = (_translate(run[0].code.text, names),)
+        lines = (with_registers(run[0].code.text, names),)
         for bits, changed, note in in_family_of(site, lines) if rank < 15 else ():
             where = f"as at {run[0].file}:{run[0].line}{note}"
             yield _insertion(site, changed, rank_bits(rank) + bits, where)
@@ -163,7 +163,7 @@ def in_registers(site: Site) -> Iterator[Variant]:
     """A donor with one register of it exchanged for another at hand."""
     for rank, run, names in _runs(site, 1):
         for bits, changed, note in (
-            _re_registered(site, _translate(run[0].code.text, names)) if rank < 15 else ()
+            _re_registered(site, with_registers(run[0].code.text, names)) if rank < 15 else ()
         ):
             where = f"as at {run[0].file}:{run[0].line}{note}"
             yield _insertion(site, changed, rank_bits(rank) + bits, where)
@@ -183,7 +183,7 @@ def replacements(site: Site) -> Iterator[Variant]:
         if not _usable(run[0]) or run[0] is s:
             continue
         like = 0.0 if run[0].name == s.name else 1.0
-        plain = (_translate(run[0].code.text, _alignment(index, number, 1, before, after)),)
+        plain = (with_registers(run[0].code.text, _alignment(index, number, 1, before, after)),)
         for bits, lines in _labelled(site, run, plain):
             if lines[0] not in told:
                 told.add(lines[0])
@@ -214,16 +214,6 @@ def _alignment(
 def _registers(s: Statement) -> list[str]:
     found = (headers.full_register(t.text) for o in s.operands for t in tokens(o.text))
     return [r for r in found if r]
-
-
-def _translate(line: str, names: dict[str, str]) -> str:
-    out, last = [], 0
-    for token in tokens(line):
-        full = headers.full_register(token.text)
-        if full in names:
-            out += [line[last : token.start], with_register(names[full], token.text)]
-            last = token.end
-    return "".join(out) + line[last:]
 
 
 def _labelled(
@@ -264,7 +254,7 @@ def _re_registered(site: Site, line: str) -> Iterator[tuple[float, tuple[str, ..
         for rank, other in enumerate(dict.fromkeys((*sorted(missing), *hand))):
             if other != register:
                 bonus = 1.5 if other in dead or other in missing else 0.0
-                yield 1.5 + 0.4 * rank - bonus, (_translate(line, {register: other}),), f", with {other}"
+                yield 1.5 + 0.4 * rank - bonus, (with_registers(line, {register: other}),), f", with {other}"
 
 
 _STEP = "a step forgotten that like places of the tree have: the store, the flag, the check, the fence"

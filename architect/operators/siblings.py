@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from architect.effects import effects
 from architect.operators.base import GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits
-from architect.operators.view import with_register
+from architect.operators.view import with_registers
 from architect.statements import Statement, is_symbol, tokens
 from toolchain import headers
 
@@ -109,7 +109,7 @@ def twins(site: Site) -> Iterator[Variant]:
         others = [r for r in site.view.hand(s) if r not in (ours, "rsp", "rbp")]
         others.sort(key=lambda r: abs(_made(found, place, r) - made))
         for nth, other in enumerate(others):
-            text = _in_register(line, ours, other)
+            text = with_registers(line, {ours: other})
             edit = inserted_at(s.file, s.line, [indent(s) + text])
             yield Variant((edit,), rank_bits(rank) + rank_bits(nth), f"`{text}` beside its like")
 
@@ -117,15 +117,6 @@ def twins(site: Site) -> Iterator[Variant]:
 def _made(found: Sequence[Statement], place: int, register: str) -> int:
     """The last statement before ``place`` that gives a register its value; far away when none does."""
     return next((n for n in range(place - 1, -1, -1) if register in effects(found[n]).writes), -1000)
-
-
-def _in_register(line: str, ours: str, other: str) -> str:
-    out, last = [], 0
-    for token in tokens(line):
-        if headers.full_register(token.text) == ours:
-            out += [line[last : token.start], with_register(other, token.text)]
-            last = token.end
-    return "".join(out) + line[last:]
 
 
 OPERATORS = (

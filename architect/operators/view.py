@@ -210,6 +210,17 @@ def with_register(name: str, like: str) -> str:
     return sized(name, headers.register_bits(like) or 64)
 
 
+def with_registers(line: str, names: Mapping[str, str]) -> str:
+    """A line with registers exchanged, each in its own width; ``names`` has them by their 64-bit names."""
+    out, last = [], 0
+    for token in tokens(line):
+        full = headers.full_register(token.text)
+        if full is not None and full in names:
+            out += [line[last : token.start], with_register(names[full], token.text)]
+            last = token.end
+    return "".join(out) + line[last:]
+
+
 @lru_cache(maxsize=256)
 def sized(full: str, bits: int) -> str:
     """The name of a general register's low ``bits``."""

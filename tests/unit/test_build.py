@@ -367,13 +367,27 @@ def opened_by_reader(pipe: Path, process: subprocess.Popen[str]) -> IO[bytes]:
     raise AssertionError(process.communicate()[1])
 
 
-# The command, but it waits at what it would refuse: at a pipe.
+# The command, but it waits at what it would refuse: at a pipe. A signal that comes between Python's look for signals
+# and a read(2) does not end that read; select(2) on the wakeup descriptor cannot miss it.
 PATIENT = [
     sys.executable,
     "-c",
-    "import sys, cli; from toolchain import files\n"
-    "files.open_regular = lambda path, **_: open(path, 'rb')\n"
-    "sys.exit(cli.main())",
+    """
+import os, select, signal, sys, cli
+from toolchain import files
+
+def patient(path, **_):
+    file = open(path, "rb")
+    while file not in select.select([file, woken], [], [])[0]:
+        os.read(woken, 1)
+    return file
+
+woken, wake = os.pipe()
+os.set_blocking(wake, False)
+signal.set_wakeup_fd(wake)
+files.open_regular = patient
+sys.exit(cli.main())
+""",
 ]
 
 

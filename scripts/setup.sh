@@ -27,6 +27,8 @@ readonly NEEDS=(
     as:binutils
     ld:binutils
     gdb:gdb
+    /usr/lib/x86_64-linux-gnu/libvulkan.so.1:libvulkan1
+    /usr/lib/x86_64-linux-gnu/libvulkan_lvp.so:mesa-vulkan-drivers
 )
 
 last_error() { # log: the last line in it that says "error" as apt and pip do, for the end of a line of ours

@@ -1,0 +1,1 @@
+"""The .pxl language: functions, locals, loops and arrays, compiled to Pixel VM programs."""

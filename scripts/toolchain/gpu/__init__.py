@@ -1,0 +1,1 @@
+"""The GPU through wgpu: adapter, device, the shaders in shaders/ and their NumPy interface."""

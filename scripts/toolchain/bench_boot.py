@@ -8,7 +8,6 @@ to ready`` are ticks under icount from the first instruction of the kernel.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ BIOS_ROUNDS = 7
 UEFI_ROUNDS = 3
 ICOUNT_ROUNDS = 5
 _PEER_SECONDS = 60.0
-_READY = re.compile(r"^PXREADY v1 tsc=(\d+)", re.MULTILINE)
 _MILLI = 1000.0
 
 
@@ -116,8 +114,7 @@ def _instructions(ui: Ui, elf: Path, folder: Path) -> dict[str, Any]:
     for _ in range(ICOUNT_ROUNDS):
         entry = int.from_bytes(_peer(command), "little")
         result = qemu.boot(BootConfig(elf, icount=True))
-        found = _READY.search(result.serial)
-        if result.outcome != "ready" or found is None:
+        if result.outcome != "ready" or result.ready_tsc is None:
             raise GuestFault(f"the boot under icount ended as {result.outcome}, not ready", stage=STAGE)
-        counts.append(float(int(found[1]) - entry))
+        counts.append(float(result.ready_tsc - entry))
     return measure.row("instructions to ready", counts, "", [], "instructions")

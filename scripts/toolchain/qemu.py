@@ -186,6 +186,7 @@ class _Watch:
             command=self.machine.command,
             log_dir=self.config.log_dir,
             stderr_tail=self.machine.stderr_tail(),
+            ready_tsc=self.log.ready,
         )
 
     # --- one turn ------------------------------------------------------------------------------------------

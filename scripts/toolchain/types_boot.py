@@ -131,6 +131,7 @@ class BootResult:
         command: QEMU's argument vector.
         log_dir: where ``serial.log``, ``qemu.log`` and ``qemu.err`` lie.
         stderr_tail: QEMU's own last lines on stderr.
+        ready_tsc: the guest's time-stamp counter at PXREADY, None when it was not reached.
     """
 
     outcome: OutcomeName
@@ -146,6 +147,7 @@ class BootResult:
     command: tuple[str, ...]
     log_dir: Path | None
     stderr_tail: str = ""
+    ready_tsc: int | None = None
 
 
 # --- the fault report --------------------------------------------------------------------------------------

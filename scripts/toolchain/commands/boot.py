@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolchain import boot_options
@@ -23,16 +24,19 @@ _UNEXPLAINED = (*_GOOD, "tests-failed", "qemu-died")  # they need no fault repor
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     boot_options.configure(parser)
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.svg", help="draw the boot chart: when each boot unit ran"
+    )
 
 
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Boot once."""
     target = boot_options.target(args, ui)
     with boot_options.config(args, target.image) as config:
-        return _boot(target, config, ui)
+        return _boot(target, config, ui, args.plot)
 
 
-def _boot(target: boot_options.Target, config: BootConfig, ui: Ui) -> Outcome:
+def _boot(target: boot_options.Target, config: BootConfig, ui: Ui, plot: Path | None) -> Outcome:
     from toolchain import qemu
 
     def progress(happening: Happening) -> None:
@@ -48,8 +52,20 @@ def _boot(target: boot_options.Target, config: BootConfig, ui: Ui) -> Outcome:
         from toolchain import fault
 
         report = fault.analyse(result, boot_options.symbols(target, ui), target.tree)
+    if plot is not None:
+        _draw(result, config, plot)
+        ui.step(f"boot chart: {plot}")
     status = boot_options.STATUS[result.outcome]
     return Outcome(status, as_json(result, report), _text(result, report))
+
+
+def _draw(result: BootResult, config: BootConfig, plot: Path) -> None:
+    """The boot chart, also of a boot that died: it shows how far it came."""
+    from toolchain import boot_plot, files
+
+    title = f"{result.outcome}: {config.image.name}, {config.machine}, {config.smp} CPU, {config.memory}"
+    title += ", instructions (icount)" if config.icount else ", TSC ticks"
+    files.write_atomic(plot, boot_plot.svg(result.units, result.ready_tsc, title), stage=boot_options.STAGE)
 
 
 def as_json(result: BootResult, report: FaultReport | None) -> dict[str, Any]:
@@ -61,6 +77,7 @@ def as_json(result: BootResult, report: FaultReport | None) -> dict[str, Any]:
         "seconds": result.seconds,
         "qemu_status": result.qemu_status,
         "serial": result.serial,
+        "ready_tsc": result.ready_tsc,
         "units": render.units_json(result.units),
         "tests": result.tests,
         "panic": list(result.panic) if result.panic else None,

@@ -1,0 +1,350 @@
+"""One open GPU: buffers that stay on it, compute kernels, dispatches, and what happens when it is lost.
+
+Owns: the device, its pipelines, the recording and submitting of dispatches, the bounds that are asserted before each.
+Knows nothing of what a shader computes. One device belongs to one thread.
+
+Dispatches are recorded and submitted together: at the next ``write``, ``download``, ``flush`` or ``finish``. They run
+in the order in which they were recorded, and each sees what those before it wrote.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+
+from toolchain.errors import InputError, ToolError
+from toolchain.gpu import adapter as adapters
+from toolchain.gpu import unchecked, wgsl
+
+if TYPE_CHECKING:
+    import numpy as np
+    from _typeshed import ReadableBuffer
+
+    Data = ReadableBuffer | np.ndarray[Any, Any]
+
+STAGE = "gpu"
+# lavapipe ends loops silently after about 65,535 iterations of an invocation, all its loops together; drivers with a
+# bound of 30,000 are known. What a kernel may ask for stays well below.
+LOOP_MAX = 16_384
+RECORDED_MAX = 128  # dispatches in one submission
+ALIGNMENT = 4  # of sizes and offsets of copies (WebGPU, section 5.1)
+UNIFORM_ALIGNMENT = 16
+UNIFORMS_KEPT = 256
+_FEATURES = ("shader-f16", "shader-int64", "subgroup", "timestamp-query")
+_LOST = "is lost"
+
+
+class DeviceLost(ToolError):
+    """The device is gone (reset, removed, closed): what it held is lost; open another one."""
+
+
+class Buffer:
+    """Memory on the device.
+
+    Attributes:
+        size: bytes, a multiple of 4.
+        handle: wgpu's buffer; None once freed.
+    """
+
+    __slots__ = ("handle", "label", "size")
+
+    def __init__(self, handle: Any, size: int, label: str) -> None:
+        self.handle = handle
+        self.size = size
+        self.label = label
+
+    def free(self) -> None:
+        """Give the memory back. Dispatches that are recorded keep it until they have run."""
+        self.handle = None
+
+
+class Kernel:
+    """One compute entry point, compiled."""
+
+    __slots__ = ("entry", "layout", "name", "pipeline")
+
+    def __init__(self, name: str, entry: str, pipeline: Any) -> None:
+        self.name = name
+        self.entry = entry
+        self.pipeline = pipeline
+        self.layout = pipeline.get_bind_group_layout(0)
+
+
+class Device:
+    """An open device; ``with Device() as device`` closes it.
+
+    Args:
+        wanted: which adapter, see ``adapter.choose``.
+
+    Raises:
+        InputError: no adapter is called so.
+        ToolError: there is no adapter, or it gives no device.
+    """
+
+    def __init__(self, wanted: str | None = None) -> None:
+        self.adapter = adapters.choose(wanted)
+        self.features = frozenset(f for f in _FEATURES if f in self.adapter.features)
+        self.limits = self.adapter.limits
+        self.lost = False
+        logging.getLogger("wgpu").addHandler(logging.NullHandler())  # what it logs is raised here as well
+        with adapters.quiet_loader(), self._guard("opening"):
+            self.handle = self.adapter.handle.request_device_sync(
+                required_features=sorted(self.features), required_limits=self.limits
+            )
+        self._queue = self.handle.queue
+        self._kernels: dict[tuple[str, str, bool], Kernel] = {}
+        self._uniforms: dict[bytes, Buffer] = {}
+        self._staging: Buffer | None = None
+        self._marker: Buffer | None = None
+        self._encoder: Any = None
+        self._pass: Any = None
+        self._recorded = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the device back; what is recorded and not submitted is dropped. A second call does nothing."""
+        self._encoder = self._pass = self._staging = self._marker = None
+        self._kernels.clear()
+        self._uniforms.clear()
+        self.lost = True
+        self.handle.destroy()
+
+    # --- memory ------------------------------------------------------------------------------------------
+
+    def buffer(self, size: int, label: str = "") -> Buffer:
+        """Memory of at least ``size`` bytes, zeroed.
+
+        Raises:
+            InputError: it is larger than the adapter binds.
+            ToolError: the device has no memory left, or is lost.
+        """
+        size = max(-(-size // ALIGNMENT) * ALIGNMENT, ALIGNMENT)
+        most = min(self.limits["max-buffer-size"], self.limits["max-storage-buffer-binding-size"])
+        if size > most:
+            raise InputError(
+                f"{label or 'buffer'}: {size} bytes; {self.adapter.name} binds {most} at most: split it",
+                stage=STAGE,
+            )
+        return self._create(size, label, "STORAGE", "COPY_SRC", "COPY_DST")
+
+    def upload(self, data: Data, label: str = "") -> Buffer:
+        """A buffer that holds ``data`` (C-contiguous), padded with zeros to a multiple of 4 bytes."""
+        view = _bytes(data)
+        buffer = self.buffer(len(view), label)
+        self.write(buffer, view)
+        return buffer
+
+    def write(self, buffer: Buffer, data: Data, offset: int = 0) -> None:
+        """Write ``data`` at ``offset``, after the dispatches recorded so far.
+
+        Raises:
+            InputError: it does not fit, or the offset is no multiple of 4.
+        """
+        view = _bytes(data)
+        if offset % ALIGNMENT or offset < 0 or offset + len(view) > buffer.size:
+            raise InputError(
+                f"{buffer.label or 'buffer'}: {len(view)} bytes at {offset} of {buffer.size}", stage=STAGE
+            )
+        self.flush()
+        if len(view) % ALIGNMENT:
+            view = memoryview(bytes(view) + bytes(-len(view) % ALIGNMENT))
+        with self._guard("writing"):
+            if len(view):
+                self._queue.write_buffer(buffer.handle, offset, view)
+
+    def download(self, buffer: Buffer, size: int | None = None, offset: int = 0) -> memoryview:
+        """What the buffer holds once all that is recorded has run: ``size`` bytes (None: the rest) at ``offset``."""
+        size = buffer.size - offset if size is None else size
+        if offset % ALIGNMENT or min(offset, size) < 0 or offset + size > buffer.size:
+            raise InputError(
+                f"{buffer.label or 'buffer'}: {size} bytes at {offset} of {buffer.size}", stage=STAGE
+            )
+        whole = -(-size // ALIGNMENT) * ALIGNMENT
+        if not whole:
+            return memoryview(b"")
+        from wgpu import MapMode
+
+        with self._guard("reading"):
+            if self._staging is None or self._staging.size < whole:
+                room = 1 << max(whole - 1, 1).bit_length()
+                self._staging = self._create(room, "staging", "MAP_READ", "COPY_DST")
+            staging = self._staging.handle
+            self._begin()
+            self._end_pass()
+            self._encoder.copy_buffer_to_buffer(buffer.handle, offset, staging, 0, whole)
+            self.flush()
+            staging.map_sync(MapMode.READ, 0, whole)
+            try:
+                data: memoryview = staging.read_mapped(0, whole)
+            finally:
+                staging.unmap()
+        return data[:size]
+
+    def uniform(self, data: bytes) -> Buffer:
+        """A small read-only buffer for a kernel's parameters; the same bytes give the same buffer."""
+        found = self._uniforms.get(data)
+        if found is None:
+            if len(self._uniforms) >= UNIFORMS_KEPT:
+                del self._uniforms[next(iter(self._uniforms))]
+            size = -(-len(data) // UNIFORM_ALIGNMENT) * UNIFORM_ALIGNMENT
+            found = self._uniforms[data] = self._create(size, "parameters", "UNIFORM", "COPY_DST")
+            with self._guard("writing"):
+                self._queue.write_buffer(found.handle, 0, data + bytes(size - len(data)))
+        return found
+
+    def _create(self, size: int, label: str, *usage: str) -> Buffer:
+        from wgpu import BufferUsage
+
+        flags = 0
+        for name in usage:
+            flags |= getattr(BufferUsage, name)
+        with self._guard(f"{size} bytes for {label or 'a buffer'}"):
+            return Buffer(self.handle.create_buffer(label=label, size=size, usage=flags), size, label)
+
+    # --- kernels -----------------------------------------------------------------------------------------
+
+    def kernel(self, module: wgsl.Module, entry: str = "main", *, checked: bool = True) -> Kernel:
+        """Compile an entry point of a module; the same code gives the same kernel.
+
+        Args:
+            module: see ``wgsl.load``.
+            entry: the function's name.
+            checked: False leaves out the clamping of indices and the bounding of loops that the compiler would add.
+                Only for shaders whose indices and loops the host has proved; never for a stranger's.
+
+        Raises:
+            InputError: the module is not valid, with file, line and column; or has no such entry.
+        """
+        key = module.code, entry, checked
+        if key not in self._kernels:
+            import wgpu
+
+            with self._guard("compiling"):
+                try:
+                    create = self.handle.create_shader_module if checked else unchecked.creator(self.handle)
+                    compiled = create(label=module.name, code=module.code)
+                    pipeline = self.handle.create_compute_pipeline(
+                        layout="auto", compute={"module": compiled, "entry_point": entry}
+                    )
+                except wgpu.GPUValidationError as error:
+                    if _LOST in str(error):
+                        raise
+                    raise wgsl.error(module, str(error)) from error
+            self._kernels[key] = Kernel(module.name, entry, pipeline)
+        return self._kernels[key]
+
+    def dispatch(
+        self, kernel: Kernel, buffers: Sequence[Buffer], groups: Sequence[int], *, iterations: int
+    ) -> None:
+        """Record one dispatch.
+
+        Args:
+            kernel: what to run.
+            buffers: for ``@group(0)``, the first at ``@binding(0)``.
+            groups: workgroups in x, y, z (missing ones are 1).
+            iterations: the most that all loops of one invocation do together; asserted against ``LOOP_MAX``.
+
+        Raises:
+            InputError: too many iterations or workgroups, or the buffers do not fit the kernel's bindings.
+        """
+        what = f"{kernel.name}, {kernel.entry}"
+        if iterations > LOOP_MAX:
+            raise InputError(
+                f"{what}: {iterations} iterations of one invocation, {LOOP_MAX} at most: split it",
+                stage=STAGE,
+            )
+        most = self.limits["max-compute-workgroups-per-dimension"]
+        if not all(0 <= n <= most for n in groups):
+            raise InputError(
+                f"{what}: {tuple(groups)} workgroups, {most} at most in each direction", stage=STAGE
+            )
+        if not all(groups):
+            return
+        with self._guard(what):
+            bound = [{"binding": n, "resource": {"buffer": b.handle}} for n, b in enumerate(buffers)]
+            group = self.handle.create_bind_group(layout=kernel.layout, entries=bound)
+            self._begin()
+            if self._pass is None:
+                self._pass = self._encoder.begin_compute_pass()
+            self._pass.set_pipeline(kernel.pipeline)
+            self._pass.set_bind_group(0, group)
+            self._pass.dispatch_workgroups(*groups)
+            self._recorded += 1
+            if self._recorded >= RECORDED_MAX:
+                self.flush()
+
+    def copy(
+        self, source: Buffer, target: Buffer, size: int, source_offset: int = 0, offset: int = 0
+    ) -> None:
+        """Record a copy on the device; sizes and offsets are multiples of 4."""
+        with self._guard("copying"):
+            self._begin()
+            self._end_pass()
+            self._encoder.copy_buffer_to_buffer(source.handle, source_offset, target.handle, offset, size)
+
+    def flush(self) -> None:
+        """Submit what is recorded, without waiting for it."""
+        if self._encoder is None:
+            return
+        with self._guard("submitting"):
+            self._end_pass()
+            encoder, self._encoder, self._recorded = self._encoder, None, 0
+            self._queue.submit([encoder.finish()])
+
+    def finish(self) -> None:
+        """Submit what is recorded and wait until the device has done all."""
+        if self._marker is None:
+            self._marker = self.buffer(ALIGNMENT, "marker")
+        self.download(self._marker)
+
+    def _begin(self) -> None:
+        if self._encoder is None:
+            self._encoder = self.handle.create_command_encoder()
+
+    def _end_pass(self) -> None:
+        if self._pass is not None:
+            running, self._pass = self._pass, None
+            running.end()
+
+    # --- errors ------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _guard(self, doing: str) -> Iterator[None]:
+        """What wgpu raises, as an error of ours."""
+        import wgpu
+
+        if self.lost:
+            raise self._gone(doing)
+        try:
+            yield
+        except (wgpu.GPUError, RuntimeError) as error:
+            self._encoder = self._pass = None  # an encoder that has failed is of no further use
+            said = str(error).strip().splitlines()[-1].strip() if str(error).strip() else type(error).__name__
+            if _LOST in str(error):
+                self.lost = True
+                raise self._gone(doing) from error
+            if isinstance(error, wgpu.GPUOutOfMemoryError):
+                raise ToolError(
+                    f"{self.adapter.name} has no memory left ({doing}): use smaller batches", stage=STAGE
+                ) from error
+            if isinstance(error, wgpu.GPUValidationError):
+                raise InputError(f"{doing}: {said}", stage=STAGE) from error
+            raise ToolError(f"{self.adapter.name}, {doing}: {said}", stage=STAGE) from error
+
+    def _gone(self, doing: str) -> DeviceLost:
+        return DeviceLost(f"the device {self.adapter.name} is lost ({doing}): open it again", stage=STAGE)
+
+
+def _bytes(data: Data) -> memoryview:
+    view = memoryview(cast("ReadableBuffer", data))
+    return view.cast("B") if view.nbytes else memoryview(b"")

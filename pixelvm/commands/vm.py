@@ -19,6 +19,7 @@ EXAMPLE = "pxos vm run pixelvm/examples/hello.pxa"
 
 STAGE = "vm"
 FUEL = 10_000_000
+ENGINE = "python"
 _WORD_MAX = 0xFFFFFFFF
 _INPUT_MAX = 16 << 20  # bytes
 _PROGRAM = "cartridge (PNG) or assembly source; - for stdin"
@@ -59,6 +60,9 @@ def _configure_run(run: argparse.ArgumentParser) -> None:
         default=FUEL,
         metavar="N",
         help=f"how far it may run; an instruction costs 1 to 64, most 1 (default {FUEL})",
+    )
+    run.add_argument(
+        "--engine", default=ENGINE, metavar="NAME", help=f"what runs it: python, x86, wgsl (default {ENGINE})"
     )
     run.add_argument("--seed", type=_word, metavar="N", help="of the random numbers")
     run.add_argument("--input", metavar="FILE", help="what the program reads from its console; - for stdin")
@@ -131,12 +135,13 @@ def _about(program: Program) -> dict[str, Any]:
 
 
 def _run(args: argparse.Namespace, ui: Ui, loaded: Loaded, data: dict[str, Any]) -> Outcome:
-    from pixelvm import png, reference
+    from pixelvm import engines, png
     from pixelvm.host import PlainHost
     from pixelvm.isa import SEED_DEFAULT, Stop
     from pixelvm.state import State, save
     from toolchain.files import write_atomic
 
+    engine = engines.find(args.engine)
     seed = SEED_DEFAULT if args.seed is None else args.seed
     picture = loaded.picture
     host = PlainHost(
@@ -146,7 +151,7 @@ def _run(args: argparse.Namespace, ui: Ui, loaded: Loaded, data: dict[str, Any])
     host.begin(state.written)
     state.fuel = 0
     state.add_fuel(args.fuel)
-    stop = reference.run(loaded.program, state, host)
+    stop = engine(loaded.program, state, host)
     if args.picture is not None:
         shown = png.write(png.Picture(host.width, host.height, bytes(host.pixels)))
         write_atomic(args.picture, shown, stage=STAGE)

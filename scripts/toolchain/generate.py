@@ -1,8 +1,9 @@
 """Generated sources: what the assembler shares with Python, and the table of the boot units.
 
 Owns: ``gen/contract.inc`` (constants of ``contract.toml``), ``gen/contract_strings.inc`` (its strings, for the
-one unit that holds them) and ``gen/boot_table.inc`` (rows from the kernel tree's ``boot.toml``), and the checks
-of ``boot.toml``. Never touches a file whose content is already right, so that nothing is rebuilt for nothing.
+one unit that holds them), ``gen/mailbox.inc`` (``toolchain.mailbox.layout``) and ``gen/boot_table.inc`` (rows from
+the kernel tree's ``boot.toml``), and the checks of ``boot.toml``. Never touches a file whose content is already
+right, so that nothing is rebuilt for nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 from toolchain import contract, tomlfile
 from toolchain.errors import InputError
 from toolchain.files import make_folder, write_atomic
+from toolchain.mailbox import layout as mailbox
 
 STAGE = "generate"
 UNITS_MAX = 64  # a row holds what it needs as one 64-bit mask of rows
@@ -72,6 +74,7 @@ def texts(tree: Path, boot_toml: str | None = None) -> dict[str, str]:
     return {
         "contract.inc": contract_text(),
         "contract_strings.inc": strings_text(),
+        "mailbox.inc": mailbox.assembly(),
         "boot_table.inc": boot_table_text(units),
     }
 

@@ -33,10 +33,11 @@ __all__ = [
 ]  # fmt: skip
 
 AREAS = (
-    "acpi", "acpisteps", "barsteps", "bootsteps", "cmdline", "config", "cpusteps", "descriptors", "devicesteps",
-    "display", "earlysteps", "entry", "faults", "features", "frames", "linesteps", "loaders", "mapping", "memory",
-    "memorysteps", "mmiosteps", "modesteps", "pagesteps", "paging", "pci", "pciplaces", "pcirooms", "pcisteps",
-    "picture", "pictureunits", "ranges", "reports", "space", "starts", "text", "traps", "units", "unitsteps",
+    "acpi", "acpisteps", "acpitables", "barsteps", "bootsteps", "cmdline", "config", "cpusteps",
+    "descriptors", "devicesteps", "display", "earlysteps", "entry", "faults", "features", "frames",
+    "linesteps", "loaders", "mapping", "memory", "memorysteps", "mmiosteps", "modesteps", "pagesteps",
+    "paging", "pci", "pciplaces", "pcirooms", "pcisteps", "picture", "pictureunits", "ranges", "reports",
+    "space", "starts", "text", "traps", "units", "unitsteps",
 )  # fmt: skip
 MODULES = tuple(f"architect.contracts.{name}" for name in AREAS)
 

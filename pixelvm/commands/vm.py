@@ -22,7 +22,7 @@ FUEL = 10_000_000
 ENGINE = "python"
 _WORD_MAX = 0xFFFFFFFF
 _INPUT_MAX = 16 << 20  # bytes
-_PROGRAM = "cartridge (PNG) or assembly source; - for stdin"
+_PROGRAM = "cartridge (PNG), assembly source or .pxl source; - for stdin"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from pixelvm import reference
 from pixelvm.host import PlainHost
 from pixelvm.isa import Stop
@@ -47,8 +45,3 @@ def run_many(seeds: range) -> None:
 
 def test_programs() -> None:
     run_many(range(150))
-
-
-@pytest.mark.slow
-def test_many_programs() -> None:
-    run_many(range(1000, 11_000))

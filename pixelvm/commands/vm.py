@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,10 @@ FUEL = 10_000_000
 ENGINE = "python"
 _WORD_MAX = 0xFFFFFFFF
 _INPUT_MAX = 16 << 20  # bytes
-_PROGRAM = "cartridge (PNG), assembly source or .pxl source; - for stdin"
+_APART = {  # actions that have a module of their own, and say there what they take
+    "fuzz": "pixelvm.commands.vm_fuzz",
+}
+_PROGRAM = "cartridge (PNG) or assembly source; - for stdin"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +55,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     unpack = action("unpack", "write the source of a cartridge", "unpack hello.png hello.pxa")
     unpack.add_argument("out", type=Path, metavar="OUT.pxa", help="where to write it")
     action("verify", "prove that no run can leave the stack", "verify hello.png")
+
+    for name, place in _APART.items():
+        module = importlib.import_module(place)
+        parents = [] if module.INTERACTIVE else [both]
+        module.configure(
+            actions.add_parser(
+                name,
+                parents=parents,
+                help=module.HELP,
+                description=module.HELP,
+                epilog=f"example: pxos vm {module.EXAMPLE}",
+            )
+        )
 
 
 def _configure_run(run: argparse.ArgumentParser) -> None:
@@ -100,6 +117,9 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """One action on a program."""
     from pixelvm.load import load
 
+    if args.action in _APART:
+        answer: Outcome = importlib.import_module(_APART[args.action]).run(args, ui)
+        return answer
     if args.action == "run" and args.file == args.input == "-":
         from toolchain.errors import InputError
 

@@ -73,12 +73,12 @@ def run(program: Program, state: State, host: Host) -> Stop:
 
 
 def run_many(
-    machines: Sequence[Machine], *, steps: int = layout.STEPS_MAX, on: Gpu | None = None
+    machines: Sequence[tuple[Program, State, Host]], *, steps: int = layout.STEPS_MAX, on: Gpu | None = None
 ) -> list[Stop]:
     """Run each machine until it halts, traps or wants more fuel than its state has.
 
     Args:
-        machines: their programs are within bounds (``program.checked``); the same program object is stored once.
+        machines: as ``Machine``; programs are within bounds (``program.checked``), the same object is stored once.
         steps: of one dispatch, at most ``layout.STEPS_MAX``.
         on: where; None is the device of this process.
 
@@ -91,14 +91,12 @@ def run_many(
     """
     if not 1 <= steps <= layout.STEPS_MAX:
         raise InputError(f"{steps} steps of one dispatch; expected 1 to {layout.STEPS_MAX}", stage=STAGE)
-    for machine in machines:
-        if machine.state.stop is Stop.FUEL:
-            machine.state.stop = Stop.RUNNING
-    running = [machine for machine in machines if machine.state.stop is Stop.RUNNING]
+    named = [Machine(*machine) for machine in machines]
+    running = [machine for machine in named if machine.state.stop in (Stop.RUNNING, Stop.FUEL)]
     on = on or gpu()
     for part in _parts(running, on.bytes_max):
         _Batch(on, part).run(steps)
-    return [machine.state.stop for machine in machines]
+    return [machine.state.stop for machine in named]
 
 
 def _parts(machines: Sequence[Machine], limit: int) -> Iterator[Sequence[Machine]]:

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from pixelvm import engines, isa, reference
+from pixelvm import engines, fuzz, isa, reference
 from pixelvm.host import PlainHost
 from pixelvm.isa import Op, Stop, System, word
 from pixelvm.program import Program
@@ -190,3 +190,9 @@ def test_a_lost_device_changes_no_state() -> None:
     with pytest.raises(DeviceLost):
         engine.run_many([held], on=lost)
     assert save(held.state, held.program) == before
+
+
+def test_a_sample_of_the_differential_fuzzing() -> None:
+    for _, differences in fuzz.run(1, 0, 2 * fuzz.BATCH, ["wgsl"]):
+        assert [(one.number, one.engine, one.what) for one in differences] == []
+    engine.gpu().device.close()

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Sequence
 
 from architect.contracts import contract
+from architect.contracts.frames import frames_of
 from architect.contracts.model import Session
 from architect.contracts.units import said
 from toolchain.harness import BUFFER_BASE, PAGE, Harness
@@ -109,7 +110,7 @@ class _Maps(Session):
 
 @contract(
     "frames_init", "memory_entry_range", "memory_add_type", "memory_subtract_taken", "memory_subtract_pages",
-    "memory_make_regions",
+    "memory_make_regions", "memory_make_region",
     needs=("bootinfo_memory_map", "bootinfo_modules", "memory_ram", "memory_free", "frame_regions", "frame_total"),
 )  # fmt: skip
 def memory_map(harness: Harness) -> None:
@@ -127,9 +128,8 @@ def memory_map(harness: Harness) -> None:
     large = 0x1_0000_0000
     maps.given([(large, 8 << 30, _USABLE)], [])
     region = harness.read_u64(harness.address("frame_regions"))
-    bits = (8 << 30) // PAGE
-    promise = "gives a region another bitmap than one bit for each frame"
-    maps.equal(region, large + bits // 8, "memory_make_regions", promise)
+    promise = "keeps other memory back than a byte for each frame and each 2 MB"
+    maps.equal(region, frames_of(large, large + (8 << 30)).start * PAGE, "memory_make_regions", promise)
     notes = said(maps, "frames_init")
     maps.equal(notes.get("regions", ""), "1", "frames_init", "notes another number of regions")
     total = str(harness.read_u64(harness.address("frame_total")))

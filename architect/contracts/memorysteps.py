@@ -1,7 +1,7 @@
 """Ranges, the memory map, regions and frames: each routine alone.
 
-Layouts are those that ``include/paging.inc`` documents: a set is count, capacity, lost and rows of first and end; a
-region is first, end, next and bitmap.
+Layouts are those that ``include/paging.inc`` and ``include/frame.inc`` document: a set is count, capacity, lost and
+rows of first and end; a region is first, end, next, and where the states of chunks and frames are kept.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import struct
 from collections.abc import Sequence
 
 from architect.contracts import contract
+from architect.contracts.frames import frames_of
 from architect.contracts.model import FULL, MALFORMED, NO_MEMORY
 from architect.contracts.steps import BUFFER, Step
 from toolchain.harness import Harness
@@ -19,7 +20,7 @@ _DIRECT_LIMIT = 1 << 46
 _NOISE = 0x5A5A_5A5A_5A5A_5A5A
 _ENTRY = struct.Struct("<3Q")
 _MODULE = struct.Struct("<QQ48s")
-_REGION = struct.Struct("<4Q")
+_REGION = struct.Struct("<8Q")
 _ROWS = ((0x2000, 0x5000), (0x8000, 0x9000), (0xC000, 0x1_0000))
 Rows = Sequence[tuple[int, int]]
 
@@ -181,95 +182,93 @@ def subtract_pages_alone(harness: Harness) -> None:
 # --- regions and frames -------------------------------------------------------------------------------------
 
 
-@contract("memory_make_regions", needs=("memory_free", "frame_regions", "frame_region_count", "frame_total"))
+@contract(
+    "memory_make_regions", needs=("memory_make_region", "memory_free"),
+)  # fmt: skip
 def regions_alone(harness: Harness) -> None:
-    """A bitmap of whole pages at the beginning of each row, the rest frames; a row that holds no more is left out."""
+    """One region for each row; a row across 4 GB becomes two."""
     step = Step(harness, "memory_make_regions")
+    step.stand("memory_make_region", "rdi", "rsi")
+    four = 1 << 32
+    rows = (
+        (0x20_0000, 0x28_0000),
+        (0x30_0000, four),
+        (four + _PAGE, four + 9 * _PAGE),
+    )
+    across = ((0x10_0000, 0x20_0000), (four - 5 * _PAGE, four + 3 * _PAGE), (9 * four, 10 * four))
+    for given in ((), rows, across):
+        step.put("memory_free", pack_set(given, 8)[: 24 + 64])
+        step.run("fails")
+        cut = [
+            part
+            for first, end in given
+            for part in ([(first, four), (four, end)] if first < four < end else [(first, end)])
+        ]
+        step.were([("memory_make_region", *part) for part in cut], "makes other regions")
+
+
+@contract(
+    "memory_make_region", needs=("frame_regions", "frame_region_count", "frame_total"),
+)  # fmt: skip
+def region_alone(harness: Harness) -> None:
+    """A byte for each frame, then one for each 2 MB, in whole pages; the rest are frames; too little is left out."""
+    step = Step(harness, "memory_make_region")
     rows = (
         (0x20_0000, 0x28_0000),
         (0x30_0000, 0x30_1000),
-        (0x40_0000, 0x40_0000 + 0x1000 * 0x8001),
+        (0x40_0000, 0x40_0000 + _PAGE * _PAGE),
+        (0x7F_F000, 0x7F_F000 + _PAGE * (_PAGE - 8)),
         (0x9000_0000, 0x9000_2000),
+        (1 << 32, (1 << 32) + (8 << 30)),
     )
-    step.put("memory_free", pack_set(rows, 8)[: 24 + 64])
-    step.run("fails")
     expected, total = [], 0
     for first, end in rows:
-        begin = first + -(-(end - first) // (_PAGE * 0x8000)) * _PAGE
-        if begin < end:
-            expected.append((begin, end, begin, harness.direct_base + first))
-            total += (end - begin) // _PAGE
+        step.run("fails", rdi=first, rsi=end)
+        frames = frames_of(first, end)
+        if frames:
+            blocks = harness.direct_base + first - first // _PAGE
+            chunks = harness.direct_base + first + (end - first) // _PAGE - (first >> 21)
+            begin = frames.start * _PAGE
+            expected.append((begin, end, begin, chunks, blocks, 0, 0, 0))
+            total += len(frames)
     step.same(step.get64("frame_region_count"), len(expected), "makes another number of regions")
     data = harness.read(step.at("frame_regions"), _REGION.size * len(expected))
     step.same(list(_REGION.iter_unpack(data)), expected, "makes other regions")
     step.same(step.get64("frame_total"), total, "counts another number of frames")
 
 
-_REGIONS = ((0x1_0000, 0x1_3000), (0x3_0000, 0x3_0000 + 70 * _PAGE))
-
-
-def _regions(step: Step, *upto: int) -> list[int]:
-    """Two regions with so many frames handed out; where their bitmaps lie."""
-    maps = [step.harness.direct_base + first - 2 * _PAGE for first, _ in _REGIONS]
-    rows = zip(_REGIONS, upto, maps, strict=True)
-    step.put("frame_regions", b"".join(_REGION.pack(f, e, f + n * _PAGE, at) for (f, e), n, at in rows))
-    step.put64("frame_region_count", 2)
-    return maps
-
-
-@contract("frame_take_fresh", needs=("frame_regions", "frame_region_count", "frame_region_now"))
-def take_fresh_alone(harness: Harness) -> None:
-    """Frames in ascending order, marked as they go, from one region and then the next."""
-    step = Step(harness, "frame_take_fresh")
-    maps = _regions(step, 0, 0)
-    for at in maps:
-        step.put(at, b"\xff" * 16)  # nobody cleared it
-    for number, (first, end) in enumerate(_REGIONS):
-        for frame in range(first, end, _PAGE):
-            step.run("hands out another frame", cf=False, want={"rdi": frame})
-            bits = int.from_bytes(harness.read(maps[number], 16), "little")
-            count = (frame - first) // _PAGE + 1
-            step.same(bits & (1 << count) - 1, (1 << count) - 1, "does not mark a frame as used", frame=frame)
-            rest = -(-count // 64) * 64
-            step.same(
-                bits >> count & (1 << rest - count) - 1,
-                0,
-                "marks a frame that it does not hand out",
-                frame=frame,
-            )
-    step.run("hands out more frames than there are", cf=True)
+_REGIONS = (
+    (0x1_0000, 0x1_3000), (0x3_0000, 0x7_6000), (0x9_0000, 0x9_1000), (1 << 32, 3 << 32), (0xF << 32, 0x10 << 32),
+)  # fmt: skip
 
 
 @contract("frame_region_find", needs=("frame_regions", "frame_region_count"))
 def region_find_alone(harness: Harness) -> None:
-    """The region of an address; none beside them."""
+    """The region of an address; none beside them, however many there are."""
     step = Step(harness, "frame_region_find")
-    _regions(step, 1, 1)
-    for address, number in (
-        (0x1_0000, 0), (0x1_2FFF, 0), (0x1_3000, None), (0xF000, None), (0x3_0000, 1), (_REGIONS[1][1] - 8, 1),
-        (_REGIONS[1][1], None), (0, None),
+    for count in range(len(_REGIONS) + 1):
+        rows = b"".join(_REGION.pack(first, end, first, 0, 0, 0, 0, 0) for first, end in _REGIONS)
+        step.put("frame_regions", rows)
+        step.put64("frame_region_count", count)
+        edges = {0, (1 << 64) - 1, *(edge + n for row in _REGIONS for edge in row for n in (-1, 0, 1))}
+        for address in sorted(edges):
+            found = [n for n, (first, end) in enumerate(_REGIONS[:count]) if first <= address < end]
+            want = {"rax": step.at("frame_regions", found[0] * _REGION.size)} if found else {}
+            step.run("names another region", cf=not found, want=want, rdi=address)
+
+
+@contract("frame_carve_order")
+def carve_order_alone(harness: Harness) -> None:
+    """The largest block that is aligned, fits, and has an order."""
+    step = Step(harness, "frame_carve_order")
+    for first, end in (
+        (0x1000, 0x2000), (0x1000, 1 << 40), (0x20_0000, 0x40_0000), (0x20_0000, 0x3F_F000), (1 << 32, 2 << 32),
+        (1 << 36, (1 << 36) + 0x5000), (0x40_0000, 0x50_0000), (0x3F_F000, 0x40_1000),
     ):  # fmt: skip
-        want = {} if number is None else {"rax": step.at("frame_regions", number * _REGION.size)}
-        step.run("names another region", cf=number is None, want=want, rdi=address)
-
-
-@contract("frame_bit_find", needs=("frame_regions", "frame_region_count", "frame_region_find"))
-def bit_find_alone(harness: Harness) -> None:
-    """Bitmap and bit of a frame that was handed out."""
-    step = Step(harness, "frame_bit_find")
-    maps = _regions(step, 2, 69)
-
-    def find(address: int) -> dict[str, int]:
-        for number, (first, end) in enumerate(_REGIONS):
-            if first <= address < end:
-                return {"rax": step.at("frame_regions", number * _REGION.size), "cf": 0}
-        return {"cf": 1}
-
-    step.stand("frame_region_find", "rdi", answer=find)
-    for address, number, bit in ((0x1_0000, 0, 0), (0x1_1000, 0, 1), (0x3_0000 + 68 * _PAGE, 1, 68)):
-        step.run("names another bit", cf=False, want={"rax": maps[number], "rcx": bit}, rdi=address)
-    for address in (0x1_2000, 0x3_0000 + 69 * _PAGE, 0x5000):
-        step.run("takes what was never handed out for a frame", cf=True, rdi=address)
+        step.put(BUFFER, _REGION.pack(0x1000, end, first, 0, 0, 0, 0, 0))
+        sizes = (n for n in range(19) if not first % (_PAGE << n) and first + (_PAGE << n) <= end)
+        given = {"rdi": first, "rbx": BUFFER}
+        step.run("makes a block of another order", want={"rsi": max(sizes)}, **given)
 
 
 @contract("frame_alloc_zeroed", needs=("frame_alloc",))

@@ -1,118 +1,40 @@
-# Purpose:  frames: the 4 KB units of physical memory, one at a time.
+# Purpose:  frames, the 4 KB units of physical memory, and aligned blocks of them: the allocator's entry points.
 # Mode:     64-bit
-# Exports:  frame_alloc frame_alloc_zeroed frame_free frame_region_find; frame_total frame_used and other counts
-# Invariants: a frame is in exactly one of three states: never handed out (at or above its region's `next`), in use
-#           (its bit is set), or free again (its bit is clear and it is linked in the free list). Only the bits
-#           below `next` are valid, so that setting up costs nothing per frame, whatever the size of the memory.
-#
-# A free frame holds the list in its first quadword, reached through the direct map:
-#
-#   frame_free_head -> frame: | physical address of the next free frame, 0 = last | not used … |
+# Exports:  frame_alloc frame_alloc_zeroed frame_alloc_order frame_alloc_span; frame_free frame_free_order
+#           frame_free_span; frame_total frame_used and other counts
+# Invariants: every block is free, in use, or part of memory that was never touched; whoever frees is checked
+#           against that (frame_block.s). A refusal has a code and is counted. frame_lock is held while blocks move.
 
 .intel_syntax noprefix
 .include "macros.inc"
 .include "errors.inc"
-.include "registers.inc"
 .include "layout.inc"
-.include "paging.inc"
+.include "frame.inc"
 
 .section .text, "ax"
 
 # frame_alloc -- take one frame; its contents are whatever they were
 # In:       none
-# Out:      rax = frame:u64 (physical) or error code, cf = out of memory or free list damaged
+# Out:      rax = frame:u64 (physical) or error code, cf = out of memory: ERROR_NO_MEMORY
 # Clobbers: none
-# Context:  long mode, any IF, one caller at a time
+# Context:  long mode, any IF
 function frame_alloc
     call_frame
-    push rcx
-    push rdx
     push rdi
     push rsi
-    mov rdi, [rip + frame_free_head]
-    test rdi, rdi
-    jz .Lalloc_fresh
-    test edi, PAGE_MASK                         # a link that leads to no free frame was overwritten
-    jnz .Lalloc_damaged
-    call frame_bit_find
-    jc .Lalloc_damaged
-    bts qword ptr [rax], rcx
-    jc .Lalloc_damaged
-    mov rsi, DIRECT_BASE
-    mov rsi, [rsi + rdi]
-    mov [rip + frame_free_head], rsi
-    jmp .Lalloc_taken
-.Lalloc_fresh:
-    call frame_take_fresh
-    jc .Lalloc_none
-.Lalloc_taken:
-    inc qword ptr [rip + frame_used]
-    mov rax, rdi
-    clc
-.Lalloc_leave:
+    xor edi, edi
+    xor esi, esi
+    call frame_alloc_order
     pop rsi
     pop rdi
-    pop rdx
-    pop rcx
     return_frame
-.Lalloc_damaged:
-    mov qword ptr [rip + frame_free_head], 0    # the rest of the list is lost, not followed
-    inc qword ptr [rip + frame_damaged]
-    mov eax, ERROR_MALFORMED
-    stc
-    jmp .Lalloc_leave
-.Lalloc_none:
-    inc qword ptr [rip + frame_exhausted]
-    mov eax, ERROR_NO_MEMORY
-    stc
-    jmp .Lalloc_leave
 end_function frame_alloc
-
-# frame_take_fresh -- the next frame that was never handed out
-# In:       none
-# Out:      rdi = frame:u64, cf = there is none
-# Clobbers: rax, rcx, rdx, rsi
-# Context:  as frame_alloc
-local_function frame_take_fresh
-    mov rsi, [rip + frame_region_now]
-.Lfresh_region:
-    cmp rsi, [rip + frame_region_count]
-    jae .Lfresh_none
-    mov rdx, rsi
-    shl rdx, REGION_SHIFT
-    lea rax, [rip + frame_regions]
-    add rdx, rax
-    mov rdi, [rdx + REGION_NEXT]
-    cmp rdi, [rdx + REGION_END]
-    jb .Lfresh_found
-    inc rsi
-    mov [rip + frame_region_now], rsi
-    jmp .Lfresh_region
-.Lfresh_found:
-    mov rcx, rdi
-    sub rcx, [rdx + REGION_FIRST]
-    shr rcx, PAGE_SHIFT                         # number of the frame in its region
-    mov rax, [rdx + REGION_BITMAP]
-    test ecx, FRAMES_PER_WORD - 1
-    jnz .Lfresh_mark
-    mov rsi, rcx
-    shr rsi, FRAMES_PER_WORD_SHIFT              # the first frame of a word: the word was never written
-    mov qword ptr [rax + rsi * 8], 0
-.Lfresh_mark:
-    bts qword ptr [rax], rcx
-    add qword ptr [rdx + REGION_NEXT], PAGE_SIZE
-    clc
-    ret
-.Lfresh_none:
-    stc
-    ret
-end_function frame_take_fresh
 
 # frame_alloc_zeroed -- take one frame, all its bytes zero
 # In:       none
-# Out:      rax = frame:u64 (physical) or error code, cf = out of memory or free list damaged
+# Out:      rax = frame:u64 (physical) or error code, cf = out of memory: ERROR_NO_MEMORY
 # Clobbers: none
-# Context:  as frame_alloc
+# Context:  long mode, any IF
 function frame_alloc_zeroed
     call_frame
     push rcx
@@ -133,121 +55,251 @@ function frame_alloc_zeroed
     return_frame
 end_function frame_alloc_zeroed
 
+# frame_alloc_order -- take a block of 2^order frames, aligned to its size
+# In:       rdi = order:u64, rsi = flags:u64 (FRAME_BELOW_4G, FRAME_ZEROED)
+# Out:      rax = block:u64 (physical) or error code, cf = refused: ERROR_INVALID (an order or a flag that there
+#           is not), ERROR_NO_MEMORY
+# Clobbers: none
+# Context:  long mode, any IF
+function frame_alloc_order
+    call_frame
+    push rdx
+    push rcx
+    cmp rdi, FRAME_ORDER_MAX
+    ja .Lorder_invalid
+    mov ecx, edi
+    mov edx, 1
+    shl rdx, cl
+    call frame_take_pages
+.Lorder_leave:
+    pop rcx
+    pop rdx
+    return_frame
+.Lorder_invalid:
+    mov eax, ERROR_INVALID
+    stc
+    jmp .Lorder_leave
+end_function frame_alloc_order
+
+# frame_alloc_span -- take so many frames in a row, aligned to the next power of two
+# In:       rdi = frames:u64, rsi = flags:u64 (FRAME_BELOW_4G, FRAME_ZEROED)
+# Out:      rax = first:u64 (physical) or error code, cf = refused: ERROR_INVALID (none, more than a block of the
+#           highest order, or a flag that there is not), ERROR_NO_MEMORY
+# Clobbers: none
+# Context:  long mode, any IF; frame_free_span takes it back
+function frame_alloc_span
+    call_frame
+    push rdx
+    push rdi
+    lea rax, [rdi - 1]
+    cmp rax, 1 << FRAME_ORDER_MAX
+    jae .Lspan_invalid
+    mov rdx, rdi
+    xor edi, edi
+    test rax, rax
+    jz .Lspan_order_known
+    bsr rdi, rax
+    inc edi                                     # the order that holds so many frames
+.Lspan_order_known:
+    call frame_take_pages
+.Lspan_leave:
+    pop rdi
+    pop rdx
+    return_frame
+.Lspan_invalid:
+    mov eax, ERROR_INVALID
+    stc
+    jmp .Lspan_leave
+end_function frame_alloc_span
+
+# frame_take_pages -- take the first frames of a block, under the lock, and count them
+# In:       rdi = order:u64[0..18], rsi = flags:u64, rdx = frames:u64 (more than half of the block's)
+# Out:      rax = first:u64 (physical) or error code, cf = refused: ERROR_INVALID, ERROR_NO_MEMORY
+# Clobbers: none
+# Context:  long mode, any IF
+local_function frame_take_pages
+    call_frame
+    push rcx
+    push rdi
+    push rsi
+    push rbx
+    push r12
+    push r12
+    mov rbx, rdi
+    mov r12, rsi
+    test rsi, ~FRAME_FLAGS_ALL
+    jnz .Lpages_invalid
+    lea rdi, [rip + frame_lock]
+    call mm_lock_enter
+    push rax
+    push rax
+    mov rdi, rbx
+    mov esi, ZONE_LOW
+    test r12d, FRAME_BELOW_4G
+    jnz .Lpages_take
+    mov rsi, [rip + frame_zone_first]
+    call frame_take                             # keep the low memory for those who can use no other
+    jnc .Lpages_taken
+    xor esi, ZONE_HIGH
+.Lpages_take:
+    call frame_take
+    jc .Lpages_none
+.Lpages_taken:
+    add [rip + frame_used], rdx
+    clc
+.Lpages_unlock:
+    pop rsi
+    pop rsi
+    lea rdi, [rip + frame_lock]
+    call mm_lock_leave
+    jc .Lpages_leave
+    test r12d, FRAME_ZEROED
+    jz .Lpages_leave                            # test leaves cf clear
+    mov rsi, rax
+    mov rdi, DIRECT_BASE
+    add rdi, rax
+    mov rcx, rdx
+    shl rcx, PAGE_SHIFT - 3
+    xor eax, eax
+    rep stosq
+    mov rax, rsi
+.Lpages_leave:
+    pop r12
+    pop r12
+    pop rbx
+    pop rsi
+    pop rdi
+    pop rcx
+    return_frame
+.Lpages_none:
+    inc qword ptr [rip + frame_exhausted]
+    mov eax, ERROR_NO_MEMORY
+    stc
+    jmp .Lpages_unlock
+.Lpages_invalid:
+    mov eax, ERROR_INVALID
+    stc
+    jmp .Lpages_leave
+end_function frame_take_pages
+
 # frame_free -- give one frame back
 # In:       rdi = frame:u64 (physical)
-# Out:      rax = error:u64, cf = refused: misaligned, never handed out, or free already (which is counted)
+# Out:      rax = error:u64, cf = refused: ERROR_INVALID (no frame that was handed out alone), ERROR_NOT_FOUND
+#           (it is free already); both are counted
 # Clobbers: none
-# Context:  as frame_alloc
+# Context:  long mode, any IF
 function frame_free
+    call_frame
+    push rsi
+    push rsi
+    xor esi, esi
+    call frame_free_order
+    pop rsi
+    pop rsi
+    return_frame
+end_function frame_free
+
+# frame_free_order -- give a block back
+# In:       rdi = block:u64 (physical), rsi = order:u64
+# Out:      rax = error:u64, cf = refused: ERROR_INVALID (no block of this order was handed out here), ERROR_NOT_FOUND
+#           (it is free already); both are counted
+# Clobbers: none
+# Context:  long mode, any IF
+function frame_free_order
+    call_frame
+    push rdx
+    push rcx
+    push rdi
+    push rsi
+    mov rdx, rdi
+    lea rdi, [rip + frame_lock]
+    call mm_lock_enter
+    mov rdi, rdx
+    mov rdx, rax
+    call frame_give
+    jc .Lfree_unlock
+    mov ecx, esi
+    mov esi, 1
+    shl rsi, cl
+    sub [rip + frame_used], rsi
+    xor eax, eax
+.Lfree_unlock:
+    lea rdi, [rip + frame_lock]
+    mov rsi, rdx
+    call mm_lock_leave
+    pop rsi
+    pop rdi
+    pop rcx
+    pop rdx
+    return_frame
+end_function frame_free_order
+
+# frame_free_span -- give back what frame_alloc_span gave
+# In:       rdi = first:u64 (physical), rsi = frames:u64 (as many as were asked for)
+# Out:      rax = error:u64, cf = refused, what precedes the block refused is given back: ERROR_INVALID,
+#           ERROR_NOT_FOUND
+# Clobbers: none
+# Context:  long mode, any IF
+function frame_free_span
     call_frame
     push rcx
     push rdx
-    test edi, PAGE_MASK
-    jnz .Lfree_invalid
-    call frame_bit_find
-    jc .Lfree_invalid
-    btr qword ptr [rax], rcx
-    jnc .Lfree_double
-    mov rax, [rip + frame_free_head]
-    mov rdx, DIRECT_BASE
-    mov [rdx + rdi], rax
-    mov [rip + frame_free_head], rdi
-    dec qword ptr [rip + frame_used]
+    push rdi
+    push rsi
+    lea rax, [rsi - 1]
+    cmp rax, 1 << FRAME_ORDER_MAX
+    jae .Lfree_span_invalid
+    mov rdx, rsi
+.Lfree_span_block:
+    bsr rsi, rdx                                # the blocks that frame_trim made: the largest first
+    call frame_free_order
+    jc .Lfree_span_leave
+    btr rdx, rsi
+    mov ecx, esi
+    mov eax, PAGE_SIZE
+    shl rax, cl
+    add rdi, rax
     xor eax, eax
-.Lfree_leave:
+    test rdx, rdx
+    jnz .Lfree_span_block
+.Lfree_span_leave:
+    pop rsi
+    pop rdi
     pop rdx
     pop rcx
     return_frame
-.Lfree_invalid:
+.Lfree_span_invalid:
     mov eax, ERROR_INVALID
     stc
-    jmp .Lfree_leave
-.Lfree_double:
-    inc qword ptr [rip + frame_double_frees]
-    mov eax, ERROR_NOT_FOUND
-    stc
-    jmp .Lfree_leave
-end_function frame_free
-
-# frame_bit_find -- where the state of a frame is kept
-# In:       rdi = frame:u64 (physical)
-# Out:      rax = bitmap:ptr, rcx = bit:u64, cf = never handed out, or no frame at all
-# Clobbers: none
-# Context:  as frame_alloc
-local_function frame_bit_find
-    call_frame
-    call frame_region_find
-    jc .Lbit_leave
-    cmp rdi, [rax + REGION_NEXT]
-    jae .Lbit_none
-    mov rcx, rdi
-    sub rcx, [rax + REGION_FIRST]
-    shr rcx, PAGE_SHIFT
-    mov rax, [rax + REGION_BITMAP]
-    clc
-.Lbit_leave:
-    return_frame
-.Lbit_none:
-    stc
-    jmp .Lbit_leave
-end_function frame_bit_find
-
-# frame_region_find -- the region whose frames an address lies in
-# In:       rdi = address:u64 (physical)
-# Out:      rax = region:ptr, cf = in none
-# Clobbers: none
-# Context:  long mode, any IF
-function frame_region_find
-    push rcx
-    mov rcx, [rip + frame_region_count]
-    lea rax, [rip + frame_regions]
-.Lfind_region:
-    test rcx, rcx
-    jz .Lfind_none
-    cmp rdi, [rax + REGION_FIRST]
-    jb .Lfind_next
-    cmp rdi, [rax + REGION_END]
-    jb .Lfind_found
-.Lfind_next:
-    add rax, REGION_SIZE
-    dec rcx
-    jmp .Lfind_region
-.Lfind_none:
-    stc
-    jmp .Lfind_leave
-.Lfind_found:
-    clc
-.Lfind_leave:
-    pop rcx
-    ret
-end_function frame_region_find
+    jmp .Lfree_span_leave
+end_function frame_free_span
 
 .section .bss, "aw", @nobits
     .balign 8
-object frame_regions
-    .skip REGION_MAX * REGION_SIZE
-end_object frame_regions
-object frame_region_count                       # rows of frame_regions in use
+object frame_lock
     .skip 8
-end_object frame_region_count
-object frame_region_now                         # the region that fresh frames come from; earlier ones are spent
+end_object frame_lock
+object frame_zone_first                         # the zone that requests try first; the high one once it is mapped
     .skip 8
-end_object frame_region_now
-object frame_free_head                          # physical address of the first frame of the free list, 0 = none
+end_object frame_zone_first
+object frame_zone_top                           # the highest zone that has a region
     .skip 8
-end_object frame_free_head
+end_object frame_zone_top
 object frame_total                              # frames of all regions
     .skip 8
 end_object frame_total
 object frame_used                               # frames in use
     .skip 8
 end_object frame_used
-object frame_double_frees                       # frees refused because the frame was free
+object frame_double_frees                       # frees refused because the block was free
     .skip 8
 end_object frame_double_frees
-object frame_exhausted                          # requests refused because no frame was free
+object frame_bad_frees                          # frees refused because no such block was handed out
+    .skip 8
+end_object frame_bad_frees
+object frame_exhausted                          # requests refused because no block was left
     .skip 8
 end_object frame_exhausted
-object frame_damaged                            # times the free list was found overwritten
+object frame_damaged                            # times the links of a free block were found overwritten
     .skip 8
 end_object frame_damaged

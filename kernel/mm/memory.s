@@ -8,13 +8,14 @@
 #
 #   usable entries, inward to pages        - entries of other types, outward
 #   - the first megabyte                   - kernel image        - modules
-#   = memory_free -> regions, each: | bitmap of the region | frames … |
+#   = memory_free -> regions, each: | states of its frames | states of its chunks | frames … |
 .intel_syntax noprefix
 .include "macros.inc"
 .include "contract.inc"
 .include "registers.inc"
 .include "layout.inc"
 .include "paging.inc"
+.include "frame.inc"
 .include "boot.inc"
 
 .set MEMORY_RANGES_MAX, MEMORY_ENTRIES_MAX
@@ -193,45 +194,93 @@ local_function memory_subtract_pages
     return_frame
 end_function memory_subtract_pages
 
-# memory_make_regions -- one region of the frame allocator for each row of memory_free that is large enough
+# memory_make_regions -- regions of the frame allocator from the rows of memory_free; none crosses 4 GB
 # In:       none
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi, rdi
 # Context:  long mode, any IF; once
 local_function memory_make_regions
+    call_frame
     push rbx
-    push r8
-    lea rsi, [rip + memory_free + RANGES_ROWS]
-    mov rcx, [rip + memory_free + RANGES_COUNT]
-    lea rdi, [rip + frame_regions]
-    mov r8, DIRECT_BASE
+    push r12
+    lea rbx, [rip + memory_free + RANGES_ROWS]
+    mov r12, [rip + memory_free + RANGES_COUNT]
 .Lregions_row:
-    dec rcx
+    dec r12
     js .Lregions_done
-    mov rax, [rsi + RANGE_FIRST]
-    mov rdx, [rsi + RANGE_END]
-    add rsi, RANGE_SIZE
-    lea rbx, [r8 + rax]
-    mov [rdi + REGION_BITMAP], rbx
-    mov rbx, rdx
-    sub rbx, rax
-    add rbx, PAGE_SIZE * FRAMES_PER_BITMAP_PAGE - 1
-    shr rbx, PAGE_SHIFT + FRAMES_PER_BITMAP_PAGE_SHIFT
-    shl rbx, PAGE_SHIFT                         # bytes of the bitmap, whole pages
-    add rax, rbx
-    cmp rax, rdx
-    jae .Lregions_row                           # nothing left beside the bitmap
-    mov [rdi + REGION_FIRST], rax
-    mov [rdi + REGION_NEXT], rax
-    mov [rdi + REGION_END], rdx
-    sub rdx, rax
-    shr rdx, PAGE_SHIFT
-    add [rip + frame_total], rdx
-    inc qword ptr [rip + frame_region_count]
-    add rdi, REGION_SIZE
+    mov rdi, [rbx + RANGE_FIRST]
+    mov rsi, [rbx + RANGE_END]
+    add rbx, RANGE_SIZE
+    mov rax, 1 << ZONE_ADDRESS_SHIFT
+    cmp rdi, rax
+    jae .Lregions_whole
+    cmp rsi, rax
+    jbe .Lregions_whole
+    push rsi
+    push rax
+    mov rsi, rax
+    call memory_make_region
+    pop rdi
+    pop rsi
+.Lregions_whole:
+    call memory_make_region
     jmp .Lregions_row
 .Lregions_done:
+    pop r12
+    pop rbx
+    return_frame
+end_function memory_make_regions
+
+# memory_make_region -- one region: the states of its blocks in its first pages, its frames behind
+# In:       rdi = first:u64 (physical, a page), rsi = end:u64 (physical, a page, exclusive)
+# Out:      none
+# Clobbers: rax, rcx, rdx, rsi, rdi
+# Context:  long mode, any IF; the states are not written, they are valid below REGION_NEXT only
+local_function memory_make_region
+    push rbx
+    push r8
+    mov rbx, [rip + frame_region_count]
+    shl rbx, REGION_SHIFT
+    lea rax, [rip + frame_regions]
+    add rbx, rax
+    mov r8, DIRECT_BASE
+    add r8, rdi                                 # the states of the frames begin here, one byte for each
+    mov rax, rdi
+    shr rax, PAGE_SHIFT
+    mov rcx, r8
+    sub rcx, rax
+    mov [rbx + REGION_BLOCKS], rcx
+    mov rdx, rsi
+    sub rdx, rdi
+    shr rdx, PAGE_SHIFT                         # their number; those of the chunks follow
+    mov rax, rdi
+    shr rax, LARGE_PAGE_SHIFT
+    lea rcx, [r8 + rdx]
+    sub rcx, rax
+    mov [rbx + REGION_CHUNKS], rcx
+    lea rcx, [rsi - 1]
+    shr rcx, LARGE_PAGE_SHIFT
+    sub rcx, rax
+    lea rdx, [rdx + rcx + 1]                    # bytes of both
+    add rdx, PAGE_MASK
+    and rdx, ~PAGE_MASK
+    add rdi, rdx
+    cmp rdi, rsi
+    jae .Lregion_leave                          # nothing left beside the states
+    mov [rbx + REGION_FIRST], rdi
+    mov [rbx + REGION_NEXT], rdi
+    mov [rbx + REGION_END], rsi
+    xor eax, eax
+    mov rcx, rdi
+    shr rcx, ZONE_ADDRESS_SHIFT
+    setnz al
+    mov [rip + frame_zone_top], rax
+    sub rsi, rdi
+    shr rsi, PAGE_SHIFT
+    add [rip + frame_total], rsi
+    inc qword ptr [rip + frame_region_count]
+.Lregion_leave:
     pop r8
     pop rbx
     ret
-end_function memory_make_regions
+end_function memory_make_region

@@ -61,6 +61,8 @@ function paging_init
     call space_guard_stacks
     jc .Lpaging_fail
     call space_enter
+    mov rax, [rip + frame_zone_top]             # all of it is mapped now: keep the low memory for who needs it
+    mov [rip + frame_zone_first], rax
     lea rdi, [rip + note_root]
     mov rsi, [rip + page_root]
     call unit_note

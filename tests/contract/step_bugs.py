@@ -33,20 +33,28 @@ STEPS: dict[str, tuple[tuple[str, Plant], ...]] = {
         bug("mm/memory.s", "memory_subtract_pages", ("add rdx, PAGE_MASK", "add rdx, PAGE_SIZE")),
     ),
     "regions_alone": (
-        bug("mm/memory.s", "memory_make_regions", ("mov rdx, [rsi + RANGE_END]", "mov rdx, [rsi + RANGE_SIZE]")),
-        bug("mm/memory.s", "memory_make_regions", ("mov [rdi + REGION_END], rdx", "")),
+        bug("mm/memory.s", "memory_make_regions", ("mov rsi, [rbx + RANGE_END]", "mov rsi, [rbx + RANGE_SIZE]")),
+        bug("mm/memory.s", "memory_make_regions", ("jbe .Lregions_whole push", "push")),
     ),
-    "take_fresh_alone": (
-        bug("mm/frame.s", "frame_take_fresh", ("jb .Lfresh_found", "jbe .Lfresh_found")),
-        bug("mm/frame.s", "frame_take_fresh", ("jnz .Lfresh_mark", "jmp .Lfresh_mark")),
+    "region_alone": (
+        bug("mm/memory.s", "memory_make_region", ("mov [rbx + REGION_END], rsi", "")),
+        bug("mm/memory.s", "memory_make_region", ("add rdx, PAGE_MASK", "")),
+        bug("mm/memory.s", "memory_make_region", ("lea rdx, [rdx + rcx + 1]", "lea rdx, [rdx + rcx]")),
+    ),
+    "carve_order_alone": (
+        bug("mm/frame_carve.s", "frame_carve_order", ("cmova rsi, rax", "")),
+        bug("mm/frame_carve.s", "frame_carve_order", ("cmova esi, eax", "")),
     ),
     "zeroed_alone": (
         bug("mm/frame.s", "frame_alloc_zeroed", ("mov ecx, PAGE_SIZE / 8", "mov ecx, PAGE_SIZE")),
         bug("mm/frame.s", "frame_alloc_zeroed", ("mov ecx, PAGE_SIZE / 8", "mov ecx, PAGE_SIZE / 16")),
         bug("mm/frame.s", "frame_alloc_zeroed", ("jc .Lzeroed_leave", "")),
     ),
-    "region_find_alone": (bug("mm/frame.s", "frame_region_find", (".Lfind_none: stc", ".Lfind_none: clc")),),
-    "bit_find_alone": (bug("mm/frame.s", "frame_bit_find", ("jae .Lbit_none", "ja .Lbit_none")),),
+    "region_find_alone": (
+        bug("mm/frame_block.s", "frame_region_find", (".Lfind_none: stc", ".Lfind_none: clc")),
+        bug("mm/frame_block.s", "frame_region_find", ("lea rcx, [rsi + 1]", "mov rcx, rsi \n inc rsi \n mov rcx, rdx")),
+        bug("mm/frame_block.s", "frame_region_find", ("jb .Lfind_below", "jbe .Lfind_below")),
+    ),
     "choose_level_alone": (
         bug("mm/page_range.s", "page_choose_level", ("test ebx, HUGE_PAGE_MASK jnz .Lchoose_large", "")),
     ),

@@ -21,7 +21,7 @@ def bug(
 
 
 BUGS = (
-    bug("stack-return", "mm/frame.s:frame_free", ("pop rdx pop rcx", "pop rcx")),
+    bug("stack-return", "mm/frame.s:frame_free", ("pop rsi pop rsi", "pop rsi")),
     bug("stack-return", "boot/units.s:unit_note", ("lea rdx", "push rdi \n lea rdx")),
     bug("stack-depth", "bus/pci_bar.s:pci_size_bars", ("ja .Lsize_leave", "ja .Lsize_leave \n push rax")),
     bug(

@@ -109,13 +109,14 @@ def test_random_maps(seed: int) -> None:
 
 
 def check_regions(machine: Harness, free: set[int]) -> None:
-    """The regions hold the free pages, but for one bitmap page (of 32768 bits) in front of each."""
+    """The regions hold the free pages, but for the states of their blocks (a page, for this little memory)."""
     table = machine.address("frame_regions")
     total = 0
     for index in range(machine.read_u64(machine.address("frame_region_count"))):
-        first, end, fresh, bitmap = (machine.read_u64(table + 32 * index + 8 * i) for i in range(4))
+        first, end, fresh, chunks, blocks = (machine.read_u64(table + 64 * index + 8 * i) for i in range(5))
         assert fresh == first
-        assert bitmap - machine.direct_base == first - PAGE
+        assert blocks + (first - PAGE) // PAGE == machine.direct_base + first - PAGE
+        assert chunks + (first - PAGE >> 21) == machine.direct_base + first - PAGE + (end - first) // PAGE + 1
         assert set(range((first - PAGE) // PAGE, end // PAGE)) <= free
         total += (end - first) // PAGE
     assert machine.read_u64(machine.address("frame_total")) == total
@@ -135,9 +136,9 @@ def test_an_entry_that_wraps_around_ends_at_the_direct_map() -> None:
     assert ranges(machine, "memory_ram") == [(FLOOR, 1 << 46)]
 
 
-def test_a_large_region_has_a_bitmap_of_its_size() -> None:
+def test_a_large_region_keeps_a_byte_for_each_frame_and_each_two_megabytes() -> None:
     size = 8 << 30
     machine = sets([(4 << 30, size, USABLE)])
     machine.call("memory_make_regions")
     first = machine.read_u64(machine.address("frame_regions"))
-    assert first - (4 << 30) == size // PAGE // 8
+    assert first - (4 << 30) == size // PAGE + (size >> 21)

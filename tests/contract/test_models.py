@@ -7,6 +7,7 @@ import random
 import pytest
 
 from architect import contracts
+from architect.contracts import frames
 from architect.contracts.model import Broken
 from architect.contracts.paging import sequence
 from tests.contract import platform_bugs
@@ -106,9 +107,23 @@ BUGS: dict[str, tuple[Plant, ...]] = {
     ),
     "local_apic": (plant("cpu/lapic.s", "lapic_init", ("LAPIC_LINT1], LAPIC_DELIVERY_NMI", "LAPIC_LINT1], 0x10400")),),
     "frame_allocator": (
-        plant("mm/frame.s", "frame_free", ("btr qword ptr [rax], rcx", "bt qword ptr [rax], rcx")),
-        plant("mm/frame.s", "frame_free", ("test edi, PAGE_MASK jnz .Lfree_invalid", "")),
-        plant("mm/frame.s", "frame_take_fresh", ("add qword ptr [rdx + REGION_NEXT], PAGE_SIZE", "")),
+        plant("mm/frame_buddy.s", "frame_give", ("cmp eax, ecx jne .Lgive_not_in_use", "")),
+        plant("mm/frame_buddy.s", "frame_give", ("mov [rax], cl", "")),
+        plant("mm/frame_buddy.s", "frame_take", ("test eax, eax jz .Ltake_carve", "jz .Ltake_carve")),
+        plant("mm/frame_buddy.s", "frame_buddy_free", ("jb .Lbuddy_leave add rdx, rdi", "add rdx, rdi")),
+        plant("mm/frame_buddy.s", "frame_is_within_free", ("cmp eax, esi", "cmp esi, eax")),
+        plant("mm/frame_block.s", "frame_list_take", ("cmp [r8 + rdx + LINK_PREVIOUS], rdi jne .Ltake_damaged", "")),
+        plant("mm/frame_block.s", "frame_list_take", ("btr dword ptr [rdx + rcx * 4], esi", "")),
+        plant("mm/frame_carve.s", "frame_carve", ("add [rbx + REGION_NEXT], rax", "")),
+        plant("mm/frame_carve.s", "frame_carve_states", ("rep stosb", "")),
+    ),
+    "frame_blocks": (
+        plant("mm/frame_block.s", "frame_state_find", ("cmp rdi, [rax + REGION_NEXT] jae .Lstate_none", "")),
+        plant("mm/frame_buddy.s", "frame_open_chunk", ("mov ecx, FRAMES_PER_CHUNK / 8", "mov ecx, 8")),
+        plant("mm/frame_buddy.s", "frame_trim", ("sub rdx, rax", "")),
+        plant("mm/frame.s", "frame_free_span", ("btr rdx, rsi", "xor edx, edx")),
+        plant("mm/frame.s", "frame_alloc_span", ("bsr rdi, rax inc edi", "bsr rdi, rax")),
+        plant("mm/frame_block.s", "frame_state_at", ("jae .Lat_chunk", "ja .Lat_chunk")),
     ),
     "multiboot2": (
         plant("boot/multiboot2.s", "multiboot2_read", ("and rbx, -TAG_ALIGN", "")),
@@ -276,6 +291,22 @@ def test_ten_thousand_random_sequences() -> None:
     for seed in range(10_000):
         harness.renew()
         sequence(harness, seed, random.Random(seed).randint(10, 60))
+
+
+def test_random_sequences_of_frames() -> None:
+    harness = Harness(kernel())
+    for seed in range(6):
+        harness.renew()
+        frames.sequence(harness, seed, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_ten_thousands_of_operations_on_frames() -> None:
+    harness = Harness(kernel())
+    for seed in range(200):
+        harness.renew()
+        frames.sequence(harness, seed, 200)
 
 
 def test_random_sequences_notice_a_bug() -> None:

@@ -195,11 +195,20 @@ def after_ready(harness: Harness) -> None:
 
     harness.substitute("boot_run_units", lambda machine: machine.set("rax", 1))
     harness.substitute("ktap_run", run_tests)
+    listened: list[int] = []
+
+    def listen(machine: Harness) -> None:
+        listened.append(1)
+        machine.stop()  # as the shell, it does not return
+
+    if harness.has("shell_run"):
+        harness.substitute("shell_run", listen)
     for line, failures, status, tests in (
         (b"", 0, None, 0), (b"exit", 0, "DEBUG_EXIT_SUCCESS", 0), (b"test", 0, "DEBUG_EXIT_SUCCESS", 1),
         (b"test exit", 3, "DEBUG_EXIT_TESTS_FAILED", 1), (b"quiet", 0, None, 0),
     ):  # fmt: skip
         tested.clear()
+        listened.clear()
         failed[0] = failures
         harness.write(harness.address("bootinfo_cmdline"), line.ljust(64, b"\0"))
         harness.write_u64(harness.address("cmdline_length"), len(line))
@@ -216,4 +225,14 @@ def after_ready(harness: Harness) -> None:
         session.equal(
             len(tested), tests, "boot_main", "runs the tests, or leaves them out, unasked", line=repr(line)
         )
+        if harness.has("shell_run"):
+            session.equal(
+                bool(listened),
+                not wanted,
+                "boot_main",
+                "does not listen, or listens after an end",
+                line=repr(line),
+            )
+        if listened:
+            continue
         session.equal(result.end, "halt", "boot_main", "goes on where nothing is left", line=repr(line))

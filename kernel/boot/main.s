@@ -34,14 +34,12 @@ function boot_main
 .Lmain_no_test:
     lea rdi, [rip + word_exit]
     call cmdline_has
-    jc .Lmain_idle
+    jc .Lmain_shell
     mov edi, DEBUG_EXIT_SUCCESS
 .Lmain_exit:
     call debug_exit
-.Lmain_idle:                                    # the shell's place
-    cli
-    hlt
-    jmp .Lmain_idle
+.Lmain_shell:
+    call shell_run
 end_function boot_main
 
 # boot_say_ready -- the PXREADY line

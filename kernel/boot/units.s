@@ -1,13 +1,14 @@
 # Purpose:  runs the boot units that boot.toml declares, in its order, and says how each went.
 # Mode:     64-bit long mode
 # Spec:     the PXBOOT lines and the rows of boot_unit_table are the contract's (contract.toml)
-# Exports:  boot_run_units, unit_note, unit_note_dec, unit_note_text
+# Exports:  boot_run_units, boot_unit_count, boot_unit_log, unit_note, unit_note_dec, unit_note_text
 # Invariants: a unit runs only when the rows that it needs succeeded; a unit that is not optional and fails ends
 #           the boot; gs:PERCPU_UNIT names the unit in progress, for the fault report.
 .intel_syntax noprefix
 .include "macros.inc"
 .include "contract.inc"
 .include "percpu.inc"
+.include "boot.inc"
 .include "boot_table.inc"
 
 .section .rodata, "a"
@@ -20,6 +21,15 @@ text_needs:     .asciz " needs="
 text_unit_failed: .asciz "unit-failed"
     .balign 8
 result_names:   .quad text_ok, text_skip, text_fail
+object boot_unit_count                          # u64: rows of boot_unit_table
+    .quad BOOT_UNIT_COUNT
+end_object boot_unit_count
+
+.section .bss, "aw", @nobits
+    .balign 8
+object boot_unit_log                            # UNIT_LOG_* for each row of boot_unit_table, at the same offset
+    .skip BOOT_UNIT_COUNT * BOOT_ROW_SIZE
+end_object boot_unit_log
 
 .section .text, "ax"
 
@@ -150,6 +160,8 @@ local_function unit_line_begin
     rdtsc
     shl rdx, 32
     lea r12, [rdx + rax]
+    mov rdx, r12
+    call unit_log
     call serial_line_begin
     lea rdi, [rip + contract_boot_prefix]
     call serial_put_string
@@ -167,6 +179,27 @@ local_function unit_line_begin
     pop rbx
     return_frame
 end_function unit_line_begin
+
+# unit_log -- keep what a PXBOOT line says: the first line of a unit is its start
+# In:       rdi = row:ptr, rsi = state:asciz, rdx = tsc:u64
+# Out:      none
+# Clobbers: rax, rdi
+# Context:  long mode
+local_function unit_log
+    lea rax, [rip + boot_unit_table]
+    sub rdi, rax
+    cmp rdi, BOOT_UNIT_COUNT * BOOT_ROW_SIZE
+    jae .Llog_return
+    lea rax, [rip + boot_unit_log]
+    add rdi, rax
+    mov qword ptr [rdi + UNIT_LOG_STATE], rsi
+    mov qword ptr [rdi + UNIT_LOG_END], rdx
+    cmp qword ptr [rdi + UNIT_LOG_START], 0
+    jne .Llog_return
+    mov qword ptr [rdi + UNIT_LOG_START], rdx
+.Llog_return:
+    ret
+end_function unit_log
 
 # unit_put_notes -- send the key=value pairs that the unit in progress left
 # In:       none

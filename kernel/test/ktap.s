@@ -1,7 +1,7 @@
 # Purpose:  runs the in-kernel tests and says their results as KTAP.
 # Mode:     64-bit long mode
 # Spec:     Linux Documentation/dev-tools/ktap.rst, version 1
-# Exports:  ktap_run, ktap_check, ktap_skip
+# Exports:  ktap_run, ktap_run_rows, ktap_find, ktap_nth, ktap_check, ktap_skip
 # Invariants: every row of the table gets exactly one result line. A fault in a test that did not ask for it ends
 #           the boot with its report, like any other.
 .intel_syntax noprefix
@@ -39,11 +39,24 @@ text_expected:  .asciz ", expected "
 # Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
 # Context:  long mode, GS base set, after the boot units
 function ktap_run
+    lea rdi, [rip + ktap_rows]
+    lea rsi, [rip + ktap_rows_end]
+    jmp ktap_run_rows
+end_function ktap_run
+
+# ktap_run_rows -- run some tests
+# In:       rdi = first:ptr (KTAP_ROW_*), rsi = end:ptr
+# Out:      rax = failed:u64 (tests)
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set, after the boot units
+function ktap_run_rows
     call_frame
     push rbx
     push r12
     push r13
     push r14
+    mov rbx, rdi
+    mov r14, rsi
     call serial_line_begin
     lea rdi, [rip + text_version]
     call serial_put_string
@@ -51,8 +64,7 @@ function ktap_run
     call serial_line_begin
     lea rdi, [rip + text_plan]
     call serial_put_string
-    lea rbx, [rip + ktap_rows]
-    lea rdi, [rip + ktap_rows_end]
+    mov rdi, r14
     sub rdi, rbx
     shr rdi, 4                                  # KTAP_ROW_SIZE
     call serial_put_dec
@@ -60,8 +72,7 @@ function ktap_run
     xor r12d, r12d                              # number of the test
     xor r13d, r13d                              # tests that failed
 .Lrun_next:
-    lea rax, [rip + ktap_rows_end]
-    cmp rbx, rax
+    cmp rbx, r14
     jae .Lrun_done
     inc r12
     mov qword ptr [rip + ktap_failed], 0
@@ -83,10 +94,45 @@ function ktap_run
     pop r12
     pop rbx
     return_frame
-end_function ktap_run
+end_function ktap_run_rows
 .if KTAP_ROW_SIZE - (1 << 4)
-    .error "ktap_run shifts by the size of a row"
+    .error "ktap_run_rows shifts by the size of a row"
 .endif
+
+# ktap_nth -- the name of the nth test
+# In:       rdi = n:u64[0..0xffff]
+# Out:      rax = name:asciz, cf = there are fewer
+# Clobbers: rcx, rdx, rsi
+# Context:  long mode
+function ktap_nth
+    lea rsi, [rip + ktap_rows]
+    lea rdx, [rip + ktap_rows_end]
+    mov ecx, KTAP_ROW_SIZE
+    jmp words_nth
+end_function ktap_nth
+
+# ktap_find -- the row of a test
+# In:       rdi = name:asciz
+# Out:      rax = row:ptr, cf = there is none
+# Clobbers: rcx, rsi
+# Context:  long mode
+function ktap_find
+    call_frame
+    lea rax, [rip + ktap_rows]
+.Lktap_find_row:
+    lea rcx, [rip + ktap_rows_end]
+    cmp rax, rcx
+    jae .Lktap_find_none
+    mov rsi, qword ptr [rax + KTAP_ROW_NAME]
+    call words_same
+    jnc .Lktap_find_return
+    add rax, KTAP_ROW_SIZE
+    jmp .Lktap_find_row
+.Lktap_find_none:
+    stc
+.Lktap_find_return:
+    return_frame
+end_function ktap_find
 
 # ktap_say_result -- the result line of a test
 # In:       rdi = row:ptr, rsi = number:u64, rdx = result:u64 (KTAP_DONE or KTAP_SKIP)

@@ -1,0 +1,207 @@
+# Purpose:  commands of the shell about the boot and its tests: units, test, fault.
+# Mode:     64-bit long mode
+# Spec:     Intel SDM vol. 3, table 6-1 (exceptions)
+# Exports:  rows of section .shell
+.intel_syntax noprefix
+.include "macros.inc"
+.include "contract.inc"
+.include "boot.inc"
+.include "ktap.inc"
+.include "shell.inc"
+
+.section .text, "ax"
+
+# command_units -- units: what the boot units said, and how long each took
+# In:       rdi = words:ptr, rsi = count:u64
+# Out:      rax = reason:asciz, cf = refused
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set; a command
+local_function command_units
+    call_frame
+    push rbx
+    push r12
+    push r13
+    push r13
+    lea rdi, [rip + name_units]
+    call out_begin
+    lea rdi, [rip + key_units]
+    call out_list
+    lea rbx, [rip + boot_unit_table]
+    lea r12, [rip + boot_unit_log]
+    mov r13, qword ptr [rip + boot_unit_count]
+.Lunits_row:
+    dec r13
+    js .Lunits_end
+    mov rax, qword ptr [r12 + UNIT_LOG_STATE]
+    test rax, rax
+    jz .Lunits_next
+    call out_row
+    lea rdi, [rip + key_name]
+    mov rsi, qword ptr [rbx + BOOT_ROW_NAME]
+    call out_text
+    lea rdi, [rip + key_state]
+    mov rsi, qword ptr [r12 + UNIT_LOG_STATE]
+    inc rsi                                     # behind its blank
+    call out_text
+    lea rdi, [rip + key_start]
+    mov rsi, qword ptr [r12 + UNIT_LOG_START]
+    call out_number
+    lea rdi, [rip + key_ticks]
+    mov rsi, qword ptr [r12 + UNIT_LOG_END]
+    sub rsi, qword ptr [r12 + UNIT_LOG_START]
+    call out_number
+    call out_row_end
+.Lunits_next:
+    add rbx, BOOT_ROW_SIZE
+    add r12, BOOT_ROW_SIZE
+    jmp .Lunits_row
+.Lunits_end:
+    call out_list_end
+    call out_end
+    clc
+    pop r13
+    pop r13
+    pop r12
+    pop rbx
+    return_frame
+end_function command_units
+shell_text name_units, "units"
+shell_text key_units, "units"
+shell_text key_name, "name"
+shell_text key_state, "state"
+shell_text key_start, "start"
+shell_text key_ticks, "ticks"
+shell_command command_units, "units", "", "the boot units and how long each took, in ticks of the TSC"
+
+# command_test -- test [NAME]: the in-kernel tests, as KTAP
+# In:       rdi = words:ptr, rsi = count:u64
+# Out:      rax = reason:asciz, cf = refused
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set; a command
+local_function command_test
+    call_frame
+    push rbx
+    push rbx
+    test rsi, rsi
+    jz .Ltest_all
+    mov rdi, qword ptr [rdi]
+    call ktap_find
+    jc .Ltest_unknown
+    mov rdi, rax
+    lea rsi, [rax + KTAP_ROW_SIZE]
+    call ktap_run_rows
+    jmp .Ltest_say
+.Ltest_all:
+    call ktap_run
+.Ltest_say:
+    mov rbx, rax
+    lea rdi, [rip + name_test]
+    call out_begin
+    lea rdi, [rip + key_failed]
+    mov rsi, rbx
+    call out_number
+    call out_end
+    clc
+.Ltest_return:
+    pop rbx
+    pop rbx
+    return_frame
+.Ltest_unknown:
+    lea rax, [rip + text_no_test]
+    stc
+    jmp .Ltest_return
+end_function command_test
+shell_text name_test, "test"
+shell_text key_failed, "failed"
+shell_text text_no_test, "no such test: Tab behind test shows them"
+shell_command command_test, "test", "[NAME]", "run the in-kernel tests, or one of them", ktap_nth
+
+# fault_kind NAME, ROUTINE, ARGUMENT -- a row of fault_kinds
+.macro fault_kind name, routine, argument=0
+    .section .rodata, "a"
+.Lfault_kind_\name:
+    .asciz "\name"
+    .section .rodata.fault_kinds, "a"
+    .quad .Lfault_kind_\name, \routine, \argument
+.endm
+.set KIND_NAME, 0x00
+.set KIND_ROUTINE, 0x08
+.set KIND_ARGUMENT, 0x10
+.set KIND_SIZE, 0x18
+.section .rodata.fault_kinds, "a"
+    .balign 8
+fault_kinds:
+fault_kind de, provoke_de
+fault_kind db, provoke_db
+fault_kind nmi, provoke_nmi
+fault_kind bp, provoke_bp
+fault_kind of, provoke_of
+fault_kind br, provoke_br
+fault_kind ud, provoke_ud
+fault_kind nm, provoke_nm
+fault_kind df, provoke_df
+fault_kind np, provoke_np
+fault_kind ss, provoke_ss
+fault_kind gp, provoke_gp
+fault_kind read, provoke_pf_read
+fault_kind write, provoke_pf_write
+fault_kind fetch, provoke_pf_fetch
+fault_kind mf, provoke_mf
+fault_kind xm, provoke_xm
+fault_kind overflow, provoke_overflow
+.section .rodata.fault_kinds, "a"
+fault_kinds_end:
+.section .text, "ax"
+
+# fault_kind_nth -- the name of the nth kind of fault
+# In:       rdi = n:u64[0..0xffff]
+# Out:      rax = name:asciz, cf = there are fewer
+# Clobbers: rcx, rdx, rsi
+# Context:  long mode
+local_function fault_kind_nth
+    lea rsi, [rip + fault_kinds]
+    lea rdx, [rip + fault_kinds_end]
+    mov ecx, KIND_SIZE
+    jmp words_nth
+end_function fault_kind_nth
+
+# command_fault -- fault KIND: raise an exception that nobody expects; the report ends the boot
+# In:       rdi = words:ptr, rsi = count:u64
+# Out:      rax = reason:asciz, cf = refused
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set; a command
+local_function command_fault
+    call_frame
+    push rbx
+    push r12
+    cmp rsi, 1
+    jne .Lfault_unknown
+    mov rdi, qword ptr [rdi]
+    lea rbx, [rip + fault_kinds]
+    lea r12, [rip + fault_kinds_end]
+.Lfault_row:
+    cmp rbx, r12
+    jae .Lfault_unknown
+    mov rsi, qword ptr [rbx + KIND_NAME]
+    call words_same
+    jnc .Lfault_raise
+    add rbx, KIND_SIZE
+    jmp .Lfault_row
+.Lfault_raise:
+    mov rdi, qword ptr [rbx + KIND_ARGUMENT]
+    call qword ptr [rbx + KIND_ROUTINE]
+    call provoke_restore
+    lea rax, [rip + text_no_fault]
+    stc
+    jmp .Lfault_return
+.Lfault_unknown:
+    lea rax, [rip + text_no_kind]
+    stc
+.Lfault_return:
+    pop r12
+    pop rbx
+    return_frame
+end_function command_fault
+shell_text text_no_kind, "expected a kind of fault: Tab behind fault shows them"
+shell_text text_no_fault, "this CPU raised no exception"
+shell_command command_fault, "fault", "KIND", "raise an exception; its report ends the boot", fault_kind_nth

@@ -15,7 +15,9 @@ from pixelvm import isa
 STACK = 0  # isa.STACK_SLOTS words
 LOCALS = STACK + 4 * isa.STACK_SLOTS  # isa.FRAMES * isa.LOCALS words
 FRAME = 4 * isa.LOCALS  # bytes of one frame
-RETURNS = LOCALS + FRAME * isa.FRAMES  # isa.FRAMES addresses: of the frames but the entry's, while Python runs
+RETURNS = (
+    LOCALS + FRAME * isa.FRAMES
+)  # isa.FRAMES addresses: of the frames but the entry's, while Python runs
 FIELDS = RETURNS + 8 * isa.FRAMES
 
 MEMORY = FIELDS  # address of memory

@@ -26,11 +26,11 @@ _REMEMBERED = 1 << 14
 
 
 class Mem(NamedTuple):
-    """An operand in memory: base + index * 2^scale + disp."""
+    """An operand in memory: base + register * 2^scale + disp."""
 
     base: int
     disp: int = 0
-    index: int = NONE
+    register: int = NONE
     scale: int = 0
 
 
@@ -177,12 +177,6 @@ def alu_mem_imm(op: int, mem: Mem, value: int) -> bytes:
 
 
 @lru_cache(_REMEMBERED)
-def alu_mem_reg(op: int, mem: Mem, source: int) -> bytes:
-    """``op dword ptr mem, source``."""
-    return _indirect(bytes((op << 3 | 1,)), source, mem)
-
-
-@lru_cache(_REMEMBERED)
 def cmp_wide_mem(to: int, mem: Mem) -> bytes:
     """``cmp to, qword ptr mem``, ``to`` 64 bits wide."""
     return _indirect(b"\x3b", to, mem, wide=1)
@@ -192,11 +186,6 @@ def cmp_wide_mem(to: int, mem: Mem) -> bytes:
 def test(one: int, other: int) -> bytes:
     """``test one, other``."""
     return _direct(b"\x85", other, one)
-
-
-def test_low(value: int) -> bytes:
-    """``test al, value``."""
-    return bytes((0xA8, value))
 
 
 @lru_cache(_REMEMBERED)
@@ -242,12 +231,6 @@ def group3(op: int, to: int) -> bytes:
 def cdq() -> bytes:
     """``cdq``."""
     return b"\x99"
-
-
-@lru_cache(_REMEMBERED)
-def set_al(condition: int) -> bytes:
-    """``setcc al; movzx eax, al``."""
-    return bytes((0x0F, 0x90 | condition, 0xC0, 0x0F, 0xB6, 0xC0))
 
 
 @lru_cache(_REMEMBERED)

@@ -166,9 +166,7 @@ class Instructions(Accesses):
             self.out += encode.alu_imm(_ALU[op], target, b[1])
         elif op is Op.MUL:
             source = values.register(b) if memory is None else 0
-            self.out += (
-                encode.imul(target, source) if memory is None else encode.imul_mem(target, memory)
-            )
+            self.out += encode.imul(target, source) if memory is None else encode.imul_mem(target, memory)
         elif memory is not None:
             self.out += encode.alu_mem(_ALU[op], target, memory)
         else:

@@ -129,14 +129,19 @@ def _repair_streams() -> None:
 
 
 def say(text: str) -> OSError | None:
-    """Print ``text`` on standard output, at once.
+    """Print ``text`` and the end of a line on standard output; as ``tell``."""
+    return tell(text + "\n")
+
+
+def tell(text: str) -> OSError | None:
+    """Write ``text`` to standard output, at once.
 
     Returns:
         None, also when the reader has gone (it has what it wanted); else why it could not be written. What was not
         written is dropped then, so that the end of the process does not try again.
     """
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
         _drop(sys.stdout.fileno())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pixelvm import engines, reference
-from pixelvm.commands import vm
+from pixelvm.commands import vm_run
 from tests.unit.pxos import pxos
 from toolchain.errors import InputError
 
@@ -27,7 +27,7 @@ def test_an_engine_that_cannot_be_imported_names_one_that_can(monkeypatch: pytes
 
 
 def test_the_command_has_the_default_of_the_table() -> None:
-    assert vm.ENGINE == engines.DEFAULT
+    assert vm_run.ENGINE == engines.DEFAULT
 
 
 def test_the_command_takes_the_name_of_an_engine() -> None:

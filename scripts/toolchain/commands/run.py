@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from toolchain import boot_options
 from toolchain.command import STATUS_OK, Outcome, Ui, wants_colour
+from toolchain.terminal import keys_at_once
 
 if TYPE_CHECKING:
     from toolchain.types import BootConfig
@@ -67,7 +66,7 @@ def _talk(target: boot_options.Target, config: BootConfig, ui: Ui) -> Outcome:
 
     ui.step(f"booting {target.image}; Ctrl-] leaves")
     try:
-        with _keys_at_once():
+        with keys_at_once():
             result = qemu.boot(config, console=_Terminal())
     except _Left:
         ui.note("")
@@ -83,21 +82,3 @@ def _talk(target: boot_options.Target, config: BootConfig, ui: Ui) -> Outcome:
     if report is not None:
         text = render.text(report, wants_colour(sys.stdout))
     return Outcome(boot_options.STATUS[result.outcome], {"outcome": result.outcome}, text)
-
-
-@contextmanager
-def _keys_at_once() -> Iterator[None]:
-    """Every key goes to the guest as it is pressed, unechoed; Ctrl-C still interrupts. Undone in any case."""
-    if not sys.stdin.isatty():
-        yield
-        return
-    import termios
-    import tty
-
-    handle = sys.stdin.fileno()
-    before = termios.tcgetattr(handle)
-    try:
-        tty.setcbreak(handle)
-        yield
-    finally:
-        termios.tcsetattr(handle, termios.TCSADRAIN, before)

@@ -1,12 +1,15 @@
-"""A program from a file that a person names: a cartridge, or assembly source.
+"""A program from a file that a person names: a cartridge, assembly source, or source in the ``.pxl`` language.
 
-Owns how the two are told apart and the one line about a file that is neither. Reads, never writes.
+Owns how they are told apart and the one line about a file that is none. Reads, never writes.
 """
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pixelvm import assembler, cartridge, png
@@ -18,14 +21,25 @@ from toolchain.types import Place
 
 STAGE = "vm"
 _STDIN = "<stdin>"
+_PXL = re.compile(r"(?:\s|//.*\n)*(?:fn|var|const|use|include)\b(?!\s*:)")  # how such a source begins
 
 
 class Loaded(NamedTuple):
-    """A program, the picture that it is, and for assembly source the statement of each word."""
+    """A program and the picture that it is; where it was made from source also what the source knows.
+
+    Attributes:
+        program: within bounds.
+        picture: as a cartridge.
+        places: for each word the statement that it came from.
+        code_labels: names of code: labels, functions.
+        data_labels: names of data and their addresses.
+    """
 
     program: Program
     picture: Picture
     places: tuple[Place, ...] = ()
+    code_labels: Mapping[str, int] = MappingProxyType({})
+    data_labels: Mapping[str, int] = MappingProxyType({})
 
     def place(self, pc: int) -> str:
         """Where a word stands, for a person: ``file:line`` of its source, else its index."""
@@ -49,8 +63,15 @@ def load(name: str) -> Loaded:
     if data.startswith(png.SIGNATURE):
         packed = cartridge.read(data, name)
         return Loaded(packed.program, packed.picture)
-    made = assembler.assemble(_text(data, name), name)
-    return Loaded(made.program, cartridge.pack(made.program).picture, made.places)
+    text = _text(data, name)
+    if name.endswith(".pxl") or (name == _STDIN and _PXL.match(text)):
+        from pixelvm.pxl import compiler
+
+        made = compiler.compile_text(text, name, None if name == _STDIN else compiler.read_source)
+    else:
+        made = assembler.assemble(text, name)
+    picture = cartridge.pack(made.program).picture
+    return Loaded(made.program, picture, made.places, made.code_labels, made.data_labels)
 
 
 def picture(name: str) -> Picture:
@@ -64,7 +85,7 @@ def picture(name: str) -> Picture:
 
 def _text(data: bytes, name: str) -> str:
     if not data.strip():
-        raise InputError(f"{name}: empty; expected a cartridge or Pixel VM assembly source", stage=STAGE)
+        raise InputError(f"{name}: empty; expected a cartridge or Pixel VM source (.pxa, .pxl)", stage=STAGE)
     if len(data) > assembler.SOURCE_MAX:
         raise InputError(f"{name}: more than {assembler.SOURCE_MAX >> 20} MiB of source", stage=STAGE)
     try:
@@ -72,5 +93,5 @@ def _text(data: bytes, name: str) -> str:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise InputError(f"{name}: neither a cartridge (PNG) nor assembly source as UTF-8 text", stage=STAGE)
+        raise InputError(f"{name}: neither a cartridge (PNG) nor source as UTF-8 text", stage=STAGE)
     return text

@@ -106,7 +106,7 @@ def test_a_number_that_is_none(things: Path, option: tuple[str, ...], number: st
         (("vm", "magic", "text"), "invalid choice"),
         (("vm", "run"), "FILE"),
         (("vm", "run", "-"), "<stdin>: empty"),
-        (("vm", "run", "binary"), "binary: neither a cartridge (PNG) nor assembly source"),
+        (("vm", "run", "binary"), "binary: neither a cartridge (PNG) nor source"),
         (("vm", "run", "-", "--input", "-"), "the program or its input"),
         (("vm", "run", "good.pxa", "--seed", "-1"), "--seed"),
         (("vm", "run", "good.pxa", "--input", "nosuch"), ABSENT),

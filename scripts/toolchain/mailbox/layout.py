@@ -179,4 +179,5 @@ def __getattr__(name: str) -> int:
     found = constants().get(name)
     if found is None:
         raise AttributeError(f"mailbox.toml declares no '{name}'")
+    globals()[name] = found  # the next look finds it without a call
     return found

@@ -1,0 +1,207 @@
+"""From checked functions to a program: what is reached, where everything lies, and the words.
+
+Owns the order of functions and of memory. Only functions that can be called and what their code names get in. Address
+0 belongs to no variable; the first word of memory is the compiler's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pixelvm import isa, program
+from pixelvm.assembler import Assembly
+from pixelvm.isa import Op
+from pixelvm.program import Program
+from pixelvm.pxl import optimiser
+from pixelvm.pxl.code import Ins, Label, Ref, Routine
+from pixelvm.pxl.core import Function, Symbol
+from pixelvm.pxl.faults import STAGE
+from pixelvm.pxl.generator import generate
+from pixelvm.pxl.slots import Memory, place_locals
+from toolchain.errors import InputError
+from toolchain.types import Place
+
+_FIRST = 4  # the address of the first symbol
+_SHORT = 1 << 23  # a `push` alone gives less than this, and as much below 0
+
+
+def link(main: Function, name: str) -> Assembly:
+    """The program that begins with ``main``.
+
+    Args:
+        main: checked, as all that it calls.
+        name: of the source, for errors.
+
+    Raises:
+        InputError: it is larger than a machine.
+    """
+    routines = _routines(main)
+    memory = Memory()
+    code: dict[Function, list[Ins]] = {}
+    short: dict[Function, list[Ins]] = {}
+    for function in _callees_first(main, routines):
+        recursive = _can_reach(function, function, routines)
+        made = place_locals(routines[function], recursive, memory)
+        code[function] = optimiser.improved(optimiser.inlined(made, short))
+        body = None if recursive or function is main else optimiser.short_body(code[function])
+        if body is not None:
+            short[function] = body
+    live = _live(main, code)
+    return _placed({function: code[function] for function in live}, name)
+
+
+def _routines(main: Function) -> dict[Function, Routine]:
+    """Code for every function that ``main`` leads to, in the order of their first calls."""
+    found: dict[Function, Routine] = {}
+    todo = [main]
+    while todo:
+        function = todo.pop()
+        if function not in found:
+            found[function] = generate(function, function is main)
+            optimiser.forward(found[function])
+            todo += reversed(_called(found[function].code))
+    return found
+
+
+def _called(code: Iterable[Ins]) -> list[Function]:
+    return list(dict.fromkeys(ins.argument for ins in code if isinstance(ins.argument, Function)))
+
+
+def _can_reach(start: Function, goal: Function, routines: dict[Function, Routine]) -> bool:
+    """Whether calls from ``start`` lead to ``goal``."""
+    seen: set[Function] = set()
+    todo = [start]
+    while todo:
+        for callee in _called(routines[todo.pop()].code):
+            if callee is goal:
+                return True
+            if callee not in seen:
+                seen.add(callee)
+                todo.append(callee)
+    return False
+
+
+def _callees_first(main: Function, routines: dict[Function, Routine]) -> list[Function]:
+    """Every function behind those that it calls, where no circle prevents it."""
+    order: dict[Function, None] = {}
+    seen = {main}
+    stack = [(main, iter(_called(routines[main].code)))]
+    while stack:
+        function, callees = stack[-1]
+        callee = next(callees, None)
+        if callee is None:
+            order[function] = None
+            stack.pop()
+        elif callee not in seen:
+            seen.add(callee)
+            stack.append((callee, iter(_called(routines[callee].code))))
+    return list(order)
+
+
+def _live(main: Function, code: dict[Function, list[Ins]]) -> list[Function]:
+    """What is still called when short functions are inlined; ``main`` first."""
+    found: dict[Function, None] = {}
+    todo = [main]
+    while todo:
+        function = todo.pop()
+        if function not in found:
+            found[function] = None
+            todo += reversed(_called(code[function]))
+    return list(found)
+
+
+def _placed(code: dict[Function, list[Ins]], name: str) -> Assembly:
+    symbols, end = _laid_out(code.values())
+    memory = -(-end // isa.MEMORY_STEP) * isa.MEMORY_STEP
+    if memory > isa.MEMORY_MAX:
+        raise InputError(
+            f"{name}: its variables need {end} bytes; a machine has {isa.MEMORY_MAX}", stage=STAGE
+        )
+    starts: dict[Function | Label, int] = {}
+    at = 0
+    for function, body in code.items():
+        starts[function] = at
+        for ins in body:
+            if isinstance(ins.op, Label):
+                starts[ins.op] = at
+            else:
+                at += 1 + (ins.op is Op.PUSH and not _is_short(_number(ins)))
+    words: list[int] = []
+    places: list[Place] = []
+    for body in code.values():
+        for ins in body:
+            if isinstance(ins.op, Label):
+                continue
+            made = _words(ins, starts)
+            words += made
+            places += [ins.place] * len(made)
+    made_program = Program(tuple(words), _data(symbols), memory, 0)
+    functions = {function.name: starts[function] for function in code}
+    named = {symbol.name: symbol.address for symbol in symbols if symbol.name}
+    return Assembly(program.checked(made_program, name), tuple(places), functions, named)
+
+
+def _words(ins: Ins, starts: dict[Function | Label, int]) -> list[int]:
+    assert not isinstance(ins.op, Label)
+    if isinstance(ins.argument, Function | Label):
+        return [isa.word(ins.op, starts[ins.argument])]
+    value = _number(ins)
+    if ins.op is Op.PUSH and not _is_short(value):
+        return [isa.word(Op.PUSH, value), isa.word(Op.HIGH, value >> 24 & 0xFF)]
+    return [isa.word(ins.op, value)]
+
+
+def _number(ins: Ins) -> int:
+    """The operand of an instruction whose symbol has its address."""
+    if isinstance(ins.argument, Ref):
+        return ins.argument.offset + (ins.argument.symbol.address if ins.argument.symbol else 0)
+    assert isinstance(ins.argument, int)
+    return ins.argument
+
+
+def _is_short(value: int) -> bool:
+    value &= isa.MASK
+    return value < _SHORT or value >= isa.MASK + 1 - _SHORT
+
+
+# --- memory ------------------------------------------------------------------------------------------------
+
+
+def _laid_out(bodies: Iterable[list[Ins]]) -> tuple[list[Symbol], int]:
+    """Every symbol that code or another symbol names, with its address, and the end of them.
+
+    What has something in it comes first, so that a program carries no zeros.
+    """
+    found: dict[Symbol, None] = {}
+    todo = [
+        ins.argument.symbol
+        for body in bodies
+        for ins in body
+        if isinstance(ins.argument, Ref) and ins.argument.symbol is not None
+    ]
+    todo.reverse()
+    while todo:
+        symbol = todo.pop()
+        if symbol not in found:
+            found[symbol] = None
+            todo += [linked for _, linked in reversed(symbol.links)]
+    order = sorted(found, key=lambda s: (not (any(s.data) or s.links), -s.align))
+    at = _FIRST
+    for symbol in order:
+        at += -at % symbol.align
+        symbol.address = at
+        at += max(symbol.size, len(symbol.data))
+    return order, at
+
+
+def _data(symbols: list[Symbol]) -> bytes:
+    """What memory begins with."""
+    filled = [symbol for symbol in symbols if any(symbol.data) or symbol.links]
+    data = bytearray(max((symbol.address + len(symbol.data) for symbol in filled), default=0))
+    for symbol in filled:
+        content = bytearray(symbol.data)
+        for offset, linked in symbol.links:
+            value = int.from_bytes(content[offset : offset + 4], "little") + linked.address
+            content[offset : offset + 4] = (value & isa.MASK).to_bytes(4, "little")
+        data[symbol.address : symbol.address + len(content)] = content
+    return bytes(data)

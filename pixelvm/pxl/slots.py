@@ -1,0 +1,118 @@
+"""Where locals lie: in the sixteen of the machine's frame, and what is left over in memory.
+
+Owns the choice (the most used first, locals whose lives do not meet share) and the instructions for those in memory.
+Those of a function that cannot call itself have a place of their own; else they lie on a stack in memory, whose frame
+begins where the last local of the machine's frame says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pixelvm import isa
+from pixelvm.isa import Op
+from pixelvm.pxl.code import Ins, Label, Ref, Routine, Span
+from pixelvm.pxl.core import Symbol, Variable
+
+_WORD = 4
+_BASE = isa.LOCALS - 1  # the local that holds the frame's address
+
+
+class Memory:
+    """The stack of frames in memory, shared by all functions that need it.
+
+    Attributes:
+        pointer: the word that holds the address of the next frame.
+        stack: room for as many frames as the machine has.
+    """
+
+    def __init__(self) -> None:
+        self.stack = Symbol("", 0, _WORD)
+        self.pointer = Symbol("", _WORD, _WORD, bytes(_WORD))
+        self.pointer.links.append((0, self.stack))
+
+    def reserve(self, frame: int) -> None:
+        """Frames of up to so many bytes lie on it."""
+        self.stack.size = max(self.stack.size, frame * isa.FRAMES)
+
+
+def place_locals(routine: Routine, recursive: bool, memory: Memory) -> list[Ins]:
+    """The code of a routine with its locals in slots or in memory."""
+    found = _coloured(routine.spans)
+    if recursive and any(number >= isa.LOCALS for number in found.values()):
+        found = {variable: n if n < _BASE else n + 1 for variable, n in found.items()}
+    words = max(found.values(), default=-1) + 1 - isa.LOCALS
+    if words <= 0:
+        return [_slotted(ins, found) for ins in routine.code]
+    frame = _WORD * words
+    if recursive:
+        memory.reserve(frame)
+        return list(_on_stack(routine.code, found, frame, memory))
+    return list(_in_place(routine.code, found, Symbol("", frame, _WORD)))
+
+
+def _coloured(spans: dict[Variable, Span]) -> dict[Variable, int]:
+    """A number for each local, different where lives meet; the most used get the low numbers."""
+    taken: list[list[Span]] = []
+    found: dict[Variable, int] = {}
+    for variable in sorted(spans, key=lambda v: -spans[v].uses):
+        span = spans[variable]
+        free = (n for n, others in enumerate(taken) if not any(_meet(span, other) for other in others))
+        number = next(free, len(taken))
+        if number == len(taken):
+            taken.append([])
+        taken[number].append(span)
+        found[variable] = number
+    return found
+
+
+def _meet(a: Span, b: Span) -> bool:
+    return a.first < b.last and b.first < a.last
+
+
+def _slotted(ins: Ins, found: dict[Variable, int]) -> Ins:
+    if isinstance(ins.argument, Variable):
+        return Ins(ins.op, found[ins.argument], ins.place)
+    return ins
+
+
+def _in_place(code: list[Ins], found: dict[Variable, int], frame: Symbol) -> Iterable[Ins]:
+    for ins in code:
+        number = found[ins.argument] if isinstance(ins.argument, Variable) else 0
+        if number < isa.LOCALS:
+            yield _slotted(ins, found)
+            continue
+        yield Ins(Op.PUSH, 0, ins.place)
+        yield from _access(ins, Ref(frame, _WORD * (number - isa.LOCALS)))
+
+
+def _access(ins: Ins, at: Ref) -> Iterable[Ins]:
+    """Read or write a local in memory; its base is on the stack."""
+    if ins.op is Op.GET:
+        yield Ins(Op.LOAD32, at, ins.place)
+    else:
+        yield Ins(Op.SWAP, 0, ins.place)
+        yield Ins(Op.STORE32, at, ins.place)
+
+
+def _on_stack(code: list[Ins], found: dict[Variable, int], frame: int, memory: Memory) -> Iterable[Ins]:
+    place, pointer = code[0].place, Ref(memory.pointer, 0)
+    yield Ins(Op.PUSH, 0, place)
+    yield Ins(Op.LOAD32, pointer, place)
+    yield Ins(Op.SET, _BASE, place)
+    yield Ins(Op.PUSH, 0, place)
+    yield Ins(Op.GET, _BASE, place)
+    yield Ins(Op.PUSH, frame, place)
+    yield Ins(Op.ADD, 0, place)
+    yield Ins(Op.STORE32, pointer, place)
+    for ins in code:
+        number = found[ins.argument] if isinstance(ins.argument, Variable) else 0
+        if ins.op is Op.RET:
+            yield Ins(Op.PUSH, 0, ins.place)
+            yield Ins(Op.GET, _BASE, ins.place)
+            yield Ins(Op.STORE32, pointer, ins.place)
+        if number < isa.LOCALS or isinstance(ins.op, Label):
+            yield _slotted(ins, found)
+            continue
+        yield Ins(Op.GET, _BASE, ins.place)
+        yield from _access(ins, Ref(None, _WORD * (number - isa.LOCALS)))

@@ -66,11 +66,11 @@ class Kernel:
 
     __slots__ = ("entry", "layout", "name", "pipeline")
 
-    def __init__(self, name: str, entry: str, pipeline: Any) -> None:
+    def __init__(self, name: str, entry: str, pipeline: Any, layout: Any) -> None:
         self.name = name
         self.entry = entry
         self.pipeline = pipeline
-        self.layout = pipeline.get_bind_group_layout(0)
+        self.layout = layout
 
 
 class Device:
@@ -223,7 +223,8 @@ class Device:
                 Only for shaders whose indices and loops the host has proved; never for a stranger's.
 
         Raises:
-            InputError: the module is not valid, with file, line and column; or has no such entry.
+            InputError: the module is not valid, with file, line and column; or has no such entry; or its bindings are
+                not buffers of group 0, numbered from 0.
         """
         key = module.code, entry, checked
         if key not in self._kernels:
@@ -233,15 +234,28 @@ class Device:
                 try:
                     create = self.handle.create_shader_module if checked else unchecked.creator(self.handle)
                     compiled = create(label=module.name, code=module.code)
+                    layout = self._layout(wgsl.bindings(module))
                     pipeline = self.handle.create_compute_pipeline(
-                        layout="auto", compute={"module": compiled, "entry_point": entry}
+                        layout=self.handle.create_pipeline_layout(bind_group_layouts=[layout]),
+                        compute={"module": compiled, "entry_point": entry},
                     )
                 except wgpu.GPUValidationError as error:
                     if _LOST in str(error):
                         raise
                     raise wgsl.error(module, str(error)) from error
-            self._kernels[key] = Kernel(module.name, entry, pipeline)
+            self._kernels[key] = Kernel(module.name, entry, pipeline, layout)
         return self._kernels[key]
+
+    def _layout(self, kinds: Sequence[str]) -> Any:
+        """A layout with every binding that the module declares, whether or not this entry uses it."""
+        from wgpu import ShaderStage
+
+        return self.handle.create_bind_group_layout(
+            entries=[
+                {"binding": n, "visibility": ShaderStage.COMPUTE, "buffer": {"type": kind}}
+                for n, kind in enumerate(kinds)
+            ]
+        )
 
     def dispatch(
         self, kernel: Kernel, buffers: Sequence[Buffer], groups: Sequence[int], *, iterations: int

@@ -35,6 +35,17 @@ _HEADER = re.compile(r"^//(.*)$")
 _PARTS = re.compile(r"^ Parts: (.+)$")
 _CONSTANTS = re.compile(r"^ Constants:\s*$")
 _CONSTANT = re.compile(r"^   ([A-Za-z]\w*): (type|bool|u32|i32|f32) = (\S+)")
+_COMMENT = re.compile(r"//.*$", re.MULTILINE)
+_BINDING = re.compile(
+    r"@(?:group\(0\)\s*@binding\((?P<n>\d+)u?\)|binding\((?P<m>\d+)u?\)\s*@group\(0\))"
+    r"\s*var\s*<\s*(?P<space>uniform|storage)\s*(?:,\s*(?P<access>read_write|read)\s*,?\s*)?>"
+)
+_KINDS = {
+    ("uniform", ""): "uniform",
+    ("storage", ""): "read-only-storage",
+    ("storage", "read"): "read-only-storage",
+    ("storage", "read_write"): "storage",
+}
 _AT = re.compile(r"┌─ \S*?:(\d+):(\d+)")
 _HEADLINE = re.compile(r"(?:parsing error: |Shader validation error: )(.+)")
 _DETAIL = re.compile(r"^\s*= (.+)$", re.MULTILINE)
@@ -149,6 +160,23 @@ def _declaration(name: str, kind: str, value: Constant) -> str:
     if kind in ("u32", "i32", "f32") and not isinstance(value, str):
         text = f"{kind}({value!r})"
     return f"const {name}: {kind} = {text};"
+
+
+def bindings(module: Module) -> list[str]:
+    """WebGPU's binding type of each buffer of group 0, by its number.
+
+    Raises:
+        InputError: a binding that is no buffer, is in another group, or leaves a number out.
+    """
+    code = _COMMENT.sub("", module.code)
+    found: dict[int, str] = {}
+    for match in _BINDING.finditer(code):
+        found[int(match["n"] or match["m"])] = _KINDS[match["space"], match["access"] or ""]
+    if sorted(found) != list(range(code.count("@binding"))):
+        raise InputError(
+            f"{module.name}: bindings must be buffers of group 0, numbered from 0 without a gap", stage=STAGE
+        )
+    return [found[n] for n in sorted(found)]
 
 
 def error(module: Module, message: str) -> InputError:

@@ -32,7 +32,7 @@ fn activate4(x: vec4f, kind: u32) -> vec4f {
     case 1u: { return max(x, vec4f()); }
     case 2u: { return 0.5 * x * (1.0 + erf(x * SQRT_HALF)); }
     case 3u: { return 0.5 * x * (1.0 + tanh_bounded(SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x))); }
-    case 4u: { return x * logistic(x); }
+    case 4u: { return select(x * logistic(x), vec4f(), x < vec4f(-EXP_ARGUMENT_MAX)); }
     default: { return x; }
   }
 }

@@ -19,6 +19,7 @@ EXAMPLE = "pxos vm run pixelvm/examples/hello.pxa"
 
 STAGE = "vm"
 _APART = {  # actions that have a module of their own, and say there what they take
+    "conformance": "pixelvm.commands.vm_conformance",
     "fuzz": "pixelvm.commands.vm_fuzz",
 }
 _PROGRAM = "cartridge (PNG), assembly source or .pxl source; - for stdin"

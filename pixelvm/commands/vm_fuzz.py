@@ -28,7 +28,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=_number, default=1, metavar="S", help="of all cases (default 1)")
     parser.add_argument("--first", type=_number, default=0, metavar="N", help="number of the first case")
     parser.add_argument(
-        "--engines", type=_engines, metavar="A,B", help="which to compare with the reference (default all)"
+        "--engines",
+        type=engine_names,
+        metavar="A,B",
+        help="which to compare with the reference (default all)",
     )
 
 
@@ -38,7 +41,8 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _engines(text: str) -> list[str]:
+def engine_names(text: str) -> list[str]:
+    """Names of engines, comma-separated."""
     from pixelvm.engines import NAMES
 
     names = list(dict.fromkeys(text.split(",")))

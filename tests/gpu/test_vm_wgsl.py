@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from pixelvm import engines, fuzz, isa, reference
+from pixelvm import conform, engines, fuzz, isa, reference
 from pixelvm.host import PlainHost
 from pixelvm.isa import Op, Stop, System, word
 from pixelvm.program import Program
@@ -195,4 +195,9 @@ def test_a_lost_device_changes_no_state() -> None:
 def test_a_sample_of_the_differential_fuzzing() -> None:
     for _, differences in fuzz.run(1, 0, 2 * fuzz.BATCH, ["wgsl"]):
         assert [(one.number, one.engine, one.what) for one in differences] == []
+    engine.gpu().device.close()
+
+
+def test_it_conforms() -> None:
+    assert [failure for _, failed in conform.run(["wgsl"]) for failure in failed] == []
     engine.gpu().device.close()

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from architect import contracts
-from architect.contracts import frames
+from architect.contracts import frames, heap
 from architect.contracts.model import Broken
 from architect.contracts.paging import sequence
 from tests.contract import platform_bugs
@@ -155,6 +155,20 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("mm/frame.s", "frame_free_span", ("btr rdx, rsi", "xor edx, edx")),
         plant("mm/frame.s", "frame_alloc_span", ("bsr rdi, rax inc edi", "bsr rdi, rax")),
         plant("mm/frame_block.s", "frame_state_at", ("jae .Lat_chunk", "ja .Lat_chunk")),
+    ),
+    "kernel_heap": (
+        plant("mm/heap.s", "heap_alloc", ("mov [rax + rdi], rdx", "")),
+        plant("mm/heap.s", "heap_alloc", ("test rax, rsi jnz .Lheap_invalid", "")),
+        plant("mm/heap.s", "heap_take_large", ("cmova rbx, rsi", "")),
+        plant("mm/heap.s", "heap_give_large", ("call frame_free_span", "")),
+        plant("mm/heap.s", "heap_free", ("cmp [rax + LARGE_BLOCK], rdi jne .Lheap_free_invalid", "")),
+        plant("mm/heap_slab.s", "heap_take_slot", ("cmovb rcx, rsi", "")),
+        plant("mm/heap_slab.s", "heap_take_slot", ("call slab_unlink", "")),
+        plant("mm/heap_slab.s", "slab_make", ("not rax", "")),
+        plant("mm/heap_slab.s", "heap_give_slot", ("jc .Lgive_slot_double", "")),
+        plant("mm/heap_slab.s", "heap_give_slot", ("call heap_canary_check jc .Lgive_slot_overrun", "")),
+        plant("mm/heap_slab.s", "slab_drop_empty", ("call slab_unlink", "")),
+        plant("mm/heap_slab.s", "", ("384, 125", "384, 126")),
     ),
     "multiboot2": (
         plant("boot/multiboot2.s", "multiboot2_read", ("and rbx, -TAG_ALIGN", "")),
@@ -338,6 +352,15 @@ def test_ten_thousands_of_operations_on_frames() -> None:
     for seed in range(200):
         harness.renew()
         frames.sequence(harness, seed, 200)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_ten_thousands_of_operations_on_the_heap() -> None:
+    harness = Harness(kernel())
+    for seed in range(40):
+        harness.renew()
+        heap.sequence(harness, seed, 500)
 
 
 def test_random_sequences_notice_a_bug() -> None:

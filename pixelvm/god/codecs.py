@@ -15,6 +15,7 @@ _LC_MAX, _LP_MAX, _PB_MAX = 4, 4, 4
 _PROPERTIES_MAX = 225  # (pb * 5 + lp) * 9 + lc stays below it
 _LZMA_NICE = 273
 _ZSTD_LEVEL = 22
+_ESTIMATE_LEVEL = 9
 _ZSTD_WINDOW_LOG_MAX = 27
 _BROTLI_WINDOW = 24
 
@@ -82,12 +83,19 @@ def pack(setting: Setting, data: bytes, prefix: bytes = b"") -> bytes:
 
         return lzma.compress(data, format=lzma.FORMAT_RAW, filters=_chain(setting.parameter, len(data)))
     if setting.codec is Codec.BROTLI:
-        import brotli
+        import brotli  # type: ignore[import-untyped,unused-ignore]
 
         return bytes(brotli.compress(data, quality=11, lgwin=_BROTLI_WINDOW))
     if setting.codec in (Codec.ZSTD, Codec.TRAINED):
         return _zstd_pack(data, prefix if setting.codec is Codec.TRAINED else b"")
     return data
+
+
+def estimate(data: bytes) -> int:
+    """About how small ``data`` gets, quickly."""
+    import zstandard
+
+    return len(zstandard.ZstdCompressor(level=_ESTIMATE_LEVEL).compress(data))
 
 
 def _zstd_pack(data: bytes, prefix: bytes) -> bytes:
@@ -167,6 +175,8 @@ def _brotli(data: bytes, size: int) -> bytes:
 def _zstd(data: bytes, size: int, prefix: bytes) -> bytes:
     import zstandard
 
+    if not size:
+        raise Damaged("a zstd stream of nothing, which would not be looked into; nothing is stored")
     decoder = zstandard.ZstdDecompressor(
         dict_data=_prefix(prefix),
         format=zstandard.FORMAT_ZSTD1_MAGICLESS,
@@ -176,6 +186,6 @@ def _zstd(data: bytes, size: int, prefix: bytes) -> bytes:
         told = zstandard.get_frame_parameters(data, format=zstandard.FORMAT_ZSTD1_MAGICLESS).content_size
         if told not in (zstandard.CONTENTSIZE_UNKNOWN, size):
             raise Damaged(f"its zstd stream does not hold {size} bytes")
-        return bytes(decoder.decompress(data, max_output_size=max(1, size), allow_extra_data=False))
+        return bytes(decoder.decompress(data, max_output_size=size, allow_extra_data=False))
     except zstandard.ZstdError as error:
         raise Damaged("its zstd stream is damaged") from error

@@ -20,6 +20,9 @@ TILE_PIXELS = SIDE * SIDE
 PIXEL = 4  # bytes of a pixel: R, G, B, A
 TILE_BYTES = PIXEL * TILE_PIXELS
 PARAMETER_BITS = 24
+RESIDUAL = 0  # the word of a tile that lies in the packed stream of its level
+ADDRESS = 0xFE  # R of a tile in a dictionary; G, B, A are its index
+INDEX_MAX = (1 << PARAMETER_BITS) - 1
 WORD_MAX = 0xFFFFFFFF
 
 GOLDEN = 0x9E3779B9  # 2^32 divided by the golden ratio, odd: steps through all words
@@ -234,7 +237,8 @@ def parse(word: int) -> Code:
     family = FAMILIES.get(word & 0xFF)
     if family is None:
         raise InputError(
-            f"{name}: no seed code: R = 0x{word & 0xFF:02x} names no family (pixelvm/god/SPEC.md)", stage=STAGE
+            f"{name}: no seed code: R = 0x{word & 0xFF:02x} names no family (pixelvm/god/SPEC.md)",
+            stage=STAGE,
         )
     rest, values = word >> 8, []
     for field in family.fields:

@@ -68,23 +68,28 @@ class Tile:
 Offers = Iterator[Code | None]
 
 
-def exact(words: Words) -> Code | None:
-    """The code that draws exactly this tile; None when no code does.
+Mask = npt.NDArray[np.bool_]
+
+
+def exact(words: Words, asked: Mask | None = None) -> Code | None:
+    """The code that draws exactly this tile; None when no code is found.
 
     Args:
         words: 128x128 words.
+        asked: the pixels that matter, at an edge of a picture; None for all.
     """
     tile = Tile(words)
     for code in offers(tile):
-        if np.array_equal(seed.expand(code), words):
+        same = seed.expand(code) == words
+        if same.all() or (asked is not None and same[asked].all()):
             return code
     return None
 
 
 def offers(tile: Tile) -> Iterator[Code]:
     """The codes that could draw the tile, family by family."""
-    readers = [*_ANY, *(_OPAQUE if tile.opaque else ()), *(_GREYS if tile.is_grey else ())]
-    for reader in readers:
+    greys = _GREYS if tile.is_grey else ()
+    for reader in (*_ANY, *_OPAQUE, *greys, _weave) if tile.opaque else _ANY:
         for code in reader(tile):
             if code is not None:
                 yield code
@@ -138,7 +143,9 @@ def _gradient(tile: Tile) -> Offers:
 
 def _slope(tile: Tile) -> Offers:
     start, unit = tile.level(0, 0), 1 << family.SLOPE_FRACTION
-    yield family.code(Kind.SLOPE, start, signed(tile.level(unit, 0) - start), signed(tile.level(0, unit) - start))
+    yield family.code(
+        Kind.SLOPE, start, signed(tile.level(unit, 0) - start), signed(tile.level(0, unit) - start)
+    )
 
 
 def _first_change(line: Words) -> int:
@@ -273,7 +280,8 @@ def _inside(tile: Tile) -> npt.NDArray[np.bool_]:
     axis = np.abs(np.arange(SIDE) * 2 - (SIDE - 1))
     distance = axis[:, None] ** 2 + axis[None, :] ** 2
     lit = distance[tile.levels != 0]
-    return distance <= (int(lit.max()) if len(lit) else 0)
+    near: Mask = distance <= (int(lit.max()) if len(lit) else 0)
+    return near
 
 
 def _julia_steps(tile: Tile) -> range:
@@ -310,7 +318,7 @@ def _julia_constants(counts: Words, step: int) -> Offers:
 
 Reader = Callable[[Tile], Offers]
 _ANY: tuple[Reader, ...] = (_grey, _pair, _count, _noise)
-_OPAQUE: tuple[Reader, ...] = (_solid, _gradient, _checker, _weave)
+_OPAQUE: tuple[Reader, ...] = (_solid, _gradient, _checker)
 _GREYS: tuple[Reader, ...] = (
     _slope,
     _board,

@@ -14,7 +14,7 @@ import numpy as np
 
 from pixelvm.god import family, find, seed
 from pixelvm.god.family import SIDE, Code, Kind
-from pixelvm.god.find import Offers, Tile
+from pixelvm.god.find import Mask, Offers, Tile
 from pixelvm.god.seed import Words
 
 
@@ -25,14 +25,15 @@ class Near(NamedTuple):
     error: int
 
 
-def nearest(words: Words, limit: int) -> Near | None:
+def nearest(words: Words, limit: int, asked: Mask | None = None) -> Near | None:
     """The code with the least error; None when each is above ``limit``.
 
     Args:
         words: 128x128 words.
         limit: greatest error, 0 to 255.
+        asked: the pixels that matter, at an edge of a picture; None for all.
     """
-    found = find.exact(words)
+    found = find.exact(words, asked)
     if found is not None:
         return Near(found, 0)
     if not limit:
@@ -40,16 +41,17 @@ def nearest(words: Words, limit: int) -> Near | None:
     tile = Tile(words)
     best: Near | None = None
     for code in _offers(tile):
-        error = difference(words, seed.expand(code))
+        error = difference(words, seed.expand(code), asked)
         if error <= limit and (best is None or error < best.error):
             best = Near(code, error)
     return best
 
 
-def difference(one: Words, other: Words) -> int:
-    """The greatest difference of any channel of any pixel."""
-    a, b = (np.ascontiguousarray(words, "<u4").view(np.uint8).astype(np.int16) for words in (one, other))
-    return int(np.abs(a - b).max())
+def difference(one: Words, other: Words, asked: Mask | None = None) -> int:
+    """The greatest difference of any channel of any pixel that is asked."""
+    a, b = (Tile(words).channels.astype(np.int16) for words in (one, other))
+    apart = np.abs(a - b)
+    return int((apart if asked is None else apart[asked]).max())
 
 
 def _offers(tile: Tile) -> Iterator[Code]:

@@ -113,7 +113,8 @@ def _guess(kind: int, left: Bytes, up: Bytes, corner: Bytes) -> Bytes:
     if kind == AVERAGE:
         return (a + b >> 1).astype(np.uint8)
     if kind == GRADIENT:
-        return np.clip(a + b - c, np.minimum(a, b), np.maximum(a, b)).astype(np.uint8)
+        clipped: npt.NDArray[np.int16] = np.minimum(np.maximum(a + b - c, np.minimum(a, b)), np.maximum(a, b))
+        return clipped.astype(np.uint8)
     near = a + b - c
     to_left, to_up, to_corner = np.abs(near - a), np.abs(near - b), np.abs(near - c)
     best = np.where((to_left <= to_up) & (to_left <= to_corner), a, np.where(to_up <= to_corner, b, c))

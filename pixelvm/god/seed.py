@@ -19,6 +19,7 @@ from pixelvm.god.family import SIDE, TILE_PIXELS, Code, Kind
 Words = npt.NDArray[np.uint32]
 Greys = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int32]
+Places = npt.NDArray[np.integer]
 
 OPAQUE = 0xFF000000
 _GREY = 0x010101
@@ -132,7 +133,7 @@ def rgb333(colour: int) -> int:
     return OPAQUE | blue << 16 | green << 8 | red
 
 
-def _two(tile: Words, odd_x: Greys, odd_y: Greys, even: int, odd: int) -> None:
+def _two(tile: Words, odd_x: Places, odd_y: Places, even: int, odd: int) -> None:
     """A board of two pixels; ``odd_x`` and ``odd_y`` tell the parity of each column and row."""
     row = np.where(odd_x, np.uint32(odd), np.uint32(even))
     other = np.where(odd_x, np.uint32(even), np.uint32(odd))
@@ -192,7 +193,8 @@ def _grain(tile: Words, seed: int) -> None:
 def _clouds(tile: Words, seed: int, size: int) -> None:
     count = (SIDE >> size) + 2  # an even number of lattice points, one beyond the edge among them
     blocks = count + 1 >> 1
-    places = (np.arange(blocks, dtype=np.uint32) * family.CLOUD_ROW)[:, None] + np.arange(blocks, dtype=np.uint32)
+    place = np.arange(blocks, dtype=np.uint32)
+    places: Words = (place * np.uint32(family.CLOUD_ROW))[:, None] + place
     words = mix(places * np.uint32(family.GOLDEN) + np.uint32(seed)).astype("<u4", copy=False)
     lattice = words.view(np.uint8).reshape(blocks, blocks, 2, 2).transpose(0, 2, 1, 3)
     points = lattice.reshape(2 * blocks, 2 * blocks).astype(np.int32)
@@ -222,7 +224,9 @@ def _automaton(tile: Words, rule: int, seed: int) -> None:
         new = 0
         for number in terms:
             new |= (
-                (left if number & 4 else ~left) & (row if number & 2 else ~row) & (right if number & 1 else ~right)
+                (left if number & 4 else ~left)
+                & (row if number & 2 else ~row)
+                & (right if number & 1 else ~right)
             )
         row = new & every
     data = b"".join(row.to_bytes(SIDE // 8, "little") for row in rows)
@@ -256,11 +260,12 @@ def julia_steps(zr: Ints, zi: Ints, cr: Ints, ci: Ints, most: int = family.JULIA
     counted = np.full(zr.shape, most, np.uint8)
     alive = np.arange(len(zr))
     for step in range(most):
-        square_r, square_i = zr * zr, zi * zi
+        square_r: Ints = zr * zr
+        square_i: Ints = zi * zi
         stay = square_r + square_i <= family.JULIA_ESCAPE
         if not stay.all():
             counted[alive[~stay]] = step
-            alive, zr, zi, cr, ci = (part[stay] for part in (alive, zr, zi, cr, ci))
+            alive, zr, zi, cr, ci = alive[stay], zr[stay], zi[stay], cr[stay], ci[stay]
             square_r, square_i = square_r[stay], square_i[stay]
             if not len(alive):
                 break
@@ -275,8 +280,8 @@ def _julia(tile: Words, cr: int, ci: int, step: int) -> None:
     axis = (np.arange(SIDE, dtype=np.int32) * 2 - (SIDE - 1)) * np.int32(step)
     half = SIDE // 2  # the picture is its own under a turn by 180 degrees
     zr, zi = np.tile(axis, half), np.repeat(axis[:half], SIDE)
-    constant = (np.full(len(zr), value * family.JULIA_UNIT, np.int32) for value in (cr, ci))
-    upper = julia_steps(zr, zi, *constant).reshape(half, SIDE)
+    real, imaginary = (np.full(len(zr), value * family.JULIA_UNIT, np.int32) for value in (cr, ci))
+    upper = julia_steps(zr, zi, real, imaginary).reshape(half, SIDE)
     levels = np.concatenate((upper, upper[::-1, ::-1])) * np.uint8(family.JULIA_GREY)
     grey(tile, levels)
 

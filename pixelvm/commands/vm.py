@@ -21,6 +21,7 @@ STAGE = "vm"
 _APART = {  # actions that have a module of their own, and say there what they take
     "conformance": "pixelvm.commands.vm_conformance",
     "fuzz": "pixelvm.commands.vm_fuzz",
+    "host": "pixelvm.commands.vm_host",
 }
 _PROGRAM = "cartridge (PNG), assembly source or .pxl source; - for stdin"
 

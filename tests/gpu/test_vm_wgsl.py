@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -15,6 +16,7 @@ from pixelvm.program import Program
 from pixelvm.state import State, save
 from pixelvm.wgsl import decode, engine, layout
 from pixelvm.wgsl.engine import Gpu, Machine
+from tests.unit.pxos import pxos
 from tests.unit.vm_programs import quick
 from toolchain.errors import InputError
 from toolchain.gpu.device import LOOP_MAX, Device, DeviceLost
@@ -200,4 +202,15 @@ def test_a_sample_of_the_differential_fuzzing() -> None:
 
 def test_it_conforms() -> None:
     assert [failure for _, failed in conform.run(["wgsl"]) for failure in failed] == []
+    engine.gpu().device.close()
+
+
+def test_the_hypervisor_runs_many_at_once_and_moves_them() -> None:
+    fib = Path(__file__).resolve().parents[2] / "pixelvm/examples/fib.pxa"
+    words = ("vm", "host", str(fib), "--copies", "70", "--slice", "3000", "--json", "-q")
+    wanted = [row["output"] for row in pxos(*words).data["machines"]]
+    for names in ("wgsl", "python,wgsl"):
+        answer = pxos(*words, "--engine", names)
+        assert answer.status == 0
+        assert [row["output"] for row in answer.data["machines"]] == wanted
     engine.gpu().device.close()

@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("architect.commands.bench", "measure, side by side with a peer in the same run"),
     "vm": ("pixelvm.commands.vm", "the Pixel VM: programs that are pictures"),
     "pixel": ("pixelvm.commands.pixel", "God Pixel: one pixel that stands for 16,384"),
+    "gpu": ("pixelvm.commands.gpu", "the GPU service behind the mailbox"),
     "demo": ("architect.commands.demo", "the main job on real input: plant bugs, repair them"),
 }
 INTERACTIVE = ("run", "debug")  # a person is at the other end: no --json

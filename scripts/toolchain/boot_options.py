@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +77,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--display", choices=("std", "bochs", "virtio", "none"), default="std", help="graphics device"
     )
+    parser.add_argument(
+        "--gpu", action="store_true", help="start the GPU service, and give the machine its mailbox device"
+    )
     parser.add_argument("--cmdline", default="", metavar="TEXT", help="the kernel's command line, e.g. test")
     parser.add_argument(
         "--timeout", type=float, metavar="S", help="deadline in seconds (default 20, ISO 60 or 120)"
@@ -133,11 +136,17 @@ def config(args: argparse.Namespace, image: Path, name: str = LOG_FOLDER) -> Ite
 
     Raises:
         InputError: an argument is out of range, or they exclude each other; the folder cannot be written.
+        PxError: the GPU service was asked for and does not start.
     """
     from toolchain import files
 
     made = _config(args, image)
-    with files.claimed(args.out / name, stage=STAGE) as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(files.claimed(args.out / name, stage=STAGE))
+        if args.gpu:
+            from toolchain.mailbox import attach
+
+            made = replace(made, extra_args=stack.enter_context(attach.service(folder)))
         yield replace(made, log_dir=folder)
 
 

@@ -351,11 +351,11 @@ def test_halt_comes_after_what_was_before_it() -> None:
 def test_the_pixel_vm_runs_what_it_is_given() -> None:
     seen = []
 
-    def vm(program: bytes, state: bytes | None, fuel: int, seed: int) -> tuple[int, bytes]:
+    def vm(program: bytes, state: bytes | None, fuel: int, seed: int) -> tuple[int, bytes, bytes]:
         seen.append((program, state, fuel, seed))
         if program == b"bad!":
             raise InputError("no program", stage="vm")
-        return 7, b"state"
+        return 7, b"state", b"said"
 
     bench = Bench(vm=vm)
     client = bench.connect()
@@ -364,6 +364,7 @@ def test_the_pixel_vm_runs_what_it_is_given() -> None:
     done = client.request(m.OP_VM_RUN, words(DATA, 4, DATA + 64, 8, 1000, 5, 0))
     assert (done.result & 0xFFFFFFFF, done.result >> 32, done.status) == (7, 5, 0)
     assert bytes(bench.memory.data(DATA + 64, 5)) == b"state"
+    assert bench.paper.written == b"said"
     client.request(m.OP_VM_RUN, words(DATA, 4, DATA + 64, 5, 1000, 5, 1))
     assert seen == [(b"prog", None, 1000, 5), (b"prog", b"state", 1000, 5)]
     assert client.request(m.OP_VM_RUN, words(DATA, 4, DATA + 64, 4, 1, 0, 0)).name == "OUT_OF_RANGE"

@@ -22,6 +22,7 @@ BITS = (
 def test_the_specification_shows_the_numbers() -> None:
     text = spec.SPEC.read_text(encoding="utf-8")
     assert spec.filled(text) == text, "run: python -m toolchain.mailbox.spec"
+    assert spec.WGSL.read_text(encoding="utf-8") == layout.wgsl()
     assert set(re.findall(r"<!-- table (\w+) -->", text)) == set(spec.tables())
 
 

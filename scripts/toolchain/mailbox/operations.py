@@ -63,8 +63,8 @@ class Streams:
         return data
 
 
-# (program, state or None, fuel, seed) -> (stop code, state); InputError for what is no program or no state
-VirtualMachine = Callable[[bytes, bytes | None, int, int], tuple[int, bytes]]
+# (program, state or None, fuel, seed) -> (stop code, state, console output); InputError for what is no program or state
+VirtualMachine = Callable[[bytes, bytes | None, int, int], tuple[int, bytes, bytes]]
 Answer = tuple[int, int]
 
 
@@ -72,7 +72,8 @@ class Counters:
     """The counters of STATISTICS, by their names in the specification."""
 
     def __init__(self) -> None:
-        self.values = [0] * m.COUNTER_COUNT
+        # a view of shared memory where another process reads them
+        self.values: list[int] | memoryview[int] = [0] * m.COUNTER_COUNT
 
     def add(self, counter: int, amount: int = 1) -> None:
         """Count."""
@@ -249,12 +250,15 @@ class Operations:
         program = bytes(self._range(_word(row, m.VM_RUN_PROGRAM), _word(row, m.VM_RUN_LENGTH)))
         room = self._range(_word(row, m.VM_RUN_STATE), _word(row, m.VM_RUN_ROOM))
         try:
-            stop, state = self.vm(program, bytes(room) if resume else None, fuel, _word(row, m.VM_RUN_SEED))
+            seed = _word(row, m.VM_RUN_SEED)
+            stop, state, output = self.vm(program, bytes(room) if resume else None, fuel, seed)
         except InputError:
             return 0, m.ERROR_BAD_PROGRAM
         if len(state) > len(room):
             return 0, m.ERROR_OUT_OF_RANGE
         room[: len(state)] = state
+        for at in range(0, len(output), m.UART_MAX):
+            self.counters.add(m.COUNTER_UART_BYTES, self.console.write(output[at : at + m.UART_MAX]))
         return stop & MASK32 | len(state) << 32, 0
 
     def _statistics(self, row: list[int]) -> Answer:

@@ -143,10 +143,6 @@ class Service:
         self.session = True
         self._say(self._status | m.SERVICE_FEATURES_OK)
 
-    def disconnected(self) -> None:
-        """The client's end of the lines is gone: its session ends."""
-        self._set(m.CONTROL_CLIENT_STATUS, 0)
-
     # --- the loop --------------------------------------------------------------------------------------------
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> None:

@@ -1,7 +1,7 @@
-"""The tables of shaders/MAILBOX.md, printed from mailbox.toml: ``python -m toolchain.mailbox.spec`` writes them.
+"""The tables of shaders/MAILBOX.md and shaders/mailbox.wgsl, from mailbox.toml: ``python -m toolchain.mailbox.spec``.
 
-Owns the marked blocks of that file (``<!-- table NAME -->`` to ``<!-- end -->``); the prose around them is written by
-hand. A test fails while the file and the definitions differ.
+Owns that shader part and the marked blocks of MAILBOX.md (``<!-- table NAME -->`` to ``<!-- end -->``); the prose
+around them is written by hand. A test fails while the files and the definitions differ.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from toolchain.mailbox import layout
 
 SPEC = Path(__file__).resolve().parents[3] / "shaders" / "MAILBOX.md"
 _HEX_FROM = 0x1000  # smaller numbers are counts and times, larger ones places and masks
+WGSL = SPEC.with_name("mailbox.wgsl")
 _BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -101,9 +102,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def main() -> None:
-    """Write the tables into the specification."""
+    """Write the tables into the specification, and the shader part."""
     text = SPEC.read_text(encoding="utf-8")
     SPEC.write_text(filled(text), encoding="utf-8")
+    WGSL.write_text(layout.wgsl(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,157 @@
+"""The device of the service on a real adapter: the batch drainer and the registered shaders through wgpu.
+
+Owns: the device's buffers (batch, answers, heap, registers), the bound on loops that is asserted before each dispatch,
+the copies of GPU_EXECUTE. Never reads the rings. What the drainer computes is mailbox_runtime.wgsl's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from toolchain.errors import InputError, PxError
+from toolchain.gpu import device as devices
+from toolchain.gpu import wgsl
+from toolchain.mailbox import allocator, registry
+from toolchain.mailbox import layout as m
+from toolchain.mailbox.device import CommandError, DeviceLost, Execute
+from toolchain.mailbox.rings import ROWS_MAX
+
+if TYPE_CHECKING:
+    from toolchain.mailbox.device import Rows
+
+HEAP_BYTES = 16 << 20
+_WORDS = m.SLOT_SIZE // 4
+_ANSWER_WORDS = 4
+_LIMITS = (
+    "max-compute-invocations-per-workgroup",
+    "max-compute-workgroup-storage-size",
+    "max-storage-buffer-binding-size",
+    "max-compute-workgroups-per-dimension",
+)
+
+
+class Gpu:
+    """A device behind wgpu.
+
+    Args:
+        heap_bytes: size of the heap.
+        wanted: which adapter, see ``toolchain.gpu.adapter.choose``.
+
+    Raises:
+        InputError: no adapter is called so, or the shaders do not compile.
+        ToolError: there is no adapter.
+    """
+
+    features = m.FEATURE_EXECUTE | m.FEATURE_GPU
+    shaders: Sequence[str] = tuple(shader.name for shader in registry.SHADERS)
+
+    def __init__(self, heap_bytes: int = HEAP_BYTES, wanted: str | None = None) -> None:
+        import numpy as np
+
+        self.heap_bytes = heap_bytes
+        self.dispatches = 0
+        self.device = devices.Device(wanted)
+        self.name = str(self.device.adapter)
+        levels = allocator.levels(heap_bytes)
+        self._heap_cost = 2 * levels  # iterations of one ALLOC or FREE
+        module = wgsl.load("mailbox_runtime.wgsl", {"HEAP_LEVELS": levels})
+        self._kernel = self.device.kernel(module)
+        self._staged = np.zeros((ROWS_MAX + 1, _WORDS), np.uint32)
+        self._batch = self.device.buffer((ROWS_MAX + 1) * m.SLOT_SIZE, "batch")
+        self._answers = self.device.buffer(ROWS_MAX * _ANSWER_WORDS * 4, "answers")
+        tree = np.array([*allocator.tree(heap_bytes), heap_bytes], np.uint32)
+        self._tree = self.device.upload(tree, "heap's tree")
+        self._window = self.device.buffer(m.WINDOW_SIZE, "registers")
+        self._heap = self.device.buffer(heap_bytes, "heap")
+
+    def drain(self, rows: Rows) -> tuple[Any, Any]:
+        """Run rows in their order: one dispatch, or several where the bound on loops asks for it."""
+        import numpy as np
+
+        opcodes = rows[:, 0] >> m.OPCODE_SHIFT
+        heap = (opcodes == m.OP_ALLOC) | (opcodes == m.OP_FREE)
+        cost = np.cumsum(np.where(heap, 1 + self._heap_cost, 1))
+        results, errors = np.zeros(len(rows), np.uint64), np.zeros(len(rows), np.uint32)
+        first = 0
+        try:
+            while first < len(rows):
+                before = int(cost[first - 1]) if first else 0
+                last = int(np.searchsorted(cost, before + devices.LOOP_MAX, "right"))
+                results[first:last], errors[first:last] = self._dispatch(
+                    rows[first:last], int(cost[last - 1]) - before
+                )
+                first = last
+        except devices.DeviceLost as lost:
+            raise DeviceLost from lost
+        return results, errors
+
+    def _dispatch(self, rows: Rows, iterations: int) -> tuple[Any, Any]:
+        import numpy as np
+
+        count = len(rows)
+        self._staged[0, 0] = count
+        self._staged[1 : count + 1] = rows
+        self.device.write(self._batch, self._staged[: count + 1])
+        self.device.dispatch(
+            self._kernel, (self._batch, self._answers, self._tree, self._window), (1,), iterations=iterations
+        )
+        self.dispatches += 1
+        data = self.device.download(self._answers, count * _ANSWER_WORDS * 4)
+        answers = np.frombuffer(data, np.uint32).reshape(count, _ANSWER_WORDS)
+        return answers[:, 0] | answers[:, 1].astype(np.uint64) << np.uint64(32), answers[:, 2]
+
+    def execute(self, work: Execute) -> int:
+        """Run one dispatch of a registered shader."""
+        shader = registry.SHADERS[work.shader]
+        by_binding = {buffer.binding: buffer for buffer in work.buffers}
+        if by_binding.keys() != set(range(shader.bindings)):
+            raise CommandError(m.ERROR_BAD_DISPATCH)
+        bound = [by_binding[n] for n in range(shader.bindings)]
+        if any(not bound[n].writes for n in shader.writes):
+            raise CommandError(m.ERROR_BAD_DISPATCH)
+        # what bounds the loops is what runs: the private copies
+        copies = [b"" if n in shader.writes else bytes(b.view) for n, b in enumerate(bound)]
+        iterations = shader.iterations(copies, [buffer.length for buffer in bound])
+        if iterations is None or iterations > devices.LOOP_MAX:
+            raise CommandError(m.ERROR_BAD_DISPATCH)
+        try:
+            return self._run(shader, work, bound, copies, iterations)
+        except devices.DeviceLost as lost:
+            raise DeviceLost from lost
+        except InputError as error:
+            raise CommandError(m.ERROR_BAD_DISPATCH) from error
+        except PxError as error:
+            raise CommandError(m.ERROR_SHADER_FAILED) from error
+
+    def _run(
+        self, shader: registry.Shader, work: Execute, bound: list[Any], copies: list[bytes], iterations: int
+    ) -> int:
+        device = self.device
+        kernel = device.kernel(wgsl.load(shader.file), shader.entry)
+        began = time.perf_counter_ns()
+        buffers = []
+        for buffer, copy in zip(bound, copies, strict=True):
+            made = device.buffer(buffer.length, shader.name)
+            if buffer.heap is not None:
+                device.copy(self._heap, made, buffer.length, buffer.heap)
+            elif buffer.reads:
+                device.write(made, copy or bytes(buffer.view))
+            buffers.append(made)
+        device.dispatch(kernel, buffers, work.groups, iterations=iterations)
+        for buffer, made in zip(bound, buffers, strict=True):
+            if buffer.writes and buffer.heap is not None:
+                device.copy(made, self._heap, buffer.length, 0, buffer.heap)
+            elif buffer.writes:
+                buffer.view[:] = device.download(made, buffer.length)
+        device.finish()
+        return time.perf_counter_ns() - began
+
+    def limit(self, number: int) -> int | None:
+        """A limit of the adapter."""
+        return self.device.limits[_LIMITS[number]] if number < len(_LIMITS) else None
+
+    def close(self) -> None:
+        """Give the device back."""
+        self.device.close()

@@ -40,6 +40,7 @@ AREAS = (
     "bootsteps",
     "cmdline",
     "config",
+    "console",
     "cpusteps",
     "descriptors",
     "devicesteps",

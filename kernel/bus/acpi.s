@@ -1,7 +1,7 @@
 # Purpose:  ACPI tables: find the root pointer, check what it leads to, hand out tables by signature.
 # Mode:     64-bit
 # Spec:     ACPI 6.5, 5.2.5 (RSDP), 5.2.6 (header), 5.2.7 (RSDT), 5.2.8 (XSDT)
-# Exports:  acpi_init acpi_find acpi_map_table acpi_sum
+# Exports:  acpi_init acpi_find acpi_entry acpi_map_table acpi_sum
 # Invariants: nothing of a table is used before its length and its checksum are found right; a table that is not is
 #           refused with a line on the serial port, never followed. Tables are read through the direct map.
 #
@@ -244,7 +244,7 @@ end_function acpi_find
 # Out:      rax = pa:u64
 # Clobbers: rcx
 # Context:  long mode, after acpi_init
-local_function acpi_entry
+function acpi_entry
     mov rcx, [rip + acpi_root]
     cmp dword ptr [rip + acpi_entry_size], ACPI_RSDT_ENTRY_SIZE
     je .Lentry_short

@@ -57,6 +57,10 @@ function fault_dispatch
     pop rbx
     return_frame
 .Ldispatch_kernel:
+    lea rdi, [rip + fault_report]
+    mov rsi, rbx
+    lea rdx, [rip + text_scope_kernel]
+    call last_words_set
     mov rdi, rbx
     lea rsi, [rip + text_scope_kernel]
     call fault_report

@@ -18,6 +18,8 @@ function debug_exit
     mov eax, edi
     mov edx, DEBUG_EXIT_PORT
     out dx, eax
+    call_frame
+    call last_words                             # still here: on a machine without isa-debug-exit
 .Lhalt:
     cli
     hlt
@@ -47,8 +49,25 @@ end_function debug_exit_fault
 # Context:  long mode, any IF, GS base set; does not return
 function panic
     call_frame
+    mov rdx, rsi
+    mov rsi, rdi
+    lea rdi, [rip + panic_say]
+    call last_words_set
+    mov rdi, rsi
+    mov rsi, rdx
+    call panic_say
+    call debug_exit_fault
+end_function panic
+
+# panic_say -- the PXPANIC line
+# In:       rdi = code:asciz, rsi = text:asciz
+# Out:      none
+# Clobbers: rax, rdx, rdi
+# Context:  long mode, any IF, GS base set
+local_function panic_say
+    call_frame
     push rdi
-    push rsi
+    push rdi
     call serial_line_begin
     lea rdi, [rip + contract_panic_prefix]
     call serial_put_string
@@ -56,8 +75,10 @@ function panic
     call serial_put_string
     mov edi, ' '
     call serial_put_char
-    mov rdi, qword ptr [rbp - 16]
+    mov rdi, rsi
     call serial_put_string
     call serial_line_end
-    call debug_exit_fault
-end_function panic
+    pop rdi
+    pop rdi
+    return_frame
+end_function panic_say

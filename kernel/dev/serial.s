@@ -44,7 +44,9 @@
 serial_owner:       .long 0                     # CPU index + 1 of the lock's holder, 0 = free
 serial_depth:       .long 0                     # nesting of the holder
 serial_room:        .long 0                     # bytes that the transmit FIFO surely still takes
-serial_dead:        .byte 0                     # the UART did not drain: nothing is written any more
+object serial_dead                              # the UART did not drain, or shall stay as it is: nothing is written
+    .byte 0
+end_object serial_dead
 serial_mid_line:    .byte 1                     # the last byte was no newline (the firmware's may not have been)
 
 .section .text, "ax"
@@ -112,6 +114,14 @@ end_function serial_wait_empty
 # Clobbers: rax, rdx
 # Context:  long mode, any IF
 function serial_put_char
+    cmp dil, CHAR_NEWLINE
+    setne byte ptr [rip + serial_mid_line]
+    cmp byte ptr [rip + console_on], 0
+    je .Lput_char_line
+    call_frame
+    call console_put_char
+    pop rbp
+.Lput_char_line:
     cmp byte ptr [rip + serial_dead], 0
     jne .Lput_char_return
     cmp dword ptr [rip + serial_room], 0
@@ -125,8 +135,6 @@ function serial_put_char
     mov eax, edi
     mov edx, UART_DATA
     out dx, al
-    cmp al, CHAR_NEWLINE
-    setne byte ptr [rip + serial_mid_line]
 .Lput_char_return:
     ret
 end_function serial_put_char

@@ -82,19 +82,26 @@ local_function command_test
     call_frame
     push rbx
     push rbx
+    xor ebx, ebx                                # the row of the one test, 0 = all
     test rsi, rsi
-    jz .Ltest_all
+    jz .Ltest_run
     mov rdi, qword ptr [rdi]
     call ktap_find
     jc .Ltest_unknown
-    mov rdi, rax
-    lea rsi, [rax + KTAP_ROW_SIZE]
+    mov rbx, rax
+.Ltest_run:
+    call test_give_screen
+    test rbx, rbx
+    jz .Ltest_all
+    mov rdi, rbx
+    lea rsi, [rbx + KTAP_ROW_SIZE]
     call ktap_run_rows
     jmp .Ltest_say
 .Ltest_all:
     call ktap_run
 .Ltest_say:
     mov rbx, rax
+    call console_start
     lea rdi, [rip + name_test]
     call out_begin
     lea rdi, [rip + key_failed]
@@ -115,6 +122,22 @@ shell_text name_test, "test"
 shell_text key_failed, "failed"
 shell_text text_no_test, "no such test: Tab behind test shows them"
 shell_command command_test, "test", "[NAME]", "run the in-kernel tests, or one of them", ktap_nth
+
+# test_give_screen -- the tests find the screen as the boot left it, with its picture
+# In:       none
+# Out:      none
+# Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set
+local_function test_give_screen
+    cmp byte ptr [rip + console_on], 0
+    je .Lscreen_return
+    call_frame
+    mov byte ptr [rip + console_on], 0
+    call picture_draw
+    pop rbp
+.Lscreen_return:
+    ret
+end_function test_give_screen
 
 # fault_kind NAME, ROUTINE, ARGUMENT -- a row of fault_kinds
 .macro fault_kind name, routine, argument=0

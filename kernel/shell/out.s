@@ -12,8 +12,8 @@
 .include "macros.inc"
 .include "shell.inc"
 
-.set JSON_FIRST_PRINTABLE, 0x20
-.set JSON_LAST_PRINTABLE, 0x7e
+.set FIRST_PRINTABLE, 0x20
+.set LAST_PRINTABLE, 0x7e
 
 .section .bss, "aw", @nobits
 object shell_json                               # u8: 1 = JSON
@@ -144,9 +144,9 @@ local_function out_quoted
     inc rbx
     test r12d, r12d
     jz .Lquoted_end
-    cmp r12d, JSON_FIRST_PRINTABLE
+    cmp r12d, FIRST_PRINTABLE
     jb .Lquoted_code
-    cmp r12d, JSON_LAST_PRINTABLE
+    cmp r12d, LAST_PRINTABLE
     ja .Lquoted_code
     cmp r12d, '"'
     je .Lquoted_escape
@@ -276,7 +276,7 @@ function out_text
     mov rdi, rsi
     cmp byte ptr [rip + shell_json], 0
     jne .Ltext_json
-    call serial_put_string
+    call out_plain
     jmp .Ltext_return
 .Ltext_json:
     call out_quoted
@@ -285,6 +285,34 @@ function out_text
     pop rdi
     return_frame
 end_function out_text
+
+# out_plain -- a text for people; what a terminal would take for a command is shown as a question mark
+# In:       rdi = text:asciz
+# Out:      none
+# Clobbers: rax, rdx, rdi
+# Context:  long mode
+local_function out_plain
+    call_frame
+    push rbx
+    push rbx
+    mov rbx, rdi
+.Lplain_next:
+    movzx edi, byte ptr [rbx]
+    inc rbx
+    test edi, edi
+    jz .Lplain_return
+    lea eax, [rdi - FIRST_PRINTABLE]
+    cmp eax, LAST_PRINTABLE - FIRST_PRINTABLE
+    jbe .Lplain_put
+    mov edi, '?'
+.Lplain_put:
+    call serial_put_char
+    jmp .Lplain_next
+.Lplain_return:
+    pop rbx
+    pop rbx
+    return_frame
+end_function out_plain
 
 # out_list -- key, and rows follow
 # In:       rdi = key:asciz

@@ -36,6 +36,7 @@ error_words:    .asciz "more words than any command takes"
 # Context:  long mode, GS base set, after the boot; does not return
 function shell_run
     call_frame
+    call console_start
 .Lrun_line:
     call line_begin
 .Lrun_key:

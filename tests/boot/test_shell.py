@@ -121,8 +121,7 @@ def test_what_faults_is_refused(shell: Shell) -> None:
 
 
 def test_peek_and_poke(shell: Shell) -> None:
-    mode = shell.ask("gpu")
-    at = int(mode["framebuffer"], 16)  # device memory is mapped where it is
+    at = int(shell.ask("gpu")["bar0"], 16) + 0x800  # in the mailbox page, behind its registers
     before = shell.ask(f"peek {at:#x} 1 4")["values"][0]["value"]
     shell.say(f"poke {at:#x} 0x12345678 4")
     shell.say(f"poke {at + 1:#x} 0xab 1")
@@ -141,6 +140,21 @@ def test_devices_and_units(shell: Shell) -> None:
     assert units[0]["name"] == "descriptors" and {row["state"] for row in units} == {"ok"}
     assert all(row["ticks"] > 0 for row in units)
     assert [row["start"] for row in units] == sorted(row["start"] for row in units)
+
+
+def test_acpi_tables_hold(shell: Shell) -> None:
+    tables = shell.ask("acpi")["tables"]
+    assert {"FACP", "APIC"} <= {table["signature"] for table in tables}
+    assert {table["holds"] for table in tables} == {"yes"}
+
+
+@pytest.mark.parametrize(("command", "said"), [("poweroff", "ended the machine"), ("reboot", "reset")])
+def test_power(tmp_path: Path, command: str, said: str) -> None:
+    shell = Shell(tmp_path)
+    shell.line.send(command + "\r")
+    shell.line.expect(said)
+    shell.line.expect(pexpect.EOF)
+    shell.line.close()
 
 
 def test_tests_run_one_by_one_and_again(shell: Shell) -> None:

@@ -31,6 +31,20 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("boot/cmdline.s", "cmdline_has", ("cmp al, CHAR_BLANK je .Lhas_return", "jmp .Lhas_return")),
         plant("boot/cmdline.s", "cmdline_append", ("cmp rcx, CMDLINE_SIZE - 1", "cmp rcx, CMDLINE_SIZE")),
     ),
+    "console": (
+        plant("dev/console.s", "console_draw", ("mov ebx, GLYPH_LEFTMOST", "mov ebx, 0xff")),
+        plant("dev/console.s", "console_draw", ("cmp ecx, 3 je .Ldraw_24", "")),
+        plant("dev/console.s", "console_clear", ("je .Lclear_24", "")),
+        plant("dev/console.s", "console_set", ("mov byte ptr [rcx + rax], dl", "")),
+        plant("dev/console.s", "console_put_char", ("jb .Lput_glyph", "jmp .Lput_glyph")),
+        plant("dev/console.s", "console_scroll", ("lea eax, [rbx + 1]", "lea eax, [rbx + 2]")),
+        plant("dev/console.s", "console_sequence_char", ("cmovb eax, ecx", "")),
+        plant("dev/console.s", "console_sequence_char", ("cmp edi, 'K' je console_erase", "")),
+        plant(
+            "dev/console.s", "console_start",
+            ("jc .Lstart_return mov dword ptr [rip + console_rows]", "mov dword ptr [rip + console_rows]"),
+        ),
+    ),
     "words": (
         plant("shell/words.s", "words_split", ("cmp rax, SHELL_WORDS_MAX", "cmp rax, SHELL_WORDS_MAX + 1")),
         plant("shell/words.s", "words_number", ("mul r8 jc .Lnumber_none", "mul r8")),

@@ -1,5 +1,5 @@
--- SHA-256 (FIPS 180-4) of 128 KiB; the first word of the digest. For Lua 5.3 and later.
-local LENGTH = 131072
+-- SHA-256 (FIPS 180-4) of 512 KiB; the first word of the digest. For Lua 5.3 and later.
+local LENGTH = 524288
 local WORD = 0xffffffff
 local DIGEST = {
   0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,

@@ -1,7 +1,7 @@
-;; SHA-256 (FIPS 180-4) of 128 KiB, byte i being i * 7 + (i >> 8) & 255; the first word of the digest.
+;; SHA-256 (FIPS 180-4) of 512 KiB, byte i being i * 7 + (i >> 8) & 255; the first word of the digest.
 ;; Memory: the digest at 0, the constants at 32, the schedule at 288, the message at 576.
 (module
-  (memory 3)
+  (memory 9)
   (data (i32.const 0) "\67\e6\09\6a\85\ae\67\bb\72\f3\6e\3c\3a\f5\4f\a5")
   (data (i32.const 16) "\7f\52\0e\51\8c\68\05\9b\ab\d9\83\1f\19\cd\e0\5b")
   (data (i32.const 32) "\98\2f\8a\42\91\44\37\71\cf\fb\c0\b5\a5\db\b5\e9")
@@ -27,9 +27,9 @@
     (loop $fill
       (i32.store8 offset=576 (local.get $i) (i32.add (i32.mul (local.get $i) (i32.const 7)) (i32.shr_u (local.get $i) (i32.const 8))))
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
-      (br_if $fill (i32.lt_u (local.get $i) (i32.const 131072))))
-    (i32.store8 offset=576 (i32.const 131072) (i32.const 0x80))
-    (i32.store8 offset=576 (i32.const 131133) (i32.const 16))
+      (br_if $fill (i32.lt_u (local.get $i) (i32.const 524288))))
+    (i32.store8 offset=576 (i32.const 524288) (i32.const 0x80))
+    (i32.store8 offset=576 (i32.const 524349) (i32.const 64))
     (local.set $block (i32.const 576))
     (loop $blocks
       (local.set $i (i32.const 0))
@@ -95,5 +95,5 @@
       (i32.store offset=24 (i32.const 0) (i32.add (i32.load offset=24 (i32.const 0)) (local.get $g)))
       (i32.store offset=28 (i32.const 0) (i32.add (i32.load offset=28 (i32.const 0)) (local.get $h)))
       (local.set $block (i32.add (local.get $block) (i32.const 64)))
-      (br_if $blocks (i32.le_u (local.get $block) (i32.const 131648))))
+      (br_if $blocks (i32.le_u (local.get $block) (i32.const 524864))))
     (i32.load (i32.const 0))))

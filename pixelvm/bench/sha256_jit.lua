@@ -1,8 +1,8 @@
--- SHA-256 (FIPS 180-4) of 128 KiB; the first word of the digest. For LuaJIT.
+-- SHA-256 (FIPS 180-4) of 512 KiB; the first word of the digest. For LuaJIT.
 local bit = require("bit")
 local band, bor, bxor, bnot, lshift, rshift, ror, tobit =
   bit.band, bit.bor, bit.bxor, bit.bnot, bit.lshift, bit.rshift, bit.ror, bit.tobit
-local LENGTH = 131072
+local LENGTH = 524288
 local DIGEST = {
   0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
 }

@@ -67,7 +67,7 @@ class Walk:
         todo = [self.start]
         while todo:
             pc = todo.pop()
-            if pc in seen or (pc != self.start and (self._known(pc) or len(seen) >= UNIT)):
+            if pc not in seen and pc != self.start and (self._known(pc) or len(seen) >= UNIT):
                 continue
             self.inside.add(pc)
             run = 0

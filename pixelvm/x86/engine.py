@@ -17,7 +17,7 @@ from pixelvm.program import Program
 from pixelvm.state import State
 from pixelvm.x86 import context, pages
 from pixelvm.x86.context import DEPTH, FRAMES, FUEL, LOCALS, MEMORY, PC, REASON, RETURNS, SEED, TARGET
-from pixelvm.x86.translation import Context, Translation, gate, kept, locals_used
+from pixelvm.x86.translation import Context, Translation, gate, kept
 
 SLICE = 1 << 27  # fuel for one stay in translated code, so that an interruption is not kept waiting
 BLOCK_FUEL = 1 << 13  # more than any block costs
@@ -36,13 +36,10 @@ def run(program: Program, state: State, host: Host) -> Stop:
         return state.stop
     if not _is_sound(program, state):
         return reference.run(program, state, host)
-    used = locals_used(program.code)
-    _, *called = state.locals
-    strange = any(value for frame in called for local, value in enumerate(frame) if local not in used)
     fresh = True  # where it stands a block may begin
     steps = 0
     while state.stop is Stop.RUNNING:
-        translation = kept.find(program, strange)
+        translation = kept.find(program)
         if state.pc in translation.entries or fresh or steps >= _STEPS:
             _Stay(translation, program, state, host).run()
             fresh, steps = False, 0

@@ -328,10 +328,10 @@ class Instructions(Accesses):
         if local in self.homes:
             values.move(self.homes[local], value)
         elif value[0] == CONST:
-            self.out += encode.store_imm(Mem(encode.RDI, 4 * local), value[1])
+            self.out += encode.store_imm(Mem(encode.RSP, 4 * local), value[1])
         else:
             value = values.in_register(value)
-            self.out += encode.store(Mem(encode.RDI, 4 * local), values.register(value))
+            self.out += encode.store(Mem(encode.RSP, 4 * local), values.register(value))
         values.release(value)
 
     def _high(self, at: int, operand: int) -> None:

@@ -16,11 +16,11 @@ from pixelvm import isa
 from pixelvm.isa import Op, System
 from pixelvm.x86 import context, encode
 from pixelvm.x86.blocks import Block, Walk
-from pixelvm.x86.encode import RBP, RBX, RDI, RSI, RSP, Mem
+from pixelvm.x86.encode import RBP, RBX, RSI, RSP, Mem
 from pixelvm.x86.instructions import Instructions
 from pixelvm.x86.values import CONST, FLAG, Value
 
-REGISTERS = (encode.R10, encode.R11, encode.R12, encode.R13, encode.R14)  # of locals
+REGISTERS = (encode.R10, encode.R11, encode.R12, encode.R13, encode.R14, encode.RDI)  # of locals
 _CALL_COST = 2  # uses of a local that saving and loading it around a call costs
 _RANDOM = isa.word(Op.SYS, System.RANDOM)
 _GROUP = 4  # locals that are zeroed by one store
@@ -57,14 +57,12 @@ class Scope(NamedTuple):
     Attributes:
         code: the words.
         memory: bytes of memory.
-        locals: those that some frame can hold anything but 0 in.
         known: whether another unit has a block at a place.
         slot: offset in the context of the address of a slot.
     """
 
     code: tuple[int, ...]
     memory: int
-    locals: frozenset[int]
     known: Callable[[int], bool]
     slot: Callable[[Slot], int]
 
@@ -85,20 +83,24 @@ class Translator(Instructions):
         self._leaves: list[int] = []  # where a distance to the common way out is to be filled in
         self._todo: list[int] = []
         self._slots: set[Slot] = set()
+        self._calls = {start: 0}
         self._returns: dict[int, int] = {}
-        self._zeroed = sorted({local // _GROUP for local in scope.locals})
 
     def unit(self) -> Unit:
         """Translate."""
+        self._call_entry()
         self._todo.append(self.start)
         while self._todo:
             pc = self._todo.pop()
             if pc not in self._heads:
                 self._heads[pc] = len(self.out)
                 self._block(self.blocks[pc])
-        calls = {pc: self._call_entry(pc) for pc in sorted({self.start, *self._called})}
         for pc, places in self._called.items():
-            self.fix(places, calls[pc])
+            if pc != self.start:
+                self._calls[pc] = len(self.out)
+                self._call_entry()
+                self._edge(self.jump(), pc)
+            self.fix(places, self._calls[pc])
         for pc, places in self._outside.items():
             self.fix(places)
             self._spill_locals()
@@ -111,7 +113,7 @@ class Translator(Instructions):
         self.fix(self._leaves)
         self._spill_locals()
         self.out += encode.jump_mem(Mem(RBX, context.EXIT))
-        return Unit(bytes(self.out), entries, calls, self._returns, missing)
+        return Unit(bytes(self.out), entries, self._calls, self._returns, missing)
 
     # --- blocks --------------------------------------------------------------------------------------------
 
@@ -163,6 +165,7 @@ class Translator(Instructions):
             self.out += encode.cmp_wide_mem(RSP, Mem(RBX, context.BOTTOM))
             self.trap(pc, encode.E)
             self._settle()
+            self.out += encode.alu_imm(encode.ADD, RSP, context.FRAME, wide=1)
             self.out += encode.ret()
         else:
             self._settle()
@@ -181,6 +184,8 @@ class Translator(Instructions):
         self._settle()
         self.values.compare(flag)
         condition = flag[1] if op is Op.JNZ else flag[1] ^ 1
+        if after in self._heads and target in self.blocks and target not in self._heads:
+            target, after, condition = after, target, condition ^ 1
         self._edge(self.jump(condition), target)
         self._go(after)
 
@@ -207,13 +212,10 @@ class Translator(Instructions):
     # --- calls ---------------------------------------------------------------------------------------------
 
     def _call(self, pc: int, target: int) -> None:
-        self.out += encode.cmp_wide_mem(RDI, Mem(RBX, context.LAST))
-        self.trap(pc, encode.AE)
+        self.out += encode.cmp_wide_mem(RSP, Mem(RBX, context.LAST))
+        self.trap(pc, encode.BE)
         self._settle()
         self._spill_locals()
-        self.out += encode.alu_imm(encode.ADD, RDI, context.FRAME, wide=1)
-        for group in self._zeroed:
-            self.out += encode.store_xmm0(Mem(RDI, 4 * _GROUP * group))
         if target in self.blocks:
             self.out += encode.CALL + bytes(4)
             self._called[target].append(len(self.out) - 4)
@@ -223,16 +225,19 @@ class Translator(Instructions):
             self._slots.add(slot)
             self.out += encode.call_mem(Mem(RBX, self.scope.slot(slot)))
         self._returns[len(self.out)] = pc + 1
-        self.out += encode.alu_imm(encode.SUB, RDI, context.FRAME, wide=1)
         self._load_locals()
         self._go(pc + 1)
 
-    def _call_entry(self, pc: int) -> int:
-        at = len(self.out)
+    def _call_entry(self) -> None:
+        """What a callee does first; its block follows."""
+        self._new_frame()
         for register in self.homes.values():
             self.out += encode.alu(encode.XOR, register, register)
-        self._edge(self.jump(), pc)
-        return at
+
+    def _new_frame(self) -> None:
+        self.out += encode.alu_imm(encode.SUB, RSP, context.FRAME, wide=1)
+        for group in range(isa.LOCALS // _GROUP):
+            self.out += encode.store_xmm0(Mem(RSP, 4 * _GROUP * group))
 
     def _entry(self, pc: int) -> int:
         if not self.homes:
@@ -245,11 +250,11 @@ class Translator(Instructions):
     def _spill_locals(self) -> None:
         for local, register in self.homes.items():
             if local in self.written:
-                self.out += encode.store(Mem(RDI, 4 * local), register)
+                self.out += encode.store(Mem(RSP, 4 * local), register)
 
     def _load_locals(self) -> None:
         for local, register in self.homes.items():
-            self.out += encode.load(register, Mem(RDI, 4 * local))
+            self.out += encode.load(register, Mem(RSP, 4 * local))
 
     # --- ways out ------------------------------------------------------------------------------------------
 
@@ -259,6 +264,8 @@ class Translator(Instructions):
 
     def _missing(self, slot: Slot) -> int:
         at = len(self.out)
+        if slot.called:
+            self._new_frame()
         self._say(slot.pc, context.MISSING)
         self.out += encode.jump_mem(Mem(RBX, context.EXIT))
         return at

@@ -13,8 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache
 
-from pixelvm import isa, program
-from pixelvm.isa import Op
+from pixelvm import program
 from pixelvm.program import Program
 from pixelvm.x86 import context, pages
 from pixelvm.x86.context import SLOTS, SLOTS_MAX
@@ -58,7 +57,6 @@ class Context(Pages):
         self.words = memoryview(self.map).cast("I")
         self.quads = memoryview(self.map).cast("Q")
         self.quads[context.EXIT // 8] = gate().leave
-        self.quads[context.LAST // 8] = self.address + context.LOCALS + (isa.FRAMES - 1) * context.FRAME
 
 
 class Translation:
@@ -67,7 +65,6 @@ class Translation:
     Args:
         code: the program's words.
         memory: bytes of its memory.
-        locals: those that a frame can hold anything but 0 in.
 
     Attributes:
         entries: ``pc`` of a block and the address where to go on there.
@@ -75,8 +72,8 @@ class Translation:
         full: whether it should be dropped before anything is added.
     """
 
-    def __init__(self, code: tuple[int, ...], memory: int, locals: frozenset[int]) -> None:
-        self.code, self.memory, self.locals = code, memory, locals
+    def __init__(self, code: tuple[int, ...], memory: int) -> None:
+        self.code, self.memory = code, memory
         self.entries: dict[int, int] = {}
         self.returns: dict[int, int] = {}
         self.sites: dict[int, int] = {}
@@ -115,7 +112,7 @@ class Translation:
         with self._lock:
             if start in self.entries:
                 return
-            scope = Scope(self.code, self.memory, self.locals, self.entries.__contains__, self._slot)
+            scope = Scope(self.code, self.memory, self.entries.__contains__, self._slot)
             unit = Translator(scope, start).unit()
             made = pages.code(unit.code)
             self._pages.append(made)
@@ -156,20 +153,13 @@ class Translation:
             each.quads[SLOTS // 8 + number] = address
 
 
-def locals_used(code: tuple[int, ...]) -> frozenset[int]:
-    """The locals that a program reads or writes."""
-    return frozenset(
-        word >> 8 for word in set(code) if word & 0xFF in (Op.GET, Op.SET) and word >> 8 < isa.LOCALS
-    )
-
-
 class _Kept:
     """Which programs' code is kept: those used last."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._programs: OrderedDict[int, tuple[Program, bytes]] = OrderedDict()
-        self._made: OrderedDict[tuple[bytes, bool], Translation] = OrderedDict()
+        self._made: OrderedDict[bytes, Translation] = OrderedDict()
 
     def digest(self, of: Program) -> bytes:
         """The program's digest, which is computed once for an object that comes again."""
@@ -182,14 +172,13 @@ class _Kept:
             self._programs.popitem(last=False)
         return made
 
-    def find(self, of: Program, every_local: bool) -> Translation:
-        """The translation of a program; ``every_local``: for a state with locals that it never uses."""
+    def find(self, of: Program) -> Translation:
+        """The translation of a program."""
         with self._lock:
-            key = self.digest(of), every_local
+            key = self.digest(of)
             found = self._made.get(key)
             if found is None or found.full:
-                used = frozenset(range(isa.LOCALS)) if every_local else locals_used(of.code)
-                found = self._made[key] = Translation(of.code, of.memory, used)
+                found = self._made[key] = Translation(of.code, of.memory)
             self._made.move_to_end(key)
             while len(self._made) > PROGRAMS_MAX:
                 self._made.popitem(last=False)

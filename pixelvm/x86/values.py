@@ -16,7 +16,7 @@ from typing import Any
 
 from pixelvm.isa import MASK
 from pixelvm.x86 import encode
-from pixelvm.x86.encode import NONE, R8, R9, RAX, RBX, RCX, RDI, RDX, RSI, Mem
+from pixelvm.x86.encode import NONE, R8, R9, RAX, RBX, RCX, RDX, RSI, RSP, Mem
 
 CONST, HOME, REG, LOCAL, LINEAR, FLAG = range(6)
 TEMPORARIES = (RCX, RDX, R8, R9)
@@ -202,7 +202,7 @@ class Values:
         if value[0] == HOME:
             return self.slot(value[1])
         if value[0] == LOCAL and value[1] not in self.homes:
-            return Mem(RDI, 4 * value[1])
+            return Mem(RSP, 4 * value[1])
         return None
 
     def move(self, to: int, value: Value) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from toolchain.command import STATUS_OK, Outcome, Ui
 from toolchain.errors import InputError
 
-HELP = "Measure: repairs (fix), builds (build) or boots (boot), side by side with a peer in the same run."
+HELP = "Measure: repairs (fix), builds (build), boots (boot), the Pixel VM (vm), each beside peers in the same run."
 EXAMPLE = "pxos bench fix seed-bar0-unmapped --budget 60"
 STAGE = "bench"
 
@@ -70,6 +70,13 @@ def _boot(args: argparse.Namespace, ui: Ui) -> Outcome:
     return _table(bench_boot.run(ui, args.kernel))
 
 
+def _vm(args: argparse.Namespace, ui: Ui) -> Outcome:
+    from pixelvm import bench_vm
+
+    data = bench_vm.run(ui)
+    return Outcome(STATUS_OK, data, bench_vm.text(data))
+
+
 def _table(data: dict[str, Any]) -> Outcome:
     """Rows side by side for a person."""
     width = max(len(row["what"]) for row in data["rows"])
@@ -90,4 +97,5 @@ BENCHES: dict[str, Callable[[argparse.Namespace, Ui], Outcome]] = {
     "fix": _fix,
     "build": _build,
     "boot": _boot,
+    "vm": _vm,
 }

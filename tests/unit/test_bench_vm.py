@@ -34,7 +34,7 @@ def test_the_rows_are_those_of_the_contract(short: None) -> None:
     data = bench_vm.run(quiet())
     Draft202012Validator(json.loads(SCHEMA.read_text())).validate(data)
     rows = {row["what"]: row for row in data["rows"]}
-    for name in bench_vm.PROGRAMS:
+    for name in ("fib", "sieve"):
         assert rows[f"{name} x86"]["ours"] > 0
         assert rows[f"{name} python"]["from_fuel"] == 1000
         assert rows[f"start {name}"]["ours"] > 0

@@ -81,11 +81,10 @@ def _printing(name: str, peer: str, command: list[str]) -> Run:
 
 def _python(name: str, folder: Path) -> Run:
     code = (
-        "import sys, time; sys.dont_write_bytecode = True; sys.path.insert(0, sys.argv[1]);"
-        "run = __import__(sys.argv[2]).run; began = time.process_time(); result = run();"
-        "print(f'{time.process_time() - began:.9f} {result}')"
+        "import runpy, sys, time; run = runpy.run_path(sys.argv[1])['run']; began = time.process_time();"
+        "result = run(); print(f'{time.process_time() - began:.9f} {result}')"
     )
-    return _printing(name, "CPython", [sys.executable, "-c", code, str(FOLDER), name])
+    return _printing(name, "CPython", [sys.executable, "-c", code, str(FOLDER / f"{name}.py")])
 
 
 def _lua(name: str, folder: Path) -> Run:

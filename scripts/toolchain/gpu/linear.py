@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from toolchain.errors import InputError
 from toolchain.gpu import wgsl
 from toolchain.gpu.device import LOOP_MAX, Buffer, Device, Kernel
-from toolchain.gpu.tensor import STAGE, Tensor, empty
+from toolchain.gpu.tensor import COLUMNS_UNIT, STAGE, Tensor, empty
 
 ACTIVATIONS = {None: 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "silu": 4}
 WORK_MAX = 1 << 37  # operations of one dispatch: 0.1 s at 1.4 TFLOP/s; watchdogs bite after 2 s and more
@@ -82,6 +82,10 @@ class Linear:
             )
         if a.kind != "f32" or b.kind == "u32" or len(b.shape) != 2 or a.columns != b.rows:
             raise InputError(f"matmul: {_said(a)} by {_said(b)}", stage=STAGE)
+        if b.buffer.size * 8 < -(-b.rows // _K) * _K * b.units * COLUMNS_UNIT * b.bits:
+            raise InputError(
+                f"matmul: {_said(b)} is a view whose rows are not padded: upload it", stage=STAGE
+            )
         if bias is not None and (bias.kind != "f32" or bias.shape != (b.columns,)):
             raise InputError(f"matmul: {_said(bias)} as the bias of {b.columns} columns", stage=STAGE)
         out = empty(self.device, (*a.shape[:-1], b.columns), label="product")

@@ -8,7 +8,7 @@ Shaders keep the padding zero, so that sums over it add nothing.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from toolchain.errors import InputError
@@ -61,6 +61,23 @@ class Tensor:
     def bits(self) -> int:
         """Of one value."""
         return _DTYPES[self.kind][1]
+
+    def reshaped(self, shape: tuple[int, ...]) -> Tensor:
+        """The same values under another shape, without a copy.
+
+        Raises:
+            InputError: the number of values differs, or rows of another length would be padded differently.
+        """
+        if min(shape, default=0) < 1 or math.prod(shape) != math.prod(self.shape):
+            raise InputError(f"{list(self.shape)} as {list(shape)}: other numbers of values", stage=STAGE)
+        whole = self.columns % COLUMNS_UNIT == 0 and shape[-1] % COLUMNS_UNIT == 0
+        if shape[-1] != self.columns and (not whole or self.scale is not None):
+            raise InputError(
+                f"{list(self.shape)} as {list(shape)}: rows are padded to {COLUMNS_UNIT} values, so both must be "
+                f"multiples of it; upload the array under the shape that is needed",
+                stage=STAGE,
+            )
+        return replace(self, shape=shape)
 
 
 def empty(device: Device, shape: tuple[int, ...], kind: str = "f32", label: str = "tensor") -> Tensor:

@@ -110,7 +110,7 @@ def cpu_features(harness: Harness) -> None:
     session.equal(said(session, "features_init").get("cr4", ""), cr4, "features_init", "notes another CR4")
 
 
-@contract("lapic_init", needs=("mmio_map",))
+@contract("lapic_init", "lapic_enable", "lapic_set_vectors", "lapic_write", needs=("mmio_map",))
 def local_apic(harness: Harness) -> None:
     """The local APIC is switched on and lets NMIs in, in both modes; where there is none, that is no fault."""
     session = Session(harness)
@@ -128,7 +128,7 @@ def local_apic(harness: Harness) -> None:
     harness.substitute("mmio_map", mmio_map)
     base = [_APIC | _APIC_ENABLED | 1 << 8]
     answer_rdmsr(harness, lambda number: {_MSR_APIC_BASE: base[0], 0x802: 7}.get(number, 0))
-    events = watch(harness, ("lapic_init",))
+    events = watch(harness, ("lapic_enable", "lapic_write"))
     _cpu(harness, _EVERYTHING)
     result = session.call("lapic_init", rdi=BUFFER_BASE)
     session.equal(result.registers["rax"], _OK, "lapic_init", "fails on a machine with a local APIC")

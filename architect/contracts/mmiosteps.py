@@ -154,7 +154,7 @@ def mailbox_check_alone(harness: Harness) -> None:
         step.run("is wrong about the registers", cf=not right, want={"rax": 0 if right else INVALID}, **given)
 
 
-@contract("lapic_init", needs=("mmio_map", "unit_note", "unit_note_text"))
+@contract("lapic_enable", "lapic_init", needs=("lapic_init", "mmio_map", "unit_note", "unit_note_text"))
 def lapic_high_alone(harness: Harness) -> None:
     """Registers above 4 GB are mapped where they are."""
     step = Step(harness, "lapic_init")
@@ -166,9 +166,10 @@ def lapic_high_alone(harness: Harness) -> None:
     step.put(BUFFER + 0x360, struct.pack("<I", 0x1_0000))
     harness.cpuid = lambda leaf, subleaf: (1, 0, 0, 0xFFFF_FFFF)
     answer_rdmsr(harness, lambda number: base | 1 << 11 | 1 << 8)
-    watch(harness, ("lapic_init",))
+    watch(harness, ("lapic_enable",))
     step.run("fails", want={"rax": 0}, rdi=BUFFER)
     calls = [call for call in step.asked if call[0] == "mmio_map"]
+    step.routine = "lapic_enable"
     step.same(calls, [("mmio_map", base, _PAGE, UNCACHEABLE)], "maps its registers in another way")
     spurious, lint1 = harness.read_u32(BUFFER + 0xF0), harness.read_u32(BUFFER + 0x360)
     step.expect(bool(spurious & 1 << 8), step.routine, "leaves the APIC switched off", got=spurious)

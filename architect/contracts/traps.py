@@ -17,7 +17,8 @@ from toolchain.headers import GENERAL
 WITH_ERROR = frozenset((8, 10, 11, 12, 13, 14, 17, 21, 29, 30))  # SDM vol. 3, table 6-1; AMD APM vol. 2, 8.2
 _CODE, _DATA = 0x08, 0x10
 _FLAGS = 0x2 | 1 << 0 | 1 << 6  # carry and zero: not what the handler leaves
-_TRIED = (*range(32), 32, 39, 47, 128, 254, 255)
+_EXCEPTIONS = 32
+_TRIED = (*range(_EXCEPTIONS), 32, 39, 47, 128, 254, 255)
 # The frame that the entry code makes, from the lowest address up.
 _PUSHED = (
     "cr2",
@@ -58,6 +59,7 @@ class _Traps(Session):
             self.call("percpu_init", rdi=harness.address("percpu_boot"), rsi=0, rdx=stack - 4096, rcx=stack)
         self.call("descriptors_init", rdi=BUFFER_BASE)
         harness.substitute("fault_dispatch", self._handler)
+        harness.substitute("interrupt_dispatch", self._handler)
         _, base, _ = harness.table("idtr")
         gates = _GATE.iter_unpack(harness.read(base, 256 * _GATE.size))
         self.stubs = [low | middle << 16 | high << 32 for low, _, _, _, middle, high, _ in gates]
@@ -84,6 +86,8 @@ class _Traps(Session):
         self.seen.clear()
         result = harness.enter(self.stubs[vector], {**before, "rsp": top, "rflags": 0x2 | flags & 1 << 10})
         self.expect(len(self.seen) == 1, "interrupt_enter", "does not come to the handler", **what)
+        right = "fault_dispatch" if vector < _EXCEPTIONS else "interrupt_dispatch"
+        self.expect(right in result.calls, "interrupt_enter", "comes to another dispatcher", **what)
         frame = dict(zip(NAMES, self.seen[0], strict=True))
         self.equal(frame["vector"], vector, "idt_fill", "leads a vector to the stub of another", **what)
         self.equal(frame["error"], error or 0, "interrupt_enter", "hands over another error code", **what)
@@ -104,7 +108,10 @@ class _Traps(Session):
         )
 
 
-@contract("interrupt_enter", "idt_fill", needs=("descriptors_init", "fault_dispatch", "percpu_init"))
+@contract(
+    "interrupt_enter", "idt_fill",
+    needs=("descriptors_init", "fault_dispatch", "interrupt_dispatch", "percpu_init"),
+)  # fmt: skip
 def traps(harness: Harness) -> None:
     """Every exception and some interrupts; one with DF set."""
     machine = _Traps(harness)

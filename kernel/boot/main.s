@@ -39,6 +39,7 @@ function boot_main
 .Lmain_exit:
     call debug_exit
 .Lmain_shell:
+    sti
     call shell_run
 end_function boot_main
 

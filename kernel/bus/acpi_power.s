@@ -15,7 +15,7 @@
 
 .set PORT_DELAY, 0x80                           # the diagnostic port: writing there only takes time
 .set POWER_WAIT, 50000                          # accesses: about 50 ms
-.set ACPI_MODE_WAITS, 60                        # of these: SMI code may take its time
+.set POWER_WAITS, 60                            # of these: SMI code, and a power supply, may take their time
 .set RESET_PORT, 0xcf9
 .set RESET_PREPARE, 0x02                        # hard reset, not yet
 .set RESET_NOW, 0x06
@@ -64,7 +64,11 @@ function acpi_power_off
     mov edx, [rip + power_pm1a]
     movzx ecx, bl
     call power_sleep
+    mov ebx, POWER_WAITS
+.Loff_wait:
     call power_wait
+    dec ebx
+    jnz .Loff_wait
     mov eax, ERROR_TIMEOUT
 .Loff_failed:
     pop r12
@@ -82,7 +86,7 @@ local_function power_enter_acpi
     call_frame
     push rbx
     push r12
-    mov ebx, ACPI_MODE_WAITS
+    mov ebx, POWER_WAITS
     in ax, dx
     test eax, PM1_SCI_ENABLED
     jnz .Lenter_return

@@ -86,7 +86,13 @@ local_function interrupt_enter
     cld
     mov rdi, rsp
     sub rsp, 8                                  # the CPU aligned the stack to 16 and 23 quads lie on it
+    cmp qword ptr [rdi + FRAME_VECTOR], EXCEPTION_COUNT
+    jae .Lenter_external
     call fault_dispatch
+    jmp .Lenter_restore
+.Lenter_external:
+    call interrupt_dispatch
+.Lenter_restore:
     add rsp, 16
     pop r15
     pop r14

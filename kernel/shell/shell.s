@@ -215,15 +215,24 @@ end_function shell_nth
 # In:       none
 # Out:      eax = byte:u32[0..255]
 # Clobbers: rdx
-# Context:  long mode
+# Context:  long mode; interrupts are on afterwards. The CPU halts meanwhile where the line has an interrupt
 local_function shell_wait_key
     call_frame
 .Lwait_next:
+    cli                                         # nothing may come between the look and the halt
     call serial_get_char
     jnc .Lwait_return
+    cmp dword ptr [rip + serial_in_vector], 0
+    je .Lwait_poll
+    sti                                         # takes effect behind the next instruction
+    hlt
+    jmp .Lwait_next
+.Lwait_poll:
+    sti
     pause
     jmp .Lwait_next
 .Lwait_return:
+    sti
     return_frame
 end_function shell_wait_key
 

@@ -39,7 +39,6 @@ fault_cases:
     case provoke_np, 0, VECTOR_NP, SELECTOR_USER_BASE
     case provoke_gp, 0, VECTOR_GP, 0
     case provoke_mf, 0, VECTOR_MF, 0
-    case provoke_interrupt, 0, 0x80, 0
     case provoke_pf_read, ADDRESS_UNMAPPED, VECTOR_PF, 0
     case provoke_pf_write, ADDRESS_UNMAPPED, VECTOR_PF, PF_WRITE
     case provoke_pf_fetch, ADDRESS_UNMAPPED, VECTOR_PF, PF_FETCH

@@ -28,8 +28,7 @@ RAISED = {
     "de": (0, "#DE", 0), "db": (1, "#DB", 0), "nmi": (2, "NMI", 0), "bp": (3, "#BP", 0), "of": (4, "#OF", 0),
     "br": (5, "#BR", 0), "ud": (6, "#UD", 0), "nm": (7, "#NM", 0), "df": (8, "#DF", 0),
     "np": (11, "#NP", 0x18), "gp": (13, "#GP", 0), "pf_read": (14, "#PF", 0), "pf_write": (14, "#PF", 2),
-    "pf_fetch": (14, "#PF", 0x10), "mf": (16, "#MF", 0), "interrupt": (0x80, "interrupt", 0),
-    "overflow": (8, "#DF", 0),
+    "pf_fetch": (14, "#PF", 0x10), "mf": (16, "#MF", 0), "overflow": (8, "#DF", 0),
 }  # fmt: skip
 
 
@@ -87,6 +86,12 @@ def test_exception_is_reported_whole(kernel: Path, kind: str) -> None:
         assert callers[-4:] == ["unit_run", "boot_run_units", "boot_main", "kernel_enter"]
     if kind != "df":
         assert len(_numbers(fault["stack"])) == contract.constant("FAULT_STACK_QUADS")
+
+
+def test_an_interrupt_that_nobody_serves_is_named_and_survived(kernel: Path) -> None:
+    result = _boot(kernel, "interrupt")
+    assert result.outcome == "ready", result.serial
+    assert "interrupt: nobody serves vector 0x80, on cpu 0" in result.serial.splitlines()
 
 
 def test_overflow_names_the_guard_page(kernel: Path) -> None:

@@ -41,4 +41,86 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("bus/acpi_power.s", "acpi_reboot", ("dec ecx jnz .Lreboot_poll", "jmp .Lreboot_poll")),
         plant("bus/acpi_power.s", "power_reset_by_register", ("cmp rdi, PORT_MAX ja .Lregister_return", "")),
     ),
+    "ticket_lock": (
+        plant("cpu/lock.s", "lock_acquire", ("je .Lacquire_held", "jae .Lacquire_held \n jb .Lacquire_held")),
+        plant(
+            "cpu/lock.s",
+            "lock_release",
+            ("inc dword ptr [rdi + LOCK_SERVING]", "inc qword ptr [rdi + LOCK_SERVING]"),
+        ),
+        plant("cpu/lock.s", "lock_acquire_irqsave", ("cli", "")),
+        plant("cpu/lock.s", "lock_release_irqrestore", ("test esi, RFLAGS_IF", "test esi, RFLAGS_RESERVED1")),
+    ),
+    "handler_table": (
+        plant(
+            "cpu/interrupt.s",
+            "interrupt_install",
+            ("cmp edi, EXCEPTION_COUNT", "cmp edi, EXCEPTION_COUNT - 1"),
+        ),
+        plant("cpu/interrupt.s", "interrupt_install", ("jne .Linstall_exists", "")),
+        plant("cpu/interrupt.s", "interrupt_allocate", ("jbe .Lallocate_next", "jb .Lallocate_next")),
+        plant("cpu/interrupt.s", "interrupt_remove", ("shl eax, HANDLER_SHIFT", "shl eax, 3")),
+    ),
+    "dispatched": (
+        plant(
+            "cpu/interrupt.s",
+            "interrupt_dispatch",
+            ("cmp r12d, VECTOR_LAPIC_SPURIOUS je .Ldispatch_return", ""),
+        ),
+        plant("cpu/interrupt.s", "interrupt_dispatch", ("jb .Ldispatch_return", "")),
+        plant("cpu/interrupt.s", "interrupt_dispatch", ("mov qword ptr gs:[PERCPU_CATCH], 0", "")),
+        plant("cpu/interrupt.s", "interrupt_stray", ("jnc .Lstray_return", "")),
+        plant("cpu/interrupt.s", "interrupt_stray", ("jc .Lstray_told", "")),
+    ),
+    "redirection_entries": (
+        plant("cpu/ioapic.s", "ioapic_compose", ("INTI_RESERVED << 2", "INTI_RESERVED")),
+        plant("cpu/ioapic.s", "ioapic_compose", ("or rax, IOAPIC_LEVEL", "or rax, IOAPIC_ACTIVE_LOW")),
+        plant(
+            "cpu/ioapic.s",
+            "ioapic_compose",
+            ("cmp edx, IOAPIC_DESTINATION_MAX", "cmp edx, IOAPIC_DESTINATION_MAX + 1"),
+        ),
+    ),
+    "ioapic_registers": (
+        plant(
+            "cpu/ioapic.s", "ioapic_write_entry", ("mov dword ptr [r12 + IOAPIC_WINDOW], IOAPIC_MASKED", "")
+        ),
+        plant("cpu/ioapic.s", "ioapic_write_entry", ("call lock_release_irqrestore", "")),
+        plant("cpu/ioapic.s", "ioapic_open", ("ja .Lopen_return", "")),
+        plant("cpu/ioapic.s", "ioapic_open", ("inc r12d", "")),
+    ),
+    "irq_lines": (
+        plant("cpu/ioapic.s", "ioapic_find", ("jb .Lfind_found", "jbe .Lfind_found")),
+        plant("cpu/ioapic.s", "irq_install", ("mov esi, [rbx + OVERRIDE_FLAGS]", "xor esi, esi")),
+        plant("cpu/ioapic.s", "irq_install", ("mov edi, [rbx + OVERRIDE_GSI]", "")),
+        plant("cpu/ioapic.s", "irq_set_mask", ("and eax, ~IOAPIC_MASKED", "")),
+    ),
+    "pic_ports": (
+        plant("cpu/pic.s", "pic_disable", ("mov al, VECTOR_PIC + 8", "")),
+        plant("cpu/pic.s", "pic_spurious", ("jz .Lspurious_none", "")),
+        plant("cpu/pic.s", "pic_spurious", ("test edi, edi jz .Lspurious_return", "")),
+    ),
+    "interprocessor": (
+        plant("cpu/ipi.s", "ipi_send_to", ("jz .Lsend_free", "jmp .Lsend_free")),
+        plant("cpu/ipi.s", "ipi_send_to", ("dec ecx", "test ecx, ecx")),
+        plant("cpu/ipi.s", "ipi_send_to", ("shl edi, LAPIC_ID_SHIFT", "")),
+        plant("cpu/ipi.s", "ipi_send_others", ("LAPIC_ICR_ASSERT | LAPIC_ICR_OTHERS", "LAPIC_ICR_ASSERT")),
+    ),
+    "received_bytes": (
+        plant("dev/serial_in.s", "serial_receive", ("jae .Lreceive_full", "ja .Lreceive_full")),
+        plant("dev/serial_in.s", "serial_receive", ("dec ecx", "test ecx, ecx")),
+        plant("dev/serial_in.s", "serial_get_char", ("call serial_receive", "")),
+        plant("dev/serial_in.s", "serial_get_char", ("and edx, RING_SIZE - 1", "and edx, RING_SIZE / 2 - 1")),
+    ),
+    "msi_capability": (
+        plant("bus/msi.s", "msi_write", ("jz .Lmsi_write_data", "jmp .Lmsi_write_data")),
+        plant("bus/msi.s", "msi_write", ("and ebx, ~(MSI_ENABLE | MSI_MULTIPLE_ENABLE_MASK)", "")),
+        plant("bus/msi.s", "msi_address", ("shl eax, MSI_DESTINATION_SHIFT", "")),
+    ),
+    "msix_table": (
+        plant("bus/msi.s", "msix_entry", ("lea r13d, [rax + 1]", "mov r13d, eax")),
+        plant("bus/msi.s", "msix_entry", ("cmp rsi, [rdx + PCI_SLOT_LENGTH]", "cmp rsi, rsi")),
+        plant("bus/msi.s", "msix_entry", ("jae .Lentry_refused", "")),
+        plant("bus/msi.s", "msix_install", ("and eax, ~MSIX_MASK_ALL", "")),
+    ),
 }

@@ -379,7 +379,7 @@ STEPS: dict[str, tuple[tuple[str, Plant], ...]] = {
         bug("bus/config.s", "ecam_map_bus", ("je .Lecam_map_one", "")),
     ),
     "mailbox_check_alone": (bug("gpu/mailbox.s", "mailbox_check", ("mov eax, ERROR_INVALID", "")),),
-    "lapic_high_alone": (bug("cpu/lapic.s", "lapic_init", ("shl rdx, 32", "")),),
+    "lapic_high_alone": (bug("cpu/lapic.s", "lapic_enable", ("shl rdx, 32", "")),),
     "put_digits_alone": (bug("bus/pci_list.s", "pci_put_digits", ("jns .Ldigits_next", "jnz .Ldigits_next")),),
     "put_bdf_alone": (bug("bus/pci_list.s", "pci_put_bdf", ("and edi, PCI_DEVICE_MASK", "")),),
     "list_alone": (bug("bus/pci_list.s", "pci_list", ("mov rbx, rax", "")),),

@@ -150,7 +150,10 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("cpu/features.s", "features_enable", ("mov cr3, rax", "")),
         plant("cpu/features.s", "features_enable", ("jb .Lenable_set", "")),
     ),
-    "local_apic": (plant("cpu/lapic.s", "lapic_init", ("LAPIC_LINT1], LAPIC_DELIVERY_NMI", "LAPIC_LINT1], 0x10400")),),
+    "local_apic": (
+        plant("cpu/lapic.s", "lapic_set_vectors", ("mov esi, LAPIC_DELIVERY_NMI", "mov esi, 0x10400")),
+        plant("cpu/lapic.s", "lapic_write", ("shr ecx, LAPIC_MSR_SHIFT", "")),
+    ),
     "frame_allocator": (
         plant("mm/frame_buddy.s", "frame_give", ("cmp eax, ecx jne .Lgive_not_in_use", "")),
         plant("mm/frame_buddy.s", "frame_give", ("mov [rax], cl", "")),

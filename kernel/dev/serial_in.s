@@ -2,9 +2,8 @@
 # Mode:     64-bit long mode
 # Spec:     PC16550D data sheet (National Semiconductor), 8.2 (line status), 8.5 (interrupt enable)
 # Exports:  serial_input_init serial_get_char serial_receive serial_in_vector serial_in_overruns
-#           serial_in_lost
-# Invariants: one CPU receives, one thread reads: each moves its own end of the ring only. A full ring drops what comes,
-#           and counts it. Where the line has no interrupt, the reader looks at the UART itself: nothing changes for it.
+# Invariants: one CPU receives, one thread reads: each moves its own end of the ring only. When the ring is full the
+#           UART keeps what comes, and so holds the sender back where it can. Where the line has no interrupt, the reader looks at the UART itself: nothing changes for it.
 #
 #   serial_ring: bytes; serial_ring_in, serial_ring_out: how many went in and out, modulo 2^32; equal: empty
 .intel_syntax noprefix
@@ -13,12 +12,13 @@
 
 .set UART_DATA, SERIAL_PORT + 0
 .set UART_INTERRUPTS, SERIAL_PORT + 1
+.set UART_FIFO, SERIAL_PORT + 2
 .set UART_STATUS, SERIAL_PORT + 5
+.set UART_FIFO_TRIGGER_8, 0x81                  # on; an interrupt for 8 bytes, or for fewer after 4 bytes' time
 .set UART_INTERRUPT_RECEIVED, 1 << 0
 .set UART_STATUS_DATA, 1 << 0
 .set UART_STATUS_OVERRUN, 1 << 1
 .set UART_STATUS_ABSENT, 0xff                   # no UART has all these bits
-.set UART_DRAIN_MAX, 64                         # bytes taken at a time: a line that never runs dry must not hold the CPU
 .set SERIAL_IRQ, 4
 .set RING_SIZE, 256                             # a power of two
 
@@ -53,6 +53,9 @@ function serial_input_init
     jc .Linit_skip
     mov ebx, eax
     mov [rip + serial_in_vector], eax
+    mov edx, UART_FIFO
+    mov al, UART_FIFO_TRIGGER_8
+    out dx, al
     mov edx, UART_INTERRUPTS
     mov al, UART_INTERRUPT_RECEIVED
     out dx, al
@@ -77,7 +80,7 @@ end_function serial_input_init
 # serial_interrupt -- take what has come
 # In:       none
 # Out:      none
-# Clobbers: rax, rcx, rdx, rsi, rdi
+# Clobbers: rax, rdx, rsi, rdi
 # Context:  long mode, interrupts off; a handler
 local_function serial_interrupt
     jmp serial_receive
@@ -86,12 +89,11 @@ end_function serial_interrupt
 # serial_receive -- move what the UART holds into the ring
 # In:       none
 # Out:      none
-# Clobbers: rax, rcx, rdx, rsi, rdi
+# Clobbers: rax, rdx, rsi, rdi
 # Context:  long mode, interrupts off, on the CPU that receives
 function serial_receive
-    mov ecx, UART_DRAIN_MAX
     lea rdi, [rip + serial_ring]
-.Lreceive_next:
+.Lreceive_next:                                 # ends with the ring full at the latest
     mov edx, UART_STATUS
     in al, dx
     cmp al, UART_STATUS_ABSENT
@@ -102,24 +104,19 @@ function serial_receive
 .Lreceive_whole:
     test al, UART_STATUS_DATA
     jz .Lreceive_return
-    mov edx, UART_DATA
-    in al, dx
     mov esi, [rip + serial_ring_in]
     mov edx, esi
     sub edx, [rip + serial_ring_out]
     cmp edx, RING_SIZE
-    jae .Lreceive_full
+    jae .Lreceive_return                        # the reader fetches the rest when it has made room
+    mov edx, UART_DATA
+    in al, dx
     mov edx, esi
     and edx, RING_SIZE - 1
     mov [rdi + rdx], al
     inc esi
     mov [rip + serial_ring_in], esi             # behind the byte: stores keep their order
-    jmp .Lreceive_advance
-.Lreceive_full:
-    inc dword ptr [rip + serial_in_lost]
-.Lreceive_advance:
-    dec ecx
-    jnz .Lreceive_next
+    jmp .Lreceive_next
 .Lreceive_return:
     ret
 end_function serial_receive
@@ -180,6 +177,3 @@ end_object serial_in_vector
 object serial_in_overruns                       # times that the UART's own FIFO ran over
     .skip 4
 end_object serial_in_overruns
-object serial_in_lost                           # bytes that found the ring full
-    .skip 4
-end_object serial_in_lost

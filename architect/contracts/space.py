@@ -46,7 +46,7 @@ _ENTERS = ("paging_init", "space_enter")
 _CR0_WP, _CR4_PGE = 1 << 16, 1 << 7
 _LEAF_EXTENDED, _EDX_1GB, _EDX_NX, _EDX_LM = 0x8000_0001, 1 << 26, 1 << 20, 1 << 29
 _TYPE_SMALL, _TYPE_LARGE = MEMORY_TYPE, MEMORY_TYPE & ~LARGE | PAT_LARGE
-_TABLE = struct.Struct("<512Q")
+TABLE = struct.Struct("<512Q")
 
 
 class Page(NamedTuple):
@@ -66,7 +66,7 @@ def pages(harness: Harness, root: int) -> Iterator[Page]:
     work = [(root, 0, 4, True, True, False)]
     while work:
         table, base, level, writable, user, no_execute = work.pop()
-        entries = _TABLE.unpack(harness.read(harness.direct_base + table, SMALL_SIZE))
+        entries = TABLE.unpack(harness.read(harness.direct_base + table, SMALL_SIZE))
         shift = SHIFTS[4 - level]
         for index, entry in enumerate(entries):
             if not entry & PRESENT:

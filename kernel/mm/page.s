@@ -2,8 +2,9 @@
 # Mode:     64-bit
 # Spec:     Intel SDM vol. 3, 4.5 (4-level paging), 4.10.2 (what the TLB may hold)
 # Exports:  page_walk page_descend page_map page_map_large page_flags_large page_root
-# Invariants: page_root is the PML4 that CR3 holds once the paging unit has run. Tables lie in frames and are
-#           reached through the direct map. A present entry is never overwritten here: that is for page_change.s.
+# Invariants: page_root is the kernel's PML4; while an address space is worked on, gs:PERCPU_ROOT has its own instead.
+#           page_lock is held, but for page_walk and while there is one CPU. Tables lie in frames and are reached
+#           through the direct map. A present entry is never overwritten here: that is for page_change.s.
 #           An entry that becomes present needs no invlpg, the TLB holds no absent translations.
 #
 #   va  63..48 47..39 38..30 29..21 20..12 11..0
@@ -15,6 +16,7 @@
 .include "registers.inc"
 .include "layout.inc"
 .include "paging.inc"
+.include "percpu.inc"
 
 .section .text, "ax"
 
@@ -32,7 +34,9 @@ function page_walk
     sar rax, CANONICAL_SHIFT
     cmp rax, rdi
     jne .Lwalk_not_canonical
-    mov r8, [rip + page_root]
+    mov r8, gs:[PERCPU_ROOT]
+    test r8, r8
+    cmovz r8, [rip + page_root]
     mov edx, PAGE_LEVEL_PML4
     mov ecx, PML4_SHIFT
 .Lwalk_level:
@@ -80,7 +84,9 @@ function page_descend
     push rbx
     push r8
     push r9
-    mov r8, [rip + page_root]
+    mov r8, gs:[PERCPU_ROOT]
+    test r8, r8
+    cmovz r8, [rip + page_root]
     mov r9d, PAGE_LEVEL_PML4
     mov ecx, PML4_SHIFT
 .Ldescend_level:
@@ -99,6 +105,9 @@ function page_descend
     jc .Ldescend_leave
     or rax, PTE_PRESENT | PTE_WRITE
     mov [rbx], rax                              # an empty table: what it maps is for its leaves to say
+    cmp r9d, PAGE_LEVEL_PML4
+    jne .Ldescend_present
+    call space_share_entry
 .Ldescend_present:
     test al, PTE_LARGE
     jnz .Ldescend_exists

@@ -1,7 +1,7 @@
 # Purpose:  page tables of four levels: change what is mapped (unmap, protect, split a large page).
 # Mode:     64-bit
 # Spec:     Intel SDM vol. 3, 4.10.4.1 (INVLPG), 4.10.4.2 (when software must invalidate)
-# Exports:  page_unmap page_protect page_split
+# Exports:  page_unmap page_protect page_split page_size_mask
 # Invariants: whoever takes a right or a translation away invalidates it before returning. Other CPUs are not told:
 #           their TLBs are the caller's to flush. Tables that become empty stay where they are and serve again.
 
@@ -19,7 +19,7 @@
 # Out:      rcx = mask:u64
 # Clobbers: none
 # Context:  long mode, any IF
-local_function page_size_mask
+function page_size_mask
     mov ecx, PAGE_MASK
     cmp edx, PAGE_LEVEL_PT
     je .Lsize_known
@@ -102,7 +102,7 @@ function page_protect
     not rcx
     mov r8, PTE_ADDRESS_MASK
     and rcx, r8
-    or rcx, PTE_ACCESSED | PTE_DIRTY
+    or rcx, PTE_NOTED | PTE_OWNED
     and rcx, [rax]                              # what stays: the address, and what the CPU noted
     cmp esi, PAGE_LEVEL_PT
     je .Lprotect_small

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from architect import contracts
-from architect.contracts import frames, heap
+from architect.contracts import frames, heap, spaces
 from architect.contracts.model import Broken
 from architect.contracts.paging import sequence
 from tests.contract import platform_bugs
@@ -186,6 +186,34 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("mm/heap_slab.s", "heap_give_slot", ("call heap_canary_check jc .Lgive_slot_overrun", "")),
         plant("mm/heap_slab.s", "slab_drop_empty", ("call slab_unlink", "")),
         plant("mm/heap_slab.s", "", ("384, 125", "384, 126")),
+    ),
+    "address_spaces": (
+        plant("mm/page_span.s", "page_unmap_range", ("call tlb_flush", "")),
+        plant("mm/page_span.s", "page_unmap_range", ("call page_prune_range", "")),
+        plant("mm/page_span.s", "page_release_range", ("mov qword ptr [rax], 0", "")),
+        plant("mm/page_span.s", "page_span_prepare", ("add rdi, rsi", "")),
+        plant("mm/page_span.s", "page_protect_range", ("mov rdi, [rbp - 0x18]", "")),
+        plant("mm/page_change.s", "page_protect", ("PTE_NOTED | PTE_OWNED", "PTE_NOTED")),
+        plant("mm/page_place.s", "page_map_whole", ("call page_undo_range", "")),
+        plant("mm/page_place.s", "page_map_whole", ("jc .Lwhole_leave call page_map_range", "call page_map_range")),
+        plant("mm/page_merge.s", "page_is_uniform", ("cmp r10, r9", "cmp r10, r10")),
+        plant("mm/page_merge.s", "page_is_uniform", ("add r9, rsi", "add r9, rcx")),
+        plant("mm/page_merge.s", "page_replace_table", ("btr r12, PTE_PAT_BIT", "clc")),
+        plant("mm/page_merge.s", "page_replace_table", ("call frame_free", "")),
+        plant("mm/page_merge.s", "page_prune_table", ("mov qword ptr [rax], 0", "")),
+        plant("mm/tlb.s", "tlb_flush_here", ("mov cr4, rax", "")),
+        plant("mm/space_map.s", "space_range_check", ("test r8d, PTE_WRITE", "test r8d, 0")),
+        plant("mm/space_map.s", "user_range_check", ("jc .Luser_invalid", "")),
+        plant("mm/address_space.s", "space_free_table", ("call page_free_owned", "")),
+        plant("mm/address_space.s", "space_destroy", ("mov ecx, DIRECT_PML4_INDEX", "mov ecx, 2")),
+    ),
+    "shared_kernel": (
+        plant("mm/address_space.s", "space_share_entry", ("mov rdx, [rdx + SPACE_NEXT]", "xor edx, edx")),
+        plant("mm/address_space.s", "space_share_entry", ("jz .Lshare_all", "")),
+        plant("mm/address_space.s", "space_create", ("mov ecx, SHARED_ENTRIES", "mov ecx, 1")),
+        plant("mm/address_space.s", "space_switch", ("lock btr qword ptr [rdx + SPACE_CPUS], rcx", "")),
+        plant("mm/address_space.s", "space_destroy", ("jne .Ldestroy_busy", "")),
+        plant("mm/address_space.s", "space_destroy", ("cmovz rcx, rdx", "")),
     ),
     "multiboot2": (
         plant("boot/multiboot2.s", "multiboot2_read", ("and rbx, -TAG_ALIGN", "")),
@@ -378,6 +406,22 @@ def test_ten_thousands_of_operations_on_the_heap() -> None:
     for seed in range(40):
         harness.renew()
         heap.sequence(harness, seed, 500)
+
+
+def test_random_sequences_of_spaces() -> None:
+    harness = Harness(kernel())
+    for seed in range(4):
+        harness.renew()
+        spaces.sequence(harness, seed, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_ten_thousand_operations_on_spaces() -> None:
+    harness = Harness(kernel())
+    for seed in range(200):
+        harness.renew()
+        spaces.sequence(harness, seed, 50)
 
 
 def test_random_sequences_notice_a_bug() -> None:

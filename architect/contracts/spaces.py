@@ -225,14 +225,6 @@ class Space(Session):
         twice = self.pool.twice
         self.expect(twice is None, routine, "gives back what it does not have", got=twice or 0, **what)
 
-    def refused(self, routine: str, result: object, error: int, **what: int) -> None:
-        """A refusal that must be, by its code, or none."""
-        cf, code = result.flag("cf"), result.registers["rax"]  # type: ignore[attr-defined]
-        self.expect(
-            cf == bool(error), routine, "refuses what it can do" if cf else "does what it must refuse", **what
-        )
-        self.equal(code, error, routine, "gives another code", **what)
-
     def told(self, routine: str, start: int, end: int, freed: int) -> None:
         """All of a range was invalidated, and before any frame of the call went back."""
         early = [(low, high) for low, high, count in self.flushed if count == freed]
@@ -271,7 +263,7 @@ class Space(Session):
         self.pool.left = None
         if left is not None and not error and result.flag("cf"):
             error = NO_MEMORY
-        self.refused(routine, result, error, **what)
+        self.refused(result, error, routine, "what the model would do", **what)
         if not error:
             self._change(name, Extent(va, end, physical, flags))
             if name in ("unmap", "protect"):

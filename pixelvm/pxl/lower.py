@@ -57,7 +57,7 @@ class Lowering:
         self.found: dict[str, Entry] = {}
         self.scopes: list[dict[str, Variable]] = []
         self.errors = errors
-        self._places: dict[str, Place] = {}
+        self._places: dict[str | Variable, Place] = {}
         self._open: set[str] = set()  # declarations that are being settled
         self._texts: dict[bytes, Symbol] = {}
 
@@ -67,15 +67,16 @@ class Lowering:
         """A new name: a local where ``entry`` is a variable.
 
         Raises:
-            Fault: it is taken. Nothing hides another thing.
+            Fault: it is taken. A local hides a global of its name, and never another local.
         """
         if name in SYSTEM or name == LENGTH:
             raise Fault(place, f"`{name}' belongs to the language", "another name")
-        if name in self.found or any(name in scope for scope in self.scopes):
-            first = self._places[name]
+        taken = self.local(name) if isinstance(entry, Variable) else self.found.get(name)
+        if taken is not None:
+            first = self._places[taken if isinstance(taken, Variable) else name]
             where = f"line {first.line}" if first.file == place.file else f"{first.file}:{first.line}"
             raise Fault(place, f"`{name}' is given twice", f"another name; the first is on {where}")
-        self._places[name] = place
+        self._places[entry if isinstance(entry, Variable) else name] = place
         if isinstance(entry, Variable):
             self.scopes[-1][name] = entry
         else:
@@ -281,6 +282,8 @@ class Lowering:
 
     def call(self, e: tree.Call) -> core.Invoke:
         """A call, whatever it leaves."""
+        if self.local(e.name):
+            raise Fault(e.place, f"`{e.name}' is a variable here", "another name for one of them")
         callee: Entry | isa.SystemCall = SYSTEM[e.name] if e.name in SYSTEM else self.entry(e.name, e.place)
         if not isinstance(callee, Function | isa.SystemCall):
             raise Fault(e.place, f"`{e.name}' is no function", "a function or a system call")

@@ -67,9 +67,9 @@ class Lowering:
         """A new name: a local where ``entry`` is a variable.
 
         Raises:
-            Fault: it is taken. A local hides a global of its name, and never another local.
+            Fault: it is taken. A local hides what is global, and never another local.
         """
-        if name in SYSTEM or name == LENGTH:
+        if not isinstance(entry, Variable) and (name in SYSTEM or name == LENGTH):
             raise Fault(place, f"`{name}' belongs to the language", "another name")
         taken = self.local(name) if isinstance(entry, Variable) else self.found.get(name)
         if taken is not None:
@@ -93,6 +93,8 @@ class Lowering:
             Fault: nothing, or it needs itself.
         """
         entry = self.found.get(name)
+        if name in SYSTEM or name == LENGTH:
+            raise Fault(place, f"`{name}' is to be called", f"`{name}(…)'")
         if entry is None:
             known = [*self.found, *(n for scope in self.scopes for n in scope), *SYSTEM, LENGTH]
             raise Fault(
@@ -224,8 +226,6 @@ class Lowering:
         variable = self.local(e.name)
         if variable is not None:
             return Get(variable)
-        if e.name in SYSTEM or e.name == LENGTH:
-            raise Fault(e.place, f"`{e.name}' is to be called", f"`{e.name}(…)'")
         entry = self.entry(e.name, e.place)
         match entry:
             case Num():
@@ -263,7 +263,7 @@ class Lowering:
         return _ORDERS[e.operator[:-1]](e.place, op, a, b)
 
     def _one(self, e: tree.Call) -> Expr:
-        if e.name == LENGTH:
+        if e.name == LENGTH and not self.local(LENGTH):
             return self._length(e)
         call = self.call(e)
         if call.results != 1:

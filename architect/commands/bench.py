@@ -31,6 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine", choices=engines.NAMES, default="search", help="fix: who proposes (default search)"
     )
+    parser.add_argument(
+        "--adapter", metavar="NAME", help="shaders: a part of the name of the GPU that is used"
+    )
     parser.add_argument("--budget", type=float, default=120.0, metavar="S", help="fix: seconds for each bug")
 
 
@@ -70,6 +73,12 @@ def _boot(args: argparse.Namespace, ui: Ui) -> Outcome:
     return _table(bench_boot.run(ui, args.kernel))
 
 
+def _shaders(args: argparse.Namespace, ui: Ui) -> Outcome:
+    from toolchain import bench_shaders
+
+    return _table(bench_shaders.run(ui, args.adapter))
+
+
 def _vm(args: argparse.Namespace, ui: Ui) -> Outcome:
     from pixelvm import bench_vm
 
@@ -85,10 +94,15 @@ def _table(data: dict[str, Any]) -> Outcome:
         own = f"{row['what']:<{width}}  {row['ours']:>10g} {row['unit']}"
         if row["peer_value"] is not None:
             own += f"   {row['peer']}: {row['peer_value']:g} {row['unit']}, ratio {row['ratio']:g}"
+        if "of_ceiling" in row:
+            own += f"   {100 * row['of_ceiling']:.3g} % of the device's {row['ceiling']}"
+        if "note" in row:
+            own += f"   {row['peer']}: {row['note']}"
         lines.append(own)
     machine = data["machine"]
     lines.append(
         f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}"
+        + (f", {machine['gpu']}" if "gpu" in machine else "")
     )
     return Outcome(STATUS_OK, data, "\n".join(lines))
 
@@ -97,5 +111,6 @@ BENCHES: dict[str, Callable[[argparse.Namespace, Ui], Outcome]] = {
     "fix": _fix,
     "build": _build,
     "boot": _boot,
+    "shaders": _shaders,
     "vm": _vm,
 }

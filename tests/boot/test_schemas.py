@@ -25,6 +25,7 @@ slow = pytest.mark.slow
         ("bench", "fix", "large-page-unmapped", "--budget", "30", *CORPUS),
         pytest.param(("bench", "build", *KERNEL), marks=slow),
         pytest.param(("bench", "boot", *KERNEL), marks=slow),
+        pytest.param(("bench", "shaders"), marks=slow),
         pytest.param(("demo", "--out", "out", *CORPUS), marks=slow),
     ],
     ids=lambda row: "-".join(row[:2]),

@@ -11,9 +11,10 @@ from typing import Any
 from toolchain.command import STATUS_OK, Outcome, Ui
 from toolchain.errors import InputError
 
-HELP = "Measure: repairs (fix), builds (build), boots (boot), the Pixel VM (vm), each beside peers in the same run."
+HELP = "Measure repairs (fix), builds (build), boots (boot), the Pixel VM (vm), shaders: beside peers in the same run."
 EXAMPLE = "pxos bench fix seed-bar0-unmapped --budget 60"
 STAGE = "bench"
+NEED_KERNEL = ("fix", "build", "boot")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,9 +46,10 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         raise InputError(f"bench {args.name} takes no bugs: '{args.ids[0]}'", stage=STAGE)
     if not (args.budget > 0 and math.isfinite(args.budget)):
         raise InputError(f"--budget {args.budget:g}: give seconds above 0", stage=STAGE)
-    from toolchain import build
+    if args.name in NEED_KERNEL:
+        from toolchain import build
 
-    build.kernel_tree(args.kernel)
+        build.kernel_tree(args.kernel)
     return BENCHES[args.name](args, ui)
 
 

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.unit import mailbox_bench
 from tests.unit.mailbox_bench import HEAP, SECONDS, Bench
 from toolchain.errors import InputError, Timeout
 from toolchain.mailbox import layout as m
+from toolchain.mailbox import native
 from toolchain.mailbox.allocator import Heap
 from toolchain.mailbox.client import Client, Refused
 from toolchain.mailbox.device import CommandError, DeviceLost, Execute
@@ -27,6 +29,15 @@ def words(*values: int) -> bytes:
 
 def control(bench: Bench, field: int) -> int:
     return bench.memory.words[(m.CONTROL_AT + field) >> 2]
+
+
+@pytest.fixture(autouse=True, params=["python", "machine code"])
+def rings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test of the protocol with both."""
+    if request.param == "machine code":
+        if not native.available():
+            pytest.skip("the machine code is for x86-64 Linux")
+        monkeypatch.setattr(mailbox_bench, "RINGS", [native.NativeRings])
 
 
 # --- negotiation -------------------------------------------------------------------------------------------------

@@ -24,7 +24,6 @@ ROW_INDEX, ROW_QUEUE, ROW_ERROR = 1, 2, 3
 ROWS_MAX = m.QUEUES * m.DEPTH
 _MASK = m.DEPTH - 1
 _WORDS = m.SLOT_SIZE // 4
-_STATE = ("fetched", "completed", "consumed")
 
 
 class Rings:
@@ -36,6 +35,9 @@ class Rings:
     Attributes:
         batch: the rows of the last ``fetch``.
         checksum: whether slots carry one (the feature was taken).
+        answered: commands that ``fetch`` has answered itself; ``failed``: of them with an error. The service takes
+            both.
+        wanted: queues whose client wants a message for what ``fetch`` answered.
         overflows: times that a slot stood where its completion would have had no room.
         fetched: of each queue, how many slots were taken; likewise ``completed`` and ``consumed`` (as last seen).
         broken: queues that stand until they are reset.
@@ -46,10 +48,14 @@ class Rings:
 
         self.memory = memory
         self.checksum = False
+        self.answered = self.failed = 0
+        self.wanted: set[int] = set()
         self.overflows = 0
         self.batch: Rows = np.zeros((ROWS_MAX, _WORDS), np.uint32)
         self.broken: set[int] = set()
-        self.fetched, self.completed, self.consumed = ([0] * m.QUEUES for _ in _STATE)
+        self.fetched: list[int] | memoryview[int] = [0] * m.QUEUES
+        self.completed: list[int] | memoryview[int] = [0] * m.QUEUES
+        self.consumed: list[int] | memoryview[int] = [0] * m.QUEUES
         self._full: set[int] = set()
 
     # --- resets --------------------------------------------------------------------------------------------
@@ -129,7 +135,7 @@ class Rings:
 
     def _room(self, queue: int) -> bool:
         """Whether one more completion fits; looks at CONSUMED only when it matters."""
-        if self.fetched[queue] - self.consumed[queue] < m.DEPTH:
+        if self.fetched[queue] - self.consumed[queue] < m.DEPTH and queue not in self._full:
             return True
         consumed = self.memory.quads[(_block(queue) + m.QUEUE_CONSUMED) >> 3]
         if not self.consumed[queue] <= consumed <= self.completed[queue]:

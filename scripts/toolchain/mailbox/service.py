@@ -167,6 +167,9 @@ class Service:
             worked = True
         if self.session and self._status & m.SERVICE_RUNNING and not self.lost:
             count = self.rings.fetch()
+            if self.rings.answered:
+                self._count_answered()
+                worked = True
             if count:
                 self._begin()
                 self._batch(self.rings.batch[:count])
@@ -185,6 +188,7 @@ class Service:
         self._set(m.CONTROL_NEED_WAKEUP, 0)
         if self.session:
             self.rings.check_indices()
+            self.counters.values[m.COUNTER_OVERFLOWS] = self.rings.overflows
 
     def _pending(self) -> bool:
         if self.memory.words[m.DOORBELL >> 2] or any(True for _ in self.rings.reset_requests()):
@@ -208,6 +212,22 @@ class Service:
             self.counters.add(m.COUNTER_QUEUE_RESETS)
         return bool(asked)
 
+    def _count_answered(self) -> None:
+        """What the rings have answered themselves."""
+        rings = self.rings
+        for counter, amount in (
+            (m.COUNTER_COMMANDS, rings.answered), (m.COUNTER_ON_CPU, rings.answered),
+            (m.COUNTER_ERRORS, rings.failed),
+        ):  # fmt: skip
+            self.counters.add(counter, amount)
+        rings.answered = rings.failed = 0
+        self._notify(rings.wanted)
+
+    def _notify(self, queues: set[int]) -> None:
+        for queue in queues:
+            self.counters.add(m.COUNTER_INTERRUPTS)
+            self.doorbell.notify(queue)
+
     def _begin(self) -> None:
         self.busy_since = time.monotonic()
 
@@ -217,7 +237,6 @@ class Service:
         """Answer fetched rows: between barriers, the CPU's first, then the device's in one dispatch, then the long."""
         values = self.counters.values
         values[m.COUNTER_BATCH_MAX] = max(values[m.COUNTER_BATCH_MAX], len(rows))
-        values[m.COUNTER_OVERFLOWS] = self.rings.overflows
         for part in _between_barriers(rows):
             if self.halted:
                 return
@@ -280,10 +299,7 @@ class Service:
         self.counters.add(m.COUNTER_COMMANDS, len(rows))
         self.counters.add(counter, len(rows))
         self.counters.add(m.COUNTER_ERRORS, sum(1 for error in errors if error))
-        wanted = self.rings.post(rows, results, errors)
-        for queue in wanted:
-            self.counters.add(m.COUNTER_INTERRUPTS)
-            self.doorbell.notify(queue)
+        self._notify(self.rings.post(rows, results, errors))
 
     def _single(self, row: list[int]) -> tuple[int, int]:
         """One command of the compatibility page."""

@@ -20,7 +20,9 @@ from toolchain.mailbox import layout as m
 
 if TYPE_CHECKING:
     from toolchain.mailbox.device import Device
+    from toolchain.mailbox.memory import Memory
     from toolchain.mailbox.operations import VirtualMachine
+    from toolchain.mailbox.rings import Rings
     from toolchain.mailbox.service import Service
 
 EXIT_HALTED, EXIT_NO_DEVICE, EXIT_LOST, EXIT_HUNG = 0, 2, 3, 5
@@ -98,6 +100,7 @@ def serve(
         Doorbell(Bells(settings.service, settings.client)),
         answer_ms=settings.answer_ms,
         spin=settings.spin,
+        rings=_rings(memory),
     )
     counters(service)
     service.start()
@@ -105,6 +108,20 @@ def serve(
     heart.start()
     service.run()
     return EXIT_LOST if service.lost else EXIT_HALTED
+
+
+def _rings(memory: Memory) -> Rings:
+    """The rings in machine code where this machine runs it."""
+    from toolchain.mailbox import native
+    from toolchain.mailbox.rings import Rings
+
+    if not native.available():
+        return Rings(memory)
+    try:
+        return native.NativeRings(memory)
+    except PxError as error:
+        _log(f"{error.message}; Python serves the rings instead")
+        return Rings(memory)
 
 
 def _heart(service: Service) -> None:

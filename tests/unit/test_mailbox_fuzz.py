@@ -175,13 +175,15 @@ def native_rounds(bench: Bench) -> None:
         bench.service.rings._set("ROUNDS", 1)
 
 
-def tidy(memory: bytes) -> dict[int, tuple[tuple[int, int], ...] | bytes]:
+def tidy(memory: bytes) -> dict[int, object]:
     """The memory, completions of each ring in the order of their submissions: PING may be answered sooner by one."""
-    found: dict[int, tuple[tuple[int, int], ...] | bytes] = {}
+    found: dict[int, object] = {}
     for queue in range(m.QUEUES):
         at = m.ANSWER_AT + queue * m.ANSWER_STRIDE
         rows = struct.iter_unpack("<QII", memory[at : at + m.ANSWER_STRIDE])
-        found[queue] = tuple(sorted((number, result) for result, number, _ in rows))
+        found[queue] = sorted(
+            (number, result, status & m.COMPLETION_ERROR) for result, number, status in rows
+        )
     found[-1] = memory[: m.ANSWER_AT] + memory[m.DATA_AT :]
     return found
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from pixelvm import assembler, cartridge, engines, isa, png
 from pixelvm import state as states
 from pixelvm.conform_cases import CASES, Case
-from pixelvm.isa import MASK, Stop
+from pixelvm.isa import MASK, Op, Stop
 from pixelvm.program import Program
 from pixelvm.state import State
 from toolchain.errors import InputError
@@ -92,7 +92,12 @@ class Failure(NamedTuple):
 def program(case: Case) -> Program:
     """The program of a case; with little memory where it does not say how much."""
     memory = "" if ".memory" in case.source else f".memory {isa.MEMORY_STEP}\n"
-    return assembler.assemble(memory + case.source, f"{case.name}.pxa").program
+    made = assembler.assemble(memory + case.source, f"{case.name}.pxa").program
+    if case.length:
+        first = case.length - len(made.code)
+        fill = [isa.word(Op.JUMP, first)] + [isa.word(Op.HALT, 1)] * (first - 1)
+        made = made._replace(code=(*fill, *made.code))
+    return made
 
 
 def end(case: Case, of: Program) -> State:

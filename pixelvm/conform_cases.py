@@ -25,6 +25,7 @@ class Case(NamedTuple):
         stop: why it stopped.
         fuel: given at the start.
         log: what the host was asked, in order (see ``conform.Host``).
+        length: words of the program, where the source is only its end: a jump to there and many a `halt 1` before it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case(NamedTuple):
     stop: str = "HALTED"
     fuel: int = 100_000
     log: tuple[tuple[Any, ...], ...] = ()
+    length: int = 0
 
 
 def _binary(name: str, cost: int, *rows: tuple[int, int, int]) -> Case:
@@ -173,7 +175,7 @@ LIMITS = (
     Case("limit-frames", "main: get 0\n drop\n push 7\n set 0\n call f\n f: push 1\n set 1\n call f",
          4 + 2 + 2 + 62 * 4,
          {"pc": 7, "returns": [5] + [8] * 62, "locals": [[7] + [0] * 15] + [[0, 1] + [0] * 14] * 63}, "CALLS"),
-    Case("limit-code", "main: jump last\n" + "halt 1\n" * (isa.CODE_MAX - 2) + "last: halt 3", 2, {"result": 3}),
+    Case("limit-code", "halt 3", 2, {"result": 3}, length=isa.CODE_MAX),
     Case("limit-fuel", "main: jump main", 100, {"pc": 0}, "FUEL", 100),
 )  # fmt: skip
 

@@ -207,7 +207,7 @@ def test_it_conforms() -> None:
 
 def test_the_hypervisor_runs_many_at_once_and_moves_them() -> None:
     fib = Path(__file__).resolve().parents[2] / "pixelvm/examples/fib.pxa"
-    words = ("vm", "host", str(fib), "--copies", "70", "--slice", "3000", "--json", "-q")
+    words = ("vm", "host", str(fib), "--copies", "20", "--slice", "9000", "--json", "-q")
     wanted = [row["output"] for row in pxos(*words).data["machines"]]
     for names in ("wgsl", "python,wgsl"):
         answer = pxos(*words, "--engine", names)

@@ -38,7 +38,7 @@ def test_nothing_is_left_out() -> None:
             assert stop not in row.traps or any(case.stop == stop.name for case in TRAPS)
 
 
-@pytest.mark.parametrize("name", ["python"])
+@pytest.mark.parametrize("name", ["python", "x86"])
 def test_the_engines_conform(name: str) -> None:
     assert [failure for _, failed in conform.run([name]) for failure in failed] == []
 

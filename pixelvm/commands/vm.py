@@ -20,6 +20,7 @@ EXAMPLE = "pxos vm run pixelvm/examples/hello.pxa"
 STAGE = "vm"
 _APART = {  # actions that have a module of their own, and say there what they take
     "conformance": "pixelvm.commands.vm_conformance",
+    "debug": "pixelvm.commands.vm_debug",
     "fuzz": "pixelvm.commands.vm_fuzz",
     "host": "pixelvm.commands.vm_host",
 }
@@ -72,7 +73,12 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     from pixelvm.load import load
 
     if args.action in _APART:
-        answer: Outcome = importlib.import_module(_APART[args.action]).run(args, ui)
+        module = importlib.import_module(_APART[args.action])
+        if module.INTERACTIVE and getattr(args, "json", False):
+            from toolchain.errors import InputError
+
+            raise InputError(f"vm {args.action} is interactive: leave --json away", stage=STAGE)
+        answer: Outcome = module.run(args, ui)
         return answer
     if args.action == "run" and args.file == args.input == "-":
         from toolchain.errors import InputError

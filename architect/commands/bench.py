@@ -11,10 +11,10 @@ from typing import Any
 from toolchain.command import STATUS_OK, Outcome, Ui
 from toolchain.errors import InputError
 
-HELP = "Measure repairs (fix), builds (build), boots (boot), the Pixel VM (vm), shaders: beside peers in the same run."
+HELP = "Measure repairs (fix), builds, boots, shaders, the Pixel VM (vm), God Pixel (pixel), each beside its peers."
 EXAMPLE = "pxos bench fix seed-bar0-unmapped --budget 60"
 STAGE = "bench"
-NEED_KERNEL = ("fix", "build", "boot")
+NEED_KERNEL = ("fix", "build", "boot", "pixel")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -88,6 +88,12 @@ def _vm(args: argparse.Namespace, ui: Ui) -> Outcome:
     return Outcome(STATUS_OK, data, bench_vm.text(data))
 
 
+def _pixel(args: argparse.Namespace, ui: Ui) -> Outcome:
+    from pixelvm.god import bench
+
+    return _table(bench.run(ui, args.kernel))
+
+
 def _table(data: dict[str, Any]) -> Outcome:
     """Rows side by side for a person."""
     width = max(len(row["what"]) for row in data["rows"])
@@ -115,4 +121,5 @@ BENCHES: dict[str, Callable[[argparse.Namespace, Ui], Outcome]] = {
     "boot": _boot,
     "shaders": _shaders,
     "vm": _vm,
+    "pixel": _pixel,
 }

@@ -14,7 +14,7 @@ from pixelvm.god.family import SIDE, TILE_BYTES, Code
 from pixelvm.god.seed import Words
 from pixelvm.god.shader import SHADER
 from toolchain.gpu import wgsl
-from toolchain.gpu.device import Device
+from toolchain.gpu.device import Device, Kernel
 
 BATCH = 512  # tiles of one dispatch: 32 MiB
 ITERATIONS = SIDE + SIDE * family.JULIA_STEPS  # of all loops of one invocation, at most
@@ -29,14 +29,23 @@ class Painter:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self._kernel = device.kernel(wgsl.load(SHADER.name), checked=False)
         self._out = device.buffer(BATCH * TILE_BYTES, "tiles")
+        self._kernels: dict[int, Kernel] = {}
 
     def draw(self, codes: Sequence[Code]) -> None:
-        """Record the drawing of up to ``BATCH`` tiles into ``tiles``, where they stay on the device."""
-        words = np.array([code.word for code in codes], np.uint32)
-        given = self.device.upload(words, "codes")
-        self.device.dispatch(self._kernel, [given, self._out], (len(codes),), iterations=ITERATIONS)
+        """Record the drawing of up to ``BATCH`` tiles, which stay on the device: a dispatch for each family."""
+        families: dict[int, list[tuple[int, int]]] = {}
+        for place, code in enumerate(codes):
+            families.setdefault(code.family.kind, []).append((code.word, place))
+        for kind, rows in families.items():
+            given = self.device.upload(np.array(rows, np.uint32), "codes")
+            self.device.dispatch(self._kernel(kind), [given, self._out], (len(rows),), iterations=ITERATIONS)
+
+    def _kernel(self, kind: int) -> Kernel:
+        if kind not in self._kernels:
+            module = wgsl.load(SHADER.name, {"FAMILY": int(kind)})
+            self._kernels[kind] = self.device.kernel(module, checked=False)
+        return self._kernels[kind]
 
     def expand(self, codes: Sequence[Code]) -> Words:
         """The tiles of legal codes: an array of n x 128 x 128 words."""

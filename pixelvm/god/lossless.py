@@ -28,7 +28,7 @@ from pixelvm.god.varint import Reader, number
 
 _THOROUGH = 1 << 20  # bytes up to which many settings of LZMA are tried
 _CLOSE = 1.02  # a layout this near to the best is tried with each codec
-_FINALISTS = 3
+_FINALISTS = 3  # 1 beyond that size; the plain layout besides
 _QUICK = lzma_setting(3, 0, 0)
 _LZMA = tuple(
     lzma_setting(*bits)
@@ -76,10 +76,11 @@ def pack(data: bytes, width: int = 0, prefix: bytes = b"") -> Packed:
                 names.append(best[1].codec.name.lower())
         return Packed(out, " ".join(names))
 
-    if len(layouts) > _FINALISTS:
+    finalists = _FINALISTS if len(data) <= _THOROUGH else 1
+    if len(layouts) > finalists:
         quick = [(_judged(layout), at) for at, layout in enumerate(layouts)]
         bound = min(quick)[0] * _CLOSE
-        chosen = {at for size, at in sorted(quick)[:_FINALISTS] if size <= bound}
+        chosen = {at for size, at in sorted(quick)[:finalists] if size <= bound}
         layouts = [layout for at, layout in enumerate(layouts) if at in chosen or at == 0]
     first = [packed(layout, settings) for layout in layouts]
     best = min(range(len(first)), key=lambda at: len(first[at].data))

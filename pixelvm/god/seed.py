@@ -249,7 +249,7 @@ def carpet_depth(base: int, depth: int, mask: int) -> Greys:
     rest = _LOW
     for _ in range(depth):
         digit = rest % number
-        alive &= allowed[digit][:, digit]
+        alive &= allowed[:, digit][digit]
         counted += alive
         rest = rest // number
     return counted

@@ -347,22 +347,14 @@ class Instructions(Accesses):
         values.push((REG, target))
 
     def _swap(self, at: int, operand: int) -> None:
-        values = self.values
-        values.reach(2)
-        b = values.loose(values.pop())
-        a = values.loose(values.pop())
-        values.push(b)
-        values.push(a)
+        self.values.lift(2)
+        stack = self.values.stack
+        stack[-2:] = [stack[-1], stack[-2]]
 
     def _rot(self, at: int, operand: int) -> None:
-        values = self.values
-        values.reach(3)
-        c = values.loose(values.pop())
-        b = values.loose(values.pop())
-        a = values.loose(values.pop())
-        values.push(b)
-        values.push(c)
-        values.push(a)
+        self.values.lift(3)
+        stack = self.values.stack
+        stack[-3:] = [stack[-2], stack[-1], stack[-3]]
 
     def _random(self, at: int, operand: int) -> None:
         assert operand == System.RANDOM

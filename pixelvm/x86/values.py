@@ -78,6 +78,17 @@ class Values:
         self.retain(value)
         return value
 
+    def lift(self, depth: int) -> None:
+        """The top ``depth`` values (three at most) out of their slots, so that they can change places."""
+        self.reach(depth)
+        top = range(len(self.stack) - depth, len(self.stack))
+        for at in top:
+            if self.stack[at][0] == FLAG:  # it may use two registers
+                self._to_slot(at)
+        for at in top:
+            if self.stack[at][0] == HOME:
+                self.stack[at] = self.in_register(self.stack[at])
+
     def loose(self, value: Value) -> Value:
         """The value, no longer in a slot: it can be pushed at another place."""
         return self.in_register(value) if value[0] == HOME else value

@@ -27,9 +27,138 @@ def wild(random: Random) -> Program:
     return Program(code, random.randbytes(min(memory, 32)), memory, random.randrange(length))
 
 
+class _Structured:
+    """Programs as a compiler makes them: statements over locals, loops that end, calls, memory by index."""
+
+    _BINARY = (Op.ADD, Op.SUB, Op.MUL, Op.AND, Op.OR, Op.XOR, Op.SHL, Op.SHR, Op.SAR, Op.EQ, Op.NE, Op.LTU, Op.LTS)
+    _DIVISIONS = (Op.DIVU, Op.DIVS, Op.REMU, Op.REMS)
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.code: list[int] = []
+        self.calls: list[tuple[int, int]] = []  # place and function
+        self.memory = random.choice([256, 4096])
+
+    def program(self) -> Program:
+        """Some functions, the first of them the entry."""
+        count = self.random.randrange(1, 4)
+        starts = []
+        for number in range(count):
+            starts.append(len(self.code))
+            for _ in range(self.random.randrange(1, 5)):
+                self._statement(number, count, 2)
+            self._emit(Op.RET if number else Op.HALT)
+        for at, function in self.calls:
+            self.code[at] = isa.word(Op.CALL, starts[function])
+        return Program(tuple(self.code), self.random.randbytes(64), self.memory)
+
+    def _emit(self, op: Op, operand: int = 0) -> int:
+        self.code.append(isa.word(op, operand))
+        return len(self.code) - 1
+
+    def _statement(self, function: int, count: int, depth: int) -> None:
+        random = self.random
+        kind = random.randrange(9)
+        if kind == 0 and depth:
+            counter = random.randrange(8, 12)
+            self._emit(Op.PUSH, random.randrange(1, 6))
+            self._emit(Op.SET, counter)
+            start = len(self.code)
+            for _ in range(random.randrange(1, 4)):
+                self._statement(function, count, depth - 1)
+            for op, operand in ((Op.GET, counter), (Op.PUSH, 1), (Op.SUB, 0), (Op.DUP, 0), (Op.SET, counter)):
+                self._emit(op, operand)
+            self._emit(Op.JNZ, start)
+        elif kind == 1 and depth:
+            self._expression(3)
+            jump = self._emit(random.choice([Op.JZ, Op.JNZ]))
+            self._statement(function, count, depth - 1)
+            self.code[jump] |= len(self.code) << 8
+            self._emit(Op.GET, 0)
+            self._emit(Op.DROP)
+        elif kind == 2 and function + 1 < count:
+            self.calls.append((self._emit(Op.CALL), random.randrange(function + 1, count)))
+        elif kind in (3, 4):
+            self._address()
+            self._expression(3)
+            self._emit(random.choice([Op.STORE8, Op.STORE32]), random.choice([0, 0, 4, 64]))
+        else:
+            self._expression(4)
+            self._emit(Op.SET, random.randrange(8))
+
+    def _address(self) -> None:
+        """Mostly one inside of memory."""
+        random = self.random
+        self._expression(2)
+        self._emit(Op.PUSH, random.choice([15, 31, 60]))
+        self._emit(Op.AND)
+        if random.random() < 0.6:
+            self._emit(Op.PUSH, random.choice([1, 2, 2, 2, 3]))
+            self._emit(Op.SHL)
+        if random.random() < 0.1:
+            self._emit(Op.PUSH, random.choice([-4, -64, 4, self.memory]))
+            self._emit(Op.ADD)
+
+    def _expression(self, depth: int) -> None:
+        """One value more."""
+        random = self.random
+        kind = random.randrange(12)
+        if depth == 0 or kind < 2:
+            if random.random() < 0.6:
+                self._emit(Op.GET, random.randrange(12))
+            else:
+                self._emit(Op.PUSH, random.choice([0, 1, 2, 3, 4, 31, -1, 255, random.randrange(1 << 23)]))
+        elif kind < 8:
+            self._expression(depth - 1)
+            self._expression(depth - 1)
+            self._emit(random.choice(self._BINARY))
+        elif kind == 8:
+            self._expression(depth - 1)
+            self._expression(1)
+            self._emit(Op.PUSH, 1)
+            self._emit(Op.OR)
+            self._emit(random.choice(self._DIVISIONS))
+        elif kind == 9:
+            self._address()
+            self._emit(random.choice([Op.LOAD8, Op.LOAD32]), random.choice([0, 0, 4, 64]))
+        elif kind == 10:
+            value, count = random.randrange(12), random.randrange(1, 32)
+            for op, operand in ((Op.GET, value), (Op.PUSH, count), (Op.SHR, 0), (Op.GET, value)):
+                self._emit(op, operand)
+            self._emit(Op.PUSH, 32 - count)
+            self._emit(Op.SHL)
+            self._emit(random.choice([Op.OR, Op.ADD, Op.XOR]))
+        else:
+            self._shuffled(depth)
+
+    def _shuffled(self, depth: int) -> None:
+        random = self.random
+        self._expression(depth - 1)
+        self._expression(depth - 1)
+        for _ in range(random.randrange(1, 4)):
+            self._expression(1)
+            self._emit(random.choice([Op.SWAP, Op.ROT, Op.OVER, Op.DUP]))
+            if self.code[-1] in (isa.word(Op.OVER), isa.word(Op.DUP)):
+                self._emit(Op.XOR)
+            self._emit(random.choice(self._BINARY))
+        if random.random() < 0.3:
+            self._emit(Op.PICK, random.randrange(2))
+            self._emit(Op.HIGH, random.randrange(256))
+            self._emit(Op.ADD)
+        if random.random() < 0.2:
+            self._emit(Op.SYS, isa.System.RANDOM)
+            self._emit(Op.XOR)
+        self._emit(random.choice(self._BINARY))
+
+
+def structured(random: Random) -> Program:
+    """A program as a compiler makes them; most of its runs halt after some thousand instructions."""
+    return _Structured(random).program()
+
+
 def any_program(random: Random) -> Program:
-    """A program of one kind or the other."""
-    return vm_programs.quick(random) if random.random() < 0.3 else wild(random)
+    """A program of one kind or another."""
+    return random.choice([vm_programs.quick, wild, structured, structured])(random)
 
 
 def _word(random: Random, length: int) -> int:

@@ -15,7 +15,7 @@ from pixelvm.isa import Op, System
 
 LENGTH = 96  # instructions of a block
 TRACE = 24  # instructions of a block behind which it goes through no further jump
-UNIT = 1024  # instructions that are walked over for one unit
+UNIT = 192  # instructions that are walked over for one unit: what a cartridge's start waits for
 _DEEP = 3  # loops inside one another that count
 _ITERATIONS = 8  # how often a loop is taken to run
 _LOOPS = 64  # that are looked at
@@ -57,6 +57,7 @@ class Walk:
         self.code, self.start = code, start
         self.leaders = {start}  # where blocks begin, those that are not walked over among them
         self.inside: set[int] = set()  # the leaders that are
+        self.cut: set[int] = set()  # the leaders where it ended only because it was long enough
         self.loops: list[tuple[int, int]] = []  # first and last place of each
         self._known = known
         self._walk()
@@ -67,8 +68,12 @@ class Walk:
         todo = [self.start]
         while todo:
             pc = todo.pop()
-            if pc not in seen and pc != self.start and (self._known(pc) or len(seen) >= UNIT):
-                continue
+            if pc not in seen and pc != self.start:
+                if self._known(pc):
+                    continue
+                if len(seen) >= UNIT:
+                    self.cut.add(pc)
+                    continue
             self.inside.add(pc)
             run = 0
             while pc not in seen:

@@ -42,6 +42,7 @@ class Unit(NamedTuple):
         calls: ``pc`` of each block that is called, and where to go on there with a new frame.
         returns: where callees return to, and ``pc`` behind the call; a call can be in several blocks.
         missing: the slots that it uses, and the code that leaves for want of theirs.
+        cut: where it ends only because it is long enough.
     """
 
     code: bytes
@@ -49,6 +50,7 @@ class Unit(NamedTuple):
     calls: dict[int, int]
     returns: dict[int, int]
     missing: dict[Slot, int]
+    cut: set[int]
 
 
 class Scope(NamedTuple):
@@ -113,7 +115,7 @@ class Translator(Instructions):
         self.fix(self._leaves)
         self._spill_locals()
         self.out += encode.jump_mem(Mem(RBX, context.EXIT))
-        return Unit(bytes(self.out), entries, self._calls, self._returns, missing)
+        return Unit(bytes(self.out), entries, self._calls, self._returns, missing, self.walk.cut)
 
     # --- blocks --------------------------------------------------------------------------------------------
 

@@ -79,6 +79,7 @@ class Translation:
         self.sites: dict[int, int] = {}
         self.full = False
         self._calls: dict[int, int] = {}
+        self._cut: set[int] = set()
         self._pages: list[Pages] = []
         self._bytes = 0
         self._slots: dict[Slot, int] = {}
@@ -112,8 +113,10 @@ class Translation:
         with self._lock:
             if start in self.entries:
                 return
-            scope = Scope(self.code, self.memory, self.entries.__contains__, self._slot)
-            unit = Translator(scope, start).unit()
+            # What a cut left over may be half of a loop: the unit goes through what is known, to have all of it.
+            known = _unknown if start in self._cut else self.entries.__contains__
+            unit = Translator(Scope(self.code, self.memory, known, self._slot), start).unit()
+            self._cut |= unit.cut
             made = pages.code(unit.code)
             self._pages.append(made)
             self._bytes += made.size
@@ -151,6 +154,10 @@ class Translation:
         self._addresses[number] = address
         for each in self._contexts:
             each.quads[SLOTS // 8 + number] = address
+
+
+def _unknown(pc: int) -> bool:
+    return False
 
 
 class _Kept:

@@ -198,6 +198,15 @@ def test_a_program_of_the_greatest_size() -> None:
     assert (state.pc, state.fuel) == (isa.CODE_MAX - 1, isa.MASK - isa.CODE_MAX)
 
 
+def test_a_loop_that_is_longer_than_a_unit() -> None:
+    turns = "\n".join(f"get {n % 8}\npush {n}\nadd\nset {(n + 3) % 8}\nget 9\njnz .end" for n in range(120))
+    program = program_of(
+        f"main: push 30\nset 8\n.turn:\n{turns}\nget 8\npush 1\nsub\ndup\nset 8\njnz .turn\n.end: halt"
+    )
+    for fuel in (100, 1153, 5000):
+        alike(program, fuel, fuel, ENOUGH)
+
+
 def test_more_functions_than_are_kept_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The code is dropped on the way, with frames open, and made again."""
     monkeypatch.setattr(translation, "UNITS_MAX", 5)

@@ -30,7 +30,21 @@ def wild(random: Random) -> Program:
 class _Structured:
     """Programs as a compiler makes them: statements over locals, loops that end, calls, memory by index."""
 
-    _BINARY = (Op.ADD, Op.SUB, Op.MUL, Op.AND, Op.OR, Op.XOR, Op.SHL, Op.SHR, Op.SAR, Op.EQ, Op.NE, Op.LTU, Op.LTS)
+    _BINARY = (
+        Op.ADD,
+        Op.SUB,
+        Op.MUL,
+        Op.AND,
+        Op.OR,
+        Op.XOR,
+        Op.SHL,
+        Op.SHR,
+        Op.SAR,
+        Op.EQ,
+        Op.NE,
+        Op.LTU,
+        Op.LTS,
+    )
     _DIVISIONS = (Op.DIVU, Op.DIVS, Op.REMU, Op.REMS)
 
     def __init__(self, random: Random) -> None:

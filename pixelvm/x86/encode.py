@@ -19,7 +19,7 @@ B, AE, E, NE, BE, A, S, NS, L, GE, LE, G = 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 1
 
 ADD, OR, AND, SUB, XOR, CMP = 0, 1, 4, 5, 6, 7  # bits 5 to 3 of the opcode, and /digit of the immediate form
 SHL, SHR, SAR, ROL, ROR = 4, 5, 7, 0, 1  # /digit of the shifts
-NEG, NOT, DIV, IDIV = 3, 2, 6, 7  # /digit of group 3
+NEG, DIV, IDIV = 3, 6, 7  # /digit of group 3
 
 _MASK = 0xFFFFFFFF
 _REMEMBERED = 1 << 14
@@ -49,10 +49,9 @@ def _rex(wide: int, reg: int, index: int, base: int, byte: bool = False) -> byte
     return bytes((0x40 | bits,)) if bits or (byte and 4 <= reg < 8) else b""
 
 
-def _direct(opcode: bytes, reg: int, rm: int, wide: int = 0, byte: bool = False) -> bytes:
+def _direct(opcode: bytes, reg: int, rm: int, wide: int = 0) -> bytes:
     """An instruction with two registers, ``rm`` in the field of that name."""
-    prefix = _rex(wide, reg, 0, rm, byte or False)
-    return prefix + opcode + bytes((0xC0 | (reg & 7) << 3 | rm & 7,))
+    return _rex(wide, reg, 0, rm) + opcode + bytes((0xC0 | (reg & 7) << 3 | rm & 7,))
 
 
 def _indirect(opcode: bytes, reg: int, mem: Mem, wide: int = 0, byte: bool = False) -> bytes:
@@ -169,14 +168,6 @@ def alu_imm(op: int, to: int, value: int, wide: int = 0) -> bytes:
 
 
 @lru_cache(_REMEMBERED)
-def alu_mem_imm(op: int, mem: Mem, value: int) -> bytes:
-    """``op dword ptr mem, value``."""
-    if _is_byte(value):
-        return _indirect(b"\x83", op, mem) + bytes((value & 0xFF,))
-    return _indirect(b"\x81", op, mem) + _imm32(value)
-
-
-@lru_cache(_REMEMBERED)
 def cmp_wide_mem(to: int, mem: Mem) -> bytes:
     """``cmp to, qword ptr mem``, ``to`` 64 bits wide."""
     return _indirect(b"\x3b", to, mem, wide=1)
@@ -224,7 +215,7 @@ def shift_cl(op: int, to: int) -> bytes:
 
 @lru_cache(_REMEMBERED)
 def group3(op: int, to: int) -> bytes:
-    """``op to``; ``op`` is NOT, NEG, DIV or IDIV."""
+    """``op to``; ``op`` is NEG, DIV or IDIV."""
     return _direct(b"\xf7", op, to)
 
 

@@ -1,7 +1,7 @@
 """What each instruction between a block's head and its end becomes.
 
 Owns the choice of code: folding of constants, the form of an operand, the local that takes a result directly, shifts,
-divisions, rotations. Loads and stores are ``accesses``'s. Knows nothing of blocks, fuel or calls.
+rotations. Divisions are ``divisions``'s, loads and stores ``accesses``'s. Knows nothing of blocks, fuel or calls.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pixelvm import isa
 from pixelvm.isa import MASK, Op, System
 from pixelvm.reference import signed
 from pixelvm.x86 import context, encode
-from pixelvm.x86.accesses import Accesses
-from pixelvm.x86.encode import RAX, RBX, RCX, RDX, Mem
+from pixelvm.x86.divisions import Divisions
+from pixelvm.x86.encode import RAX, RBX, RCX, Mem
 from pixelvm.x86.values import CONST, FLAG, LINEAR, LOCAL, REG, Value
 
 _FOLDED: dict[Op, Callable[[int, int], int]] = {
@@ -37,10 +37,9 @@ _CONDITIONS = {Op.EQ: encode.E, Op.NE: encode.NE, Op.LTU: encode.B, Op.LTS: enco
 _SWAPPED = {encode.E: encode.E, encode.NE: encode.NE, encode.B: encode.A, encode.L: encode.G}
 _COMMUTATIVE = frozenset((Op.ADD, Op.MUL, Op.AND, Op.OR, Op.XOR))
 _XORSHIFT = ((encode.SHL, 13), (encode.SHR, 17), (encode.SHL, 5))
-_NO_DIVISOR_CHECKED = -1 & MASK
 
 
-class Instructions(Accesses):
+class Instructions(Divisions):
     """One instruction after the other; ``step`` is the way in."""
 
     def step(self, at: int) -> int:
@@ -145,21 +144,17 @@ class Instructions(Accesses):
         values.release(a)
         return self.homes[local]
 
-    def _plain(self, value: Value) -> Value:
-        """A value that can be the right operand of an instruction."""
-        return self.values.in_register(value) if value[0] in (LINEAR, FLAG) else value
-
     def _combine(self, op: Op, a: Value, b: Value, local: int | None) -> int:
         values = self.values
-        b = self._plain(b)
+        b = values.plain(b)
         if op in _COMMUTATIVE and local is not None and b == (LOCAL, local):
-            a, b = b, self._plain(a)
+            a, b = b, values.plain(a)
         elif local is not None and b == (LOCAL, local):
             kept = values.take()
             values.move(kept, b)
             b = (REG, kept)
         elif op in _COMMUTATIVE and local is None and self._is_free(b) and not self._is_free(a):
-            a, b = b, self._plain(a)
+            a, b = b, values.plain(a)
         target = self._target(a, local)
         memory = values.memory(b)
         if b[0] == CONST:
@@ -220,7 +215,7 @@ class Instructions(Accesses):
         values = self.values
         target = values.owned(a)
         if target == RCX:
-            target = self._elsewhere(RCX)
+            target = values.elsewhere(RCX)
         count = values.in_register(b)
         if values.register(count) != RCX:
             values.vacate(RCX)
@@ -228,76 +223,6 @@ class Instructions(Accesses):
         self.out += encode.shift_cl(_SHIFTS[op], target)
         values.release(count)
         values.push((REG, target))
-
-    def _elsewhere(self, register: int) -> int:
-        """Move a value that is owned to another register."""
-        values = self.values
-        target = values.take()
-        self.out += encode.mov(target, register)
-        values.count[register] -= 1
-        return target
-
-    # --- divisions -----------------------------------------------------------------------------------------
-
-    def _divide(self, at: int, op: Op) -> None:
-        values = self.values
-        b, a = values.pop(), values.pop()
-        constant = b[1] if b[0] == CONST else None
-        unsigned = op in (Op.DIVU, Op.REMU)
-        if constant and unsigned and constant & (constant - 1) == 0:
-            target = values.owned(a)
-            if op is Op.REMU:
-                self.out += encode.alu_imm(encode.AND, target, constant - 1)
-                values.most[target] = constant - 1
-            elif constant > 1:
-                self.out += encode.shift_imm(encode.SHR, target, constant.bit_length() - 1)
-            values.push((REG, target))
-            return
-        divisor = values.in_register(b)
-        a = self._plain(a)
-        if values.register(divisor) == RDX:  # the dividend's upper half
-            kept = values.take()
-            self.out += encode.mov(kept, RDX)
-            values.release(divisor)
-            divisor = (REG, kept)
-        if a[0] == REG and a[1] == RDX:
-            kept = values.take()
-            self.out += encode.mov(kept, RDX)
-            values.release(a)
-            a = (REG, kept)
-        values.vacate(RDX)
-        register = values.register(divisor)
-        if not constant:
-            self.out += encode.test(register, register)
-            self.trap(self.steps[at][0], encode.E, (a, divisor))
-        values.move(RAX, a)
-        if unsigned:
-            self.out += encode.alu(encode.XOR, RDX, RDX) + encode.group3(encode.DIV, register)
-        else:
-            self._divide_signed(op, register, constant)
-        values.release(a, divisor)
-        target = values.take()
-        source = RAX if op in (Op.DIVU, Op.DIVS) else RDX
-        if target != source:
-            self.out += encode.mov(target, source)
-        if op is Op.REMU and constant:
-            values.most[target] = constant - 1
-        values.push((REG, target))
-
-    def _divide_signed(self, op: Op, register: int, constant: int | None) -> None:
-        """``idiv``, but for the divisor -1, with which it traps for -2^31."""
-        ends = []
-        if constant is None or constant == _NO_DIVISOR_CHECKED:
-            self.out += encode.alu_imm(encode.CMP, register, -1)
-            usual = self.jump(encode.NE)
-            if op is Op.DIVS:
-                self.out += encode.group3(encode.NEG, RAX)
-            else:
-                self.out += encode.alu(encode.XOR, RDX, RDX)
-            ends.append(self.jump())
-            self.fix([usual])
-        self.out += encode.cdq() + encode.group3(encode.IDIV, register)
-        self.fix(ends)
 
     # --- the others ----------------------------------------------------------------------------------------
 
@@ -382,7 +307,7 @@ def _copied(below: int) -> Callable[[Instructions, int, int], None]:
 
 
 def _divided(op: Op) -> Callable[[Instructions, int, int], None]:
-    return lambda made, at, operand: made._divide(at, op)
+    return lambda made, at, operand: made.divide(made.steps[at][0], op)
 
 
 def _stored(size: int) -> Callable[[Instructions, int, int], None]:

@@ -19,11 +19,11 @@ _MACHINES = ("x86_64", "amd64")
 
 
 class Pages:
-    """Anonymous memory, zeros at first; given back with the object."""
+    """Memory of this process alone, zeros at first; given back with the object."""
 
     def __init__(self, size: int) -> None:
         self.size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-        self.map = mmap.mmap(-1, self.size)
+        self.map = mmap.mmap(-1, self.size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
 
     def make_code(self) -> None:

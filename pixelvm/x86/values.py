@@ -154,6 +154,17 @@ class Values:
         self.move(register, value)
         return (REG, register)
 
+    def plain(self, value: Value) -> Value:
+        """A value that can be an operand of an instruction as it is: a constant, in a register or in memory."""
+        return self.in_register(value) if value[0] in (LINEAR, FLAG) else value
+
+    def elsewhere(self, register: int) -> int:
+        """Move an operand, which is off the stack, to another register."""
+        target = self.take()
+        self.out += encode.mov(target, register)
+        self.count[register] -= 1
+        return target
+
     def _result(self, value: Value) -> int:
         """A register for what is computed from a value, one of its own where nobody else uses that."""
         used = _registers(value)

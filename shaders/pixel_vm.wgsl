@@ -387,7 +387,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
                     if (is_store || is_set || is_call) {
                         let mask = 0xffu << shift;
                         var value = select(s.t, (old & ~mask) | ((s.t << shift) & mask), is_store8);
-                        value = select(value, (s.pc + 1u) | s.known << LINK_BITS, is_call);
+                        value = select(value, (s.pc + 1u) | (s.known << LINK_BITS), is_call);
                         memories[at] = value;
                     }
                 }
@@ -402,7 +402,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
                 t = select(t, select(0u, loaded, operand < s.known), is_get);
                 t = select(t, x, is_pick || kind == K_ROT || is_store);
                 t = select(t, a, kind == K_OVER || kind == K_SWAP);
-                t = select(t, (b & 0x00ffffffu) | operand << 24u, kind == K_HIGH);
+                t = select(t, (b & 0x00ffffffu) | (operand << 24u), kind == K_HIGH);
                 t = select(t, loaded, is_load8 || is_load32);
                 var u = select(a, x, change == 1u);
                 u = select(u, b, change == 3u || kind == K_SWAP || kind == K_ROT);

@@ -75,8 +75,10 @@ AREAS = (
     "spaces",
     "starts",
     "text",
+    "tlb",
     "traps",
     "units",
+    "usercopy",
     "unitsteps",
 )
 MODULES = tuple(f"architect.contracts.{name}" for name in AREAS)

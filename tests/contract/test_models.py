@@ -215,6 +215,43 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("mm/address_space.s", "space_destroy", ("jne .Ldestroy_busy", "")),
         plant("mm/address_space.s", "space_destroy", ("cmovz rcx, rdx", "")),
     ),
+    "shoot_down": (
+        plant("mm/tlb.s", "tlb_flush", ("and rdx, [rax + SPACE_CPUS]", "")),
+        plant("mm/tlb.s", "tlb_flush", ("btr rdx, rcx", "")),
+        plant("mm/tlb.s", "tlb_shoot", ("mov [rbx + TLB_LENGTH], rsi", "")),
+        plant("mm/tlb.s", "tlb_shoot", ("mov edi, [rdi + rcx * 4]", "mov edi, ecx")),
+        plant("mm/tlb.s", "tlb_shoot", ("lock or [rip + tlb_late], rdx", "")),
+    ),
+    "answers": (
+        plant("mm/tlb.s", "tlb_answer", ("call tlb_flush_here lock btr", "lock btr")),
+        plant("mm/tlb.s", "tlb_answer", ("mov rsi, -1", "mov esi, PAGE_SIZE")),
+        plant("mm/tlb.s", "tlb_leave", ("call tlb_answer", "")),
+    ),
+    "joins": (
+        plant("mm/tlb.s", "tlb_join", ("jne .Ljoin_installed", "")),
+        plant("mm/tlb.s", "tlb_join", ("mov eax, gs:[PERCPU_APIC_ID]", "mov eax, ebx")),
+        plant("mm/tlb.s", "tlb_join", ("call tlb_flush_here", "")),
+    ),
+    "memory_locks": (
+        plant("mm/lock.s", "mm_lock_enter", ("call tlb_answer", "")),
+        plant("mm/lock.s", "mm_lock_enter", ("je .Lenter_held", "jne .Lenter_held")),
+        plant("mm/lock.s", "mm_lock_leave", ("or [rsp], rsi", "")),
+    ),
+    "user_range_alone": (
+        plant("mm/space_map.s", "user_range_check", ("jc .Luser_invalid", "")),
+        plant("mm/space_map.s", "user_range_check", ("mov rcx, USER_FIRST", "xor ecx, ecx")),
+    ),
+    "user_copies": (
+        plant("mm/user_copy.s", "copy_to_user", ("jc .Lcopy_to_leave", "")),
+        plant("mm/user_copy.s", "user_copy", ("add [rsp + COPY_FROM], r12", "")),
+        plant("mm/user_copy.s", "user_copy", ("setc al", "mov al, 0")),
+    ),
+    "guarded_stacks": (
+        plant("mm/stack.s", "stack_alloc", ("sub rdi, rbx", "")),
+        plant("mm/stack.s", "stack_free", ("btr qword ptr [rip + stack_slots], rdx", "")),
+        plant("mm/stack.s", "stack_free", ("jc .Lstack_free_unlock", "")),
+        plant("mm/stack.s", "stack_alloc", ("jae .Lstack_invalid", "ja .Lstack_invalid")),
+    ),
     "multiboot2": (
         plant("boot/multiboot2.s", "multiboot2_read", ("and rbx, -TAG_ALIGN", "")),
         plant("boot/multiboot2.s", "multiboot2_read", ("cmp r14, TAG_CONTENT jb .Lread_malformed", "")),

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pixelvm import bench_peers, cartridge, engines, load, png
+from pixelvm import bench_peers, bench_wgsl, cartridge, engines, load, png
 from pixelvm.bench_peers import FOLDER, PEERS, PROGRAMS, Run
 from pixelvm.host import PlainHost
 from pixelvm.isa import MASK, Stop
@@ -74,6 +74,10 @@ def run(ui: Ui) -> dict[str, Any]:
         f"{_TOGETHER} x86", _together(found, "x86"), {p.name: _together(found, p.name) for p in PEERS}
     )
     rows += _starts(ui)
+    try:
+        rows += bench_wgsl.rows(ui)
+    except ToolError as error:
+        ui.note(f"the figures of wgsl are missing: {error.message}")
     return {"machine": measure.machine(), "rows": rows}
 
 
@@ -207,11 +211,14 @@ def text(data: dict[str, Any]) -> str:
     """The figures for a person: who needs how many milliseconds for what, then the ratios and the starts."""
     names = [*PROGRAMS, _TOGETHER]
     table: dict[str, dict[str, float | None]] = {"x86": {}, "python *": {}}
-    ratios, starts = [], []
+    ratios, starts, together = [], [], []
     for row in data["rows"]:
         what, peer = row["what"], row["peer"]
         if what.startswith("start"):
             starts.append(_start_line(row))
+            continue
+        if what.startswith(bench_wgsl.PREFIX):
+            together.append(bench_wgsl.line(row))
             continue
         name = next(name for name in names if what.startswith(name))
         engine = "python *" if what == f"{name} python" else "x86"
@@ -234,6 +241,7 @@ def text(data: dict[str, Any]) -> str:
             f"* the first {PART} units of fuel, multiplied",
             f"{_TOGETHER}: {', '.join(ratios)}",
             *starts,
+            *together,
             f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}",
         ]
     )

@@ -27,6 +27,7 @@ from toolchain.gpu.device import Buffer, Device, DeviceLost, Kernel
 
 STAGE = "vm"
 WORD = 4  # bytes
+STEPS = layout.STEPS_MAX  # of one dispatch
 GROUPS_MAX = (
     65_535 * layout.WORKGROUP
 )  # machines of one dispatch (WebGPU's limit of workgroups in one direction)
@@ -94,12 +95,14 @@ def run_many(
     named = [Machine(*machine) for machine in machines]
     running = [machine for machine in named if machine.state.stop in (Stop.RUNNING, Stop.FUEL)]
     on = on or gpu()
-    for part in _parts(running, on.bytes_max):
-        _Batch(on, part).run(steps)
+    for part in parts(running, on.bytes_max):
+        batch = Batch(on, part)
+        batch.run(steps)
+        batch.finish()
     return [machine.state.stop for machine in named]
 
 
-def _parts(machines: Sequence[Machine], limit: int) -> Iterator[Sequence[Machine]]:
+def parts(machines: Sequence[Machine], limit: int) -> Iterator[Sequence[Machine]]:
     """Batches whose every buffer the device binds, machines with as much memory together."""
     ordered = sorted(machines, key=lambda machine: len(machine.state.memory))
     begin = memory = code = 0
@@ -121,7 +124,7 @@ def _parts(machines: Sequence[Machine], limit: int) -> Iterator[Sequence[Machine
         yield ordered[begin:]
 
 
-class _Batch:
+class Batch:
     """Machines with as much memory each, on the device until the last of them stops."""
 
     def __init__(self, on: Gpu, machines: Sequence[Machine]) -> None:
@@ -200,7 +203,7 @@ class _Batch:
         data = bytes(self.device.download(self.buffers[name], count * line, first * line))
         return np.ascontiguousarray(np.frombuffer(data, np.uint32).reshape(count, self.count).T)
 
-    def _download(self) -> None:
+    def finish(self) -> None:
         """All states as they are on the device, and nothing changed where that fails."""
         records = self.records
         stacks = self._read("stacks", int(records[:, FIELD["depth"]].max()))
@@ -233,7 +236,7 @@ class _Batch:
     # --- the way of a batch ------------------------------------------------------------------------------
 
     def run(self, steps: int) -> None:
-        """Until every machine has stopped."""
+        """Dispatches until every machine has stopped; the states stay as they were until ``finish``."""
         active = np.arange(self.count, dtype=np.uint32)
         order = [self.buffers[name] for name in ("active", "code", "records", "stacks", "memories", "posts")]
         while len(active):
@@ -250,7 +253,6 @@ class _Batch:
             self._posted(active)
             self._answer(active)
             active = active[self.records[active, FIELD["stop"]] == Stop.RUNNING]
-        self._download()
 
     def _posted(self, active: Words) -> None:
         """Hand the posted calls to the hosts, each machine's in its order."""

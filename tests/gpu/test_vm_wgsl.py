@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from pixelvm import conform, engines, fuzz, isa, reference
+from pixelvm import bench_wgsl, c_switch, conform, engines, fuzz, isa, load, reference
 from pixelvm.host import PlainHost
 from pixelvm.isa import Op, Stop, System, word
 from pixelvm.program import Program
@@ -18,7 +18,8 @@ from pixelvm.wgsl import decode, engine, layout
 from pixelvm.wgsl.engine import Gpu, Machine
 from tests.unit.pxos import pxos
 from tests.unit.vm_programs import quick
-from toolchain.errors import InputError
+from toolchain.command import Ui
+from toolchain.errors import InputError, ToolError
 from toolchain.gpu.device import LOOP_MAX, Device, DeviceLost
 
 
@@ -164,9 +165,9 @@ def test_memories_of_all_sizes_and_no_machine_at_all(on: Gpu) -> None:
 def test_batches_fit_the_device(on: Gpu) -> None:
     sizes = [256, 512, 256, 1024, 256]
     machines = [machine(Program((word(Op.HALT),), b"", size), 1) for size in sizes]
-    assert [len(part) for part in engine._parts(machines, 1 << 20)] == [3, 1, 1]
+    assert [len(part) for part in engine.parts(machines, 1 << 20)] == [3, 1, 1]
     few = 2 * (256 + 4 * layout.FRAME_ROWS)
-    assert [len(part) for part in engine._parts(machines, few)] == [2, 1, 1, 1]
+    assert [len(part) for part in engine.parts(machines, few)] == [2, 1, 1, 1]
 
 
 def test_a_machine_that_has_stopped_stays_so(on: Gpu) -> None:
@@ -213,4 +214,19 @@ def test_the_hypervisor_runs_many_at_once_and_moves_them() -> None:
         answer = pxos(*words, "--engine", names)
         assert answer.status == 0
         assert [row["output"] for row in answer.data["machines"]] == wanted
+    engine.gpu().device.close()
+
+
+def test_the_rows_of_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("COUNT", 70), ("FUEL", 3000), ("SINGLE", 5000), ("ROUNDS", 1)):
+        monkeypatch.setattr(bench_wgsl, name, value)
+    rows = bench_wgsl.rows(Ui(quiet=True))
+    assert [row["what"] for row in rows] == [
+        f"many {name} wgsl" for name in (*bench_wgsl.PROGRAMS, "geometric mean")
+    ]
+    assert all(row["ours"] > 0 and row["peer_value"] > 0 for row in rows)
+    assert "70 machines " in bench_wgsl.line(rows[0])
+    monkeypatch.setattr(c_switch, "run", lambda program, state, host: setattr(state, "seed", 1))
+    with pytest.raises(ToolError, match="ends otherwise on wgsl than in C"):
+        bench_wgsl._many(load.load("pixelvm/bench/many/loop.pxa").program, "loop")
     engine.gpu().device.close()

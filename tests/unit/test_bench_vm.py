@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from pixelvm import bench_peers, bench_vm, load
+from pixelvm import bench_peers, bench_vm, bench_wgsl, load
 from toolchain.command import Ui
 from toolchain.errors import ToolError
 
@@ -17,6 +17,10 @@ SCHEMA = Path("scripts/toolchain/schemas/bench.json")
 
 def quiet() -> Ui:
     return Ui(quiet=True)
+
+
+def no_adapter(ui: Ui) -> list[dict[str, object]]:
+    raise ToolError("wgpu finds no adapter", stage="gpu")
 
 
 @pytest.fixture
@@ -28,6 +32,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ROUNDS", "SLOW_ROUNDS", "START_ROUNDS"):
         monkeypatch.setattr(bench_vm, name, 1)
     monkeypatch.setattr(bench_vm, "PART", 1000)
+    monkeypatch.setattr(bench_wgsl, "rows", no_adapter)  # tests/gpu has them
 
 
 def test_the_rows_are_those_of_the_contract(short: None) -> None:

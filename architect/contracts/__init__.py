@@ -38,6 +38,7 @@ AREAS = (
     "acpitables",
     "barsteps",
     "bootsteps",
+    "clock",
     "cmdline",
     "config",
     "console",

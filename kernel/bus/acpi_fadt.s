@@ -1,8 +1,8 @@
 # Purpose:  the FADT and the package \_S5_ of the DSDT: what it takes to switch the machine off or to reset it.
 # Mode:     64-bit
 # Spec:     ACPI 6.5, 5.2.9 (FADT), 5.2.3.2 (generic address), 7.4.2.6 (\_S5_), 20.2.4 and 20.2.5.4 (AML packages)
-# Exports:  fadt_init fadt_read aml_find_s5 power_pm1a power_pm1b power_sleep_types power_smi_command
-#           power_smi_enable power_reset power_reset_value
+# Exports:  fadt_init fadt_read aml_find_s5 power_pm1a power_pm1b power_timer power_sleep_types
+#           power_smi_command power_smi_enable power_reset power_reset_value
 # Invariants: a port is a port (not 0, 16 bits) or the machine has none; a field is read only when the table's length
 #           covers it. AML is not interpreted: the one package is searched for by its bytes, and what is found must be
 #           well-formed up to its second element. No read leaves the table.
@@ -119,6 +119,9 @@ function fadt_read
     mov eax, [rdi + FADT_PM1B_CONTROL]
     call fadt_port
     mov [rip + power_pm1b], eax
+    mov eax, [rdi + FADT_PM_TIMER]
+    call fadt_port
+    mov [rip + power_timer], eax
     mov qword ptr [rip + power_reset + GAS_ADDRESS], 0
     cmp ebx, FADT_SIZE_X_PM1
     jb .Lread_reset
@@ -127,6 +130,11 @@ function fadt_read
     call fadt_extended_port
     lea rsi, [rdi + FADT_X_PM1B_CONTROL]
     lea rdx, [rip + power_pm1b]
+    call fadt_extended_port
+    cmp ebx, FADT_SIZE_X_TIMER
+    jb .Lread_reset
+    lea rsi, [rdi + FADT_X_PM_TIMER]
+    lea rdx, [rip + power_timer]
     call fadt_extended_port
 .Lread_reset:
     cmp ebx, FADT_SIZE_RESET
@@ -349,6 +357,9 @@ end_object power_pm1a
 object power_pm1b
     .long 0
 end_object power_pm1b
+object power_timer                              # port of the PM timer, 0 = none
+    .long 0
+end_object power_timer
 object power_sleep_types                        # of S5: SLP_TYPa | SLP_TYPb << 8; -1 = not known
     .long -1
 end_object power_sleep_types

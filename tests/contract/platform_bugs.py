@@ -125,4 +125,56 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("bus/msi.s", "msix_entry", ("jae .Lentry_refused", "")),
         plant("bus/msi.s", "msix_install", ("and eax, ~MSIX_MASK_ALL", "")),
     ),
+    "nanoseconds": (
+        plant("cpu/clock.s", "clock_ticks_to_ns", ("shrd rax, rdx, CLOCK_SHIFT", "shr rax, CLOCK_SHIFT")),
+        plant("cpu/clock.s", "clock_set", ("div rdi", "div edi")),
+    ),
+    "running_clock": (
+        plant("cpu/clock.s", "clock_ns", ("sub rax, [rip + clock_base]", "xor eax, eax")),
+        plant("cpu/clock.s", "clock_ns", ("or rax, rdx", "mov rax, rdx")),
+        plant("cpu/clock.s", "clock_delay", ("cmp rax, rdi", "cmp rdi, rax")),
+        plant("cpu/clock.s", "clock_delay", ("sub rax, rbx", "")),
+    ),
+    "rate_of_cpuid": (
+        plant(
+            "cpu/clock.s",
+            "clock_from_cpuid",
+            ("jb .Lcpuid_none mov eax, CPUID_LEAF_TSC", "mov eax, CPUID_LEAF_TSC"),
+        ),
+        plant("cpu/clock.s", "clock_from_cpuid", ("jbe .Lcpuid_return", "")),
+        plant("cpu/clock.s", "clock_from_cpuid", ("movzx eax, ax", "")),
+        plant("cpu/clock.s", "clock_choose", ("neg rcx", "")),
+        plant("cpu/clock.s", "clock_choose", ("test edx, edx", "test edi, edi")),
+    ),
+    "measured_rates": (
+        plant("cpu/calibrate.s", "calibrate_rate", ("jae .Lrate_wrong", "ja .Lrate_wrong")),
+        plant("cpu/calibrate.s", "calibrate_rate", ("jc .Lrate_wrong", "")),
+        plant("cpu/calibrate.s", "calibrate_rate", ("cmp rcx, rax", "cmp rcx, rcx")),
+    ),
+    "watched_references": (
+        plant("cpu/calibrate.s", "calibrate_wait", ("and rbx, r11", "")),
+        plant("cpu/calibrate.s", "calibrate_wait", ("dec r9d", "test r9d, r9d")),
+        plant("cpu/calibrate.s", "calibrate_sample", ("mov [rdi + SAMPLE_COUNT], r9", "")),
+    ),
+    "port_timers": (
+        plant("cpu/calibrate.s", "pit_read", ("xor eax, PIT_MASK", "")),
+        plant("cpu/calibrate.s", "pit_read", ("out PIT_CONTROL, al", "")),
+        plant("cpu/calibrate.s", "pm_timer_read", ("and eax, PM_TIMER_MASK", "")),
+    ),
+    "hpet_tables": (
+        plant("cpu/calibrate.s", "hpet_open", ("lea edx, [rcx - 1]", "mov edx, ecx")),
+        plant(
+            "cpu/calibrate.s",
+            "hpet_open",
+            ("HPET_CONFIGURATION], HPET_ENABLE", "HPET_CONFIGURATION], HPET_ENABLE - 1"),
+        ),
+        plant("cpu/calibrate.s", "hpet_open", ("jnz .Lhpet_refused", "")),
+    ),
+    "one_shot": (
+        plant("cpu/timer.s", "timer_counts", ("inc eax", "")),
+        plant("cpu/timer.s", "timer_counts", ("jae .Lcounts_most", "")),
+        plant("cpu/timer.s", "timer_arm", ("xor edi, edi", "")),
+        plant("cpu/timer.s", "timer_interrupt", ("jb .Linterrupt_early", "jbe .Linterrupt_early")),
+        plant("cpu/timer.s", "timer_interrupt", ("mov qword ptr gs:[PERCPU_DEADLINE], TIMER_NOT_ARMED", "")),
+    ),
 }

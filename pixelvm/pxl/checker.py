@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from pixelvm.pxl import core, fold, tree
 from pixelvm.pxl.core import Block, Function, Num, Stmt, Variable
 from pixelvm.pxl.faults import Errors, Fault
-from pixelvm.pxl.lower import OPERATORS, Lowering, Scalar
+from pixelvm.pxl.lower import MAIN, OPERATORS, Lowering, Scalar
 from toolchain.types import Place
 
-MAIN = "main"
+LOCALS_MAX = 1000  # of a function
 VALUES_MAX = 16  # parameters, or results, of a function: they pass over the machine's stack
 _RESULT_MAX = 255
 
@@ -66,6 +66,7 @@ class _Body:
         self.errors = lowering.errors
         self.function = function
         self.loops = 0
+        self.locals = 0
 
     def check(self, written: tree.Function) -> None:
         """Fill in the function's body."""
@@ -140,6 +141,11 @@ class _Body:
         made = []
         for name in written.names:
             variable = Variable(name.name)
+            self.locals += 1
+            if self.locals == LOCALS_MAX + 1:
+                self.errors.add(
+                    name.place, f"more than {LOCALS_MAX} locals", "a smaller function, or an array"
+                )
             try:
                 self.lowering.declare(name.name, name.place, variable)
             except Fault as fault:

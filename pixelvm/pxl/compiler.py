@@ -7,7 +7,6 @@ is PXL.md.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from pixelvm.assembler import SOURCE_MAX, Assembly
@@ -44,8 +43,13 @@ def compile_text(text: str, name: str, read: Read | None = None) -> Assembly:
     """
     errors = Errors()
     main = None
-    with suppress(TooMany):
+    try:
         main = check(_gathered(text, name, read, errors), name, errors)
+    except TooMany:
+        pass
+    except RecursionError:
+        message = f"{name}: constants are made of constants too deeply; give some of them as numbers"
+        raise InputError(message, stage=STAGE) from None
     errors.stop_if_any(name)
     assert main is not None
     return link(main, name)

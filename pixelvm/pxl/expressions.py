@@ -69,28 +69,33 @@ class ExpressionParser:
     def expect(self, text: str, where: str) -> Token:
         """Read a keyword or operator that must be there."""
         if not self.sees(text):
-            raise self.fault(f"`{text}' is missing {where}", f"`{text}'")
+            raise self.fault(f"`{text}' is missing {where}", f"`{text}'", behind=True)
         return self.take()
 
     def name(self, what: str) -> Token:
         """Read a name."""
         if self.token.kind != "name":
-            raise self.fault(f"the name of {what} is missing", "a name: letters, digits and _, no keyword")
+            raise self.fault(
+                f"the name of {what} is missing", "a name: letters, digits and _, no keyword", behind=True
+            )
         return self.take()
 
-    def fault(self, message: str, expected: str = "") -> Fault:
-        """An error at the next token; where that begins a line, behind the one before it."""
+    def fault(self, message: str, expected: str = "", behind: bool = False) -> Fault:
+        """An error at the next token.
+
+        Args:
+            message: what is wrong.
+            expected: what was expected.
+            behind: something is missing; where the next token begins a line it is missing at the end of the one before.
+        """
         token = self.token
-        place = token.place
-        before = self.tokens[self.at - 1] if self.at else token
-        if before.place.line < place.line and before.place.file == place.file and "missing" in message:
-            place = before.place._replace(column=before.place.column + len(before.text))
-            return Fault(place, message, expected)
-        return Fault(
-            place,
-            f"{message} at `{token.text}'" if token.kind != "end" else f"{message} at {token.text}",
-            expected,
-        )
+        if behind and self.at and self.begins_line():
+            before = self.tokens[self.at - 1]
+            return Fault(
+                before.place._replace(column=before.place.column + len(before.text)), message, expected
+            )
+        shown = token.text if token.kind == "end" else f"`{token.text}'"
+        return Fault(token.place, f"{message} at {shown}", expected)
 
     def grown(self, node: Expression, *parts: Expression) -> Expression:
         """An operation on ``parts``; operations from the left nest without any recursion here."""
@@ -101,6 +106,10 @@ class ExpressionParser:
             )
         self._heights[id(node)] = height
         return node
+
+    def begins_line(self) -> bool:
+        """Whether the next token is the first of its line."""
+        return self.at == 0 or self.tokens[self.at - 1].place.line < self.token.place.line
 
     def forget(self) -> None:
         """Expressions that were read do not count any more: what stood in error is gone."""
@@ -152,10 +161,9 @@ class ExpressionParser:
         while True:
             token = self.token
             if self.sees(*UNSIGNED - {"/=", "%=", ">>="}):
-                raise self.fault(
-                    f"`{token.text}' does not say how",
-                    f"`{token.text}s' (signed) or `{token.text}u' (unsigned)",
-                )
+                signs = f"`{token.text}s' (signed) or `{token.text}u' (unsigned)"
+                self.errors.add(token.place, f"`{token.text}' does not say how", signs)
+                token = token._replace(text=f"{token.text}u")
             found = RANKS.get(token.text, 0) if token.kind == "operator" else 0
             if found < max(rank, 1):
                 return left
@@ -164,7 +172,7 @@ class ExpressionParser:
             right = self.binary(found + 1)
             self.depth -= 1
             left = self.grown(tree.Binary(token.place, token.text, left, right), left, right)
-            if token.text in COMPARISONS and self.sees(*COMPARISONS):
+            if token.text in COMPARISONS and self.sees(*COMPARISONS, "<", ">", "<=", ">="):
                 raise self.fault(
                     "a comparison of a comparison", "parentheses, or `&&' between two comparisons"
                 )

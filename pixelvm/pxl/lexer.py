@@ -34,6 +34,7 @@ KEYWORDS = frozenset(
     ]
 )
 WORD_MAX = 0xFFFFFFFF
+TOKENS_MAX = 400_000  # of one source
 
 Kind = Literal["name", "keyword", "number", "text", "operator", "end"]
 
@@ -80,6 +81,9 @@ def tokens(text: str, name: str, errors: Errors) -> list[Token]:
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
         line = line.rstrip("\r")
+        if len(found) > TOKENS_MAX:
+            errors.add(Place(name, number, line), "the source is too long", f"at most {TOKENS_MAX} tokens")
+            break
         for match in _TOKEN.finditer(line):
             group = match.lastgroup
             if group != "space":

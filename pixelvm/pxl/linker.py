@@ -39,8 +39,7 @@ def link(main: Function, name: str) -> Assembly:
     memory = Memory()
     code: dict[Function, list[Ins]] = {}
     short: dict[Function, list[Ins]] = {}
-    for function in _callees_first(main, routines):
-        recursive = _can_reach(function, function, routines)
+    for function, recursive in _callees_first(main, routines):
         made = place_locals(routines[function], recursive, memory)
         code[function] = optimiser.improved(optimiser.inlined(made, short))
         body = None if recursive or function is main else optimiser.short_body(code[function])
@@ -67,35 +66,41 @@ def _called(code: Iterable[Ins]) -> list[Function]:
     return list(dict.fromkeys(ins.argument for ins in code if isinstance(ins.argument, Function)))
 
 
-def _can_reach(start: Function, goal: Function, routines: dict[Function, Routine]) -> bool:
-    """Whether calls from ``start`` lead to ``goal``."""
-    seen: set[Function] = set()
-    todo = [start]
-    while todo:
-        for callee in _called(routines[todo.pop()].code):
-            if callee is goal:
-                return True
-            if callee not in seen:
-                seen.add(callee)
-                todo.append(callee)
-    return False
+def _callees_first(main: Function, routines: dict[Function, Routine]) -> list[tuple[Function, bool]]:
+    """Every function behind those that it calls, where no circle prevents it, and whether it can call itself.
 
-
-def _callees_first(main: Function, routines: dict[Function, Routine]) -> list[Function]:
-    """Every function behind those that it calls, where no circle prevents it."""
-    order: dict[Function, None] = {}
-    seen = {main}
-    stack = [(main, iter(_called(routines[main].code)))]
-    while stack:
-        function, callees = stack[-1]
+    R. Tarjan, "Depth-first search and linear graph algorithms", SIAM Journal on Computing 1 (2), 1972.
+    """
+    calls = {function: _called(routine.code) for function, routine in routines.items()}
+    number = {main: 0}
+    lowest = {main: 0}
+    open_: list[Function] = [main]  # whose circle is not complete
+    waiting = {main}
+    order: list[tuple[Function, bool]] = []
+    path = [(main, iter(calls[main]))]
+    while path:
+        function, callees = path[-1]
         callee = next(callees, None)
-        if callee is None:
-            order[function] = None
-            stack.pop()
-        elif callee not in seen:
-            seen.add(callee)
-            stack.append((callee, iter(_called(routines[callee].code))))
-    return list(order)
+        if callee is not None and callee not in number:
+            number[callee] = lowest[callee] = len(number)
+            open_.append(callee)
+            waiting.add(callee)
+            path.append((callee, iter(calls[callee])))
+        elif callee is not None:
+            if callee in waiting:
+                lowest[function] = min(lowest[function], number[callee])
+        else:
+            path.pop()
+            if path:
+                lowest[path[-1][0]] = min(lowest[path[-1][0]], lowest[function])
+            if lowest[function] == number[function]:
+                circle = [open_.pop()]
+                while circle[-1] is not function:
+                    circle.append(open_.pop())
+                waiting.difference_update(circle)
+                recursive = len(circle) > 1 or function in calls[function]
+                order += [(member, recursive) for member in circle]
+    return order
 
 
 def _live(main: Function, code: dict[Function, list[Ins]]) -> list[Function]:

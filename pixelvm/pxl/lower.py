@@ -18,6 +18,7 @@ from toolchain.types import Place
 
 SYSTEM = {row.name: row for row in isa.SYSTEM_CALLS.values()}
 LENGTH = "len"
+MAIN = "main"
 SIZES = {"byte": 1, "word": 4}
 OPERATORS: dict[str, Op] = {
     "+": Op.ADD, "-": Op.SUB, "*": Op.MUL, "/s": Op.DIVS, "/u": Op.DIVU, "%s": Op.REMS, "%u": Op.REMU,
@@ -287,6 +288,8 @@ class Lowering:
         callee: Entry | isa.SystemCall = SYSTEM[e.name] if e.name in SYSTEM else self.entry(e.name, e.place)
         if not isinstance(callee, Function | isa.SystemCall):
             raise Fault(e.place, f"`{e.name}' is no function", "a function or a system call")
+        if e.name == MAIN:
+            raise Fault(e.place, "`main' is where the program begins; it is not called", "another function")
         takes = len(callee.parameters) if isinstance(callee, Function) else callee.pops
         arguments = tuple(self.value(argument) for argument in e.arguments)
         if len(arguments) != takes:

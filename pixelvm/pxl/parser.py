@@ -16,6 +16,13 @@ from toolchain.types import Place
 _DECLARATIONS = ("fn", "var", "const", "use", "include")
 
 
+_STATEMENTS = ("var", "if", "while", "for", "break", "continue", "halt", "return")
+
+
+class _Unclosed(Fault):
+    """A brace is missing where a function or the file ends: no block around it can go on."""
+
+
 def parse(text: str, name: str, errors: Errors) -> tuple[Declaration, ...]:
     """The declarations of a source; errors go to ``errors`` and what they stand in is left out."""
     return _Parser(tokens(text, name, errors), errors).declarations()
@@ -117,33 +124,37 @@ class _Parser(ExpressionParser):
         found: list[Statement] = []
         while not self.sees("}"):
             if self.ended or self.sees("fn"):
-                raise self.fault("`}' is missing", f"`}}' for the `{{' on line {begin.place.line}")
+                fault = self.fault("`}' is missing", f"`}}' for the `{{' on line {begin.place.line}")
+                raise _Unclosed(fault.error.place, fault.error.message, fault.error.expected)
+            first = self.at
             try:
                 found.append(self.statement())
+            except _Unclosed:
+                raise
             except Fault as fault:
                 self.errors.keep(fault.error)
-                self.recover()
+                self.recover(first)
         self.depth -= 1
         return Block(begin.place, tuple(found), self.take().place)
 
-    def recover(self) -> None:
-        """Skip to behind the next ``;``, or to a brace of this block's level."""
+    def recover(self, first: int) -> None:
+        """Go on behind the next ``;``, at a brace of this block's level, or where a line begins with a statement.
+
+        Args:
+            first: the token that the statement in error began with.
+        """
         level = self.depth
-        open_braces = 0
+        braces = 0
         while not self.ended and not self.sees("fn"):
-            if self.sees("{"):
-                open_braces += 1
-            elif self.sees("}"):
-                if open_braces == 0:
-                    break
-                open_braces -= 1
-                if open_braces == 0:
-                    self.at += 1
-                    break
-            elif self.sees(";") and open_braces == 0:
-                self.at += 1
+            if braces == 0 and self.at > first and self.sees(*_STATEMENTS) and self.begins_line():
                 break
-            self.at += 1
+            if braces == 0 and self.sees("}"):
+                break
+            token = self.take()
+            if token.kind == "operator":
+                braces += (token.text == "{") - (token.text == "}")
+                if (token.text == ";" and braces == 0) or (token.text == "}" and braces == 0):
+                    break
         self.depth = level
         self.forget()
 
@@ -156,7 +167,11 @@ class _Parser(ExpressionParser):
             if self.token.kind == "keyword" and self.token.text in ("if", "while", "for"):
                 return self.compound()
             found = self.simple()
-            self.expect(";", "behind the statement")
+            if not self.accept(";"):
+                fault = self.fault("`;' is missing behind the statement", "`;'", behind=True)
+                if not (self.begins_line() or self.sees("}")):
+                    raise fault
+                self.errors.keep(fault.error)  # the statement is whole, and the next one too
             return found
         except Fault:
             self.depth = depth

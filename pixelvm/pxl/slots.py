@@ -7,6 +7,7 @@ begins where the last local of the machine's frame says.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable
 
 from pixelvm import isa
@@ -53,21 +54,23 @@ def place_locals(routine: Routine, recursive: bool, memory: Memory) -> list[Ins]
 
 def _coloured(spans: dict[Variable, Span]) -> dict[Variable, int]:
     """A number for each local, different where lives meet; the most used get the low numbers."""
-    taken: list[list[Span]] = []
+    taken: list[list[tuple[int, int]]] = []  # of each number the lives, by their beginnings
     found: dict[Variable, int] = {}
     for variable in sorted(spans, key=lambda v: -spans[v].uses):
-        span = spans[variable]
-        free = (n for n, others in enumerate(taken) if not any(_meet(span, other) for other in others))
-        number = next(free, len(taken))
+        life = (spans[variable].first, spans[variable].last)
+        number = next((n for n, lives in enumerate(taken) if _is_free(lives, life)), len(taken))
         if number == len(taken):
             taken.append([])
-        taken[number].append(span)
+        insort(taken[number], life)
         found[variable] = number
     return found
 
 
-def _meet(a: Span, b: Span) -> bool:
-    return a.first < b.last and b.first < a.last
+def _is_free(lives: list[tuple[int, int]], life: tuple[int, int]) -> bool:
+    """Whether a life meets none of those that do not meet each other."""
+    at = bisect_left(lives, life)
+    before = at == 0 or lives[at - 1][1] <= life[0]
+    return before and (at == len(lives) or life[1] <= lives[at][0])
 
 
 def _slotted(ins: Ins, found: dict[Variable, int]) -> Ins:

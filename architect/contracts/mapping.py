@@ -33,6 +33,7 @@ from toolchain.watch import watch
 _WRITE_COMBINING = WRITE_THROUGH  # PAT entry 1 is programmed to WC
 _RAM_END = 0x80_0000
 _DIRECT_LIMIT = 1 << 46
+_USER_FIRST = 1 << 39
 
 
 class _Space(Session):
@@ -149,9 +150,11 @@ def device_memory(harness: Harness) -> None:
         (_RAM_END - 0x1000, 0x1000, UNCACHEABLE, True),  # RAM
         (0x5000, 0x10, UNCACHEABLE, True),
         (MASK64 - 0xFFF, 0x2000, UNCACHEABLE, True),  # around the end
-        ((1 << 47) - 0x1000, 0x2000, UNCACHEABLE, True),  # out of the low half
+        ((1 << 46) - 0x1000, 0x2000, UNCACHEABLE, True),  # out of what the direct map reaches
+        ((1 << 39) - 0x1000, 0x2000, UNCACHEABLE, True),  # on both sides of where ring 3 begins
         (_RAM_END, 0x1000, UNCACHEABLE, False),  # right behind RAM
         (0x38_0000_0000, 0x60_0000, _WRITE_COMBINING, False),  # above 4 GB
+        (0x3800_0000_0000, 0x20_1000, _WRITE_COMBINING, False),  # where the lower half is ring 3's
     ):
         what = {"rdi": pa, "rsi": length, "rdx": kind}
         result = space.call("mmio_map", **what)
@@ -160,13 +163,15 @@ def device_memory(harness: Harness) -> None:
         if refuse:
             continue
         base = (result.registers["rax"] - pa) & MASK64 if base is None else base
+        at = harness.direct_base if pa >= _USER_FIRST else base
         space.equal(
-            result.registers["rax"], (base + pa) & MASK64, "mmio_map", "returns the wrong address", **what
+            result.registers["rax"], (at + pa) & MASK64, "mmio_map", "returns the wrong address", **what
         )
         mapped.append((pa & ~(SMALL_SIZE - 1), -(-(pa + length) // SMALL_SIZE) * SMALL_SIZE, kind))
         for first, end, type_ in mapped:
             for page in {first, (first + end) // 2 & ~(SMALL_SIZE - 1), end - SMALL_SIZE}:
-                space.page("mmio_map", base + page, page, WRITE | NX | GLOBAL | type_, **what)
+                at = harness.direct_base if page >= _USER_FIRST else base
+                space.page("mmio_map", at + page, page, WRITE | NX | GLOBAL | type_, **what)
     for page in (0xFEE01000, 0xFED00000, 0xFCFFF000, 0xFE000000, 0xFEBF3000, 0, 0x5000):
         space.unmapped("mmio_map", (base or 0) + page)
 

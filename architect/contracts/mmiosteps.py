@@ -55,7 +55,9 @@ def mmio_check_alone(harness: Harness) -> None:
         (device, 0, UNCACHEABLE, False), (_MB - 4, 8, UNCACHEABLE, False), (ram[1], _PAGE, UNCACHEABLE, True),
         (ram[1] - 1, _PAGE, UNCACHEABLE, False), (0xA_0000, 0x2_0000, UNCACHEABLE, True),
         ((1 << 64) - _PAGE, 2 * _PAGE, UNCACHEABLE, False), (1 << 47, _PAGE, UNCACHEABLE, False),
-        ((1 << 47) - _PAGE, 2 * _PAGE, UNCACHEABLE, False), (1 << 46, _PAGE, UNCACHEABLE, True),
+        ((1 << 46) - _PAGE, 2 * _PAGE, UNCACHEABLE, False), (1 << 46, _PAGE, UNCACHEABLE, False),
+        ((1 << 46) - _PAGE, _PAGE, UNCACHEABLE, True), (1 << 39, _PAGE, UNCACHEABLE, True),
+        ((1 << 39) - _PAGE, 2 * _PAGE, UNCACHEABLE, False), ((1 << 39) - _PAGE, _PAGE, UNCACHEABLE, True),
     ):  # fmt: skip
         promise = "refuses what may be mapped" if right else "accepts what must not be mapped"
         step.run(promise, cf=not right, want={"rax": 0 if right else INVALID}, rdi=pa, rsi=length, rdx=kind)

@@ -110,6 +110,9 @@ function ecam_open
     jnz .Lecam_open_refuse
     test rdi, rdi
     jz .Lecam_open_refuse
+    mov rax, USER_FIRST
+    cmp rdi, rax
+    jae .Lecam_open_refuse                      # the lower half belongs to ring 3 there
     cmp esi, edx
     ja .Lecam_open_refuse
     cmp edx, PCI_BUS_MAX

@@ -3,7 +3,8 @@
 # Spec:     Intel SDM vol. 3, 11.3 (memory types), 11.12 (PAT); the PAT entries are programmed by cpu/features.s
 # Exports:  mmio_map mmio_check
 # Invariants: device memory is never executable, never write-back, never aliased with another type; RAM is refused.
-#           The virtual address is MMIO_BASE + the physical one; page 0 stays unmapped.
+#           The virtual address is MMIO_BASE + the physical one, from USER_FIRST on DIRECT_BASE + it; page 0 stays
+#           unmapped.
 .intel_syntax noprefix
 .include "macros.inc"
 .include "errors.inc"
@@ -18,7 +19,7 @@
 # Out:      rax = va:ptr or error code, cf = refused: ERROR_INVALID (page 0, RAM, type, empty, not canonical),
 #           ERROR_EXISTS (mapped otherwise), ERROR_NO_MEMORY; the pages before the one refused stay mapped
 # Clobbers: none
-# Context:  as frame_alloc, after the paging unit
+# Context:  long mode, any IF, after the paging unit
 function mmio_map
     call_frame
     push rcx
@@ -27,17 +28,26 @@ function mmio_map
     push rsi
     push rbx
     push r8
+    push r9
+    push r9
     call mmio_check
     jc .Lmmio_leave
     mov rbx, rdi                                # what the caller asked for
+    lea rdi, [rip + page_lock]
+    call mm_lock_enter
+    push rax
+    push rax
+    mov rdi, rbx
+    call mmio_address
+    mov r9, rax
     lea r8, [rdi + rsi + PAGE_MASK]
     and r8, ~PAGE_MASK                          # end, exclusive
     mov rcx, PTE_WRITE | PTE_NX | PTE_GLOBAL
     or rcx, rdx
     mov rsi, rdi
     and rsi, ~PAGE_MASK
-    mov rdi, MMIO_BASE
-    add rdi, rsi
+    mov rdi, r9
+    and rdi, ~PAGE_MASK
     mov rdx, r8
     sub rdx, rsi
     call page_map_range
@@ -51,17 +61,23 @@ function mmio_map
     cmp eax, ERROR_EXISTS
     jne .Lmmio_failed
     call mmio_is_same
-    jc .Lmmio_leave
+    jc .Lmmio_unlock
 .Lmmio_next:
     add rdi, PAGE_SIZE
     add rsi, PAGE_SIZE
     cmp rsi, r8
     jb .Lmmio_page
 .Lmmio_done:
-    mov rax, MMIO_BASE
-    add rax, rbx
+    mov rax, r9
     clc
+.Lmmio_unlock:
+    pop rsi
+    pop rsi
+    lea rdi, [rip + page_lock]
+    call mm_lock_leave
 .Lmmio_leave:
+    pop r9
+    pop r9
     pop r8
     pop rbx
     pop rsi
@@ -71,8 +87,24 @@ function mmio_map
     return_frame
 .Lmmio_failed:
     stc
-    jmp .Lmmio_leave
+    jmp .Lmmio_unlock
 end_function mmio_map
+
+# mmio_address -- where device memory is mapped: in every address space the same
+# In:       rdi = pa:u64
+# Out:      rax = va:u64
+# Clobbers: none
+# Context:  long mode, any IF
+local_function mmio_address
+    mov rax, USER_FIRST
+    cmp rdi, rax
+    mov rax, MMIO_BASE
+    jb .Lmmio_low
+    mov rax, DIRECT_BASE                        # above, the lower half is ring 3's; there is no RAM at this address
+.Lmmio_low:
+    add rax, rdi
+    ret
+end_function mmio_address
 
 # mmio_check -- whether a range may be mapped as device memory
 # In:       rdi = pa:u64, rsi = length:u64, rdx = type:u64
@@ -97,9 +129,15 @@ function mmio_check
     jc .Lmmio_check_invalid
     cmp rdx, rdi
     je .Lmmio_check_invalid
-    mov rcx, rdx
-    shr rcx, ADDRESS_LOW_HALF_SHIFT
+    lea rcx, [rdx - 1]
+    shr rcx, DIRECT_SIZE_SHIFT
     jnz .Lmmio_check_invalid
+    mov rcx, USER_FIRST
+    cmp rdi, rcx
+    jae .Lmmio_check_ram
+    cmp rcx, rdx
+    jb .Lmmio_check_invalid                     # on both sides of where ring 3 begins
+.Lmmio_check_ram:
     mov rsi, rdi
     lea rdi, [rip + memory_ram]
     call ranges_overlap

@@ -77,7 +77,7 @@ end_function page_walk
 # In:       rdi = va:u64, rsi = level:u64[1..3], rdx = flags:u64 (PTE_USER is granted along the way)
 # Out:      rax = entry:ptr or error code, cf = a larger page is in the way, or out of memory
 # Clobbers: none
-# Context:  as frame_alloc
+# Context:  long mode, page_lock held (or one CPU)
 function page_descend
     call_frame
     push rcx
@@ -166,7 +166,7 @@ end_function page_check
 # In:       rdi = va:u64, rsi = pa:u64, rdx = flags:u64 (PAGE_FLAGS_ALL)
 # Out:      rax = error:u64, cf = refused: ERROR_INVALID, ERROR_EXISTS, ERROR_NO_MEMORY
 # Clobbers: none
-# Context:  as frame_alloc
+# Context:  long mode, page_lock held (or one CPU)
 function page_map
     call_frame
     push rcx
@@ -202,7 +202,7 @@ end_function page_map
 # In:       rdi = va:u64, rsi = pa:u64, rdx = flags:u64 (PAGE_FLAGS_ALL, the PAT bit in its place of a 4 KB page)
 # Out:      rax = error:u64, cf = refused: ERROR_INVALID, ERROR_EXISTS, ERROR_NO_MEMORY
 # Clobbers: none
-# Context:  as frame_alloc
+# Context:  long mode, page_lock held (or one CPU)
 function page_map_large
     call_frame
     push rcx
@@ -234,7 +234,7 @@ end_function page_map_large
 # In:       rax = entry:ptr (of a page directory), rdi = va:u64
 # Out:      rax = entry:ptr or error code, cf = a page, or a table with pages, is there: ERROR_EXISTS
 # Clobbers: none
-# Context:  as frame_alloc
+# Context:  long mode, page_lock held (or one CPU)
 local_function page_drop_empty
     call_frame
     push rbx

@@ -36,7 +36,7 @@ end_function page_size_mask
 # Out:      rax = pa:u64 (what was mapped) or error code, cf = refused: ERROR_NOT_MAPPED; ERROR_INVALID where va lies
 #           within a large page (page_split first)
 # Clobbers: none
-# Context:  as frame_alloc
+# Context:  long mode, page_lock held (or one CPU)
 function page_unmap
     call_frame
     push rcx
@@ -77,7 +77,7 @@ end_function page_unmap
 # Out:      rax = error:u64, cf = refused: ERROR_NOT_MAPPED; ERROR_INVALID for a flag that is none, or where va lies
 #           within a large page (page_split first)
 # Clobbers: none
-# Context:  as frame_alloc
+# Context:  long mode, page_lock held (or one CPU)
 function page_protect
     call_frame
     push rcx
@@ -138,7 +138,7 @@ end_function page_protect
 # Out:      rax = error:u64, cf = refused: ERROR_NOT_MAPPED, ERROR_INVALID where the page is a 4 KB one already,
 #           ERROR_NO_MEMORY
 # Clobbers: none
-# Context:  as frame_alloc
+# Context:  long mode, page_lock held (or one CPU)
 function page_split
     call_frame
     push rcx

@@ -50,7 +50,7 @@ end_function page_choose_level
 # Out:      rax = error:u64, cf = refused, what precedes the page in the way stays mapped: ERROR_INVALID,
 #           ERROR_EXISTS, ERROR_NO_MEMORY
 # Clobbers: none
-# Context:  as frame_alloc
+# Context:  long mode, page_lock held (or one CPU)
 function page_map_range
     call_frame
     push rcx
@@ -143,7 +143,7 @@ end_function page_fill_table
 # In:       rdi = pa:u64, rsi = length:u64
 # Out:      rax = va:ptr or error code, cf = refused: ERROR_INVALID, ERROR_NO_MEMORY
 # Clobbers: none
-# Context:  as frame_alloc
+# Context:  long mode, any IF
 #
 # The pages are read-only. Write-back is right even where the address turns out to be no memory: the MTRRs of the
 # firmware say so then, and uncacheable wins (SDM vol. 3, 11.5.2.2).
@@ -162,6 +162,11 @@ function page_cover
     mov rax, r8
     shr rax, DIRECT_SIZE_SHIFT
     jnz .Lcover_invalid
+    lea rdi, [rip + page_lock]
+    call mm_lock_enter
+    push rax
+    push rax
+    mov rdi, rbx
     mov rsi, rdi
     and rsi, ~PAGE_MASK
 .Lcover_page:
@@ -172,7 +177,7 @@ function page_cover
     mov edx, PAGE_SIZE
     mov rcx, PAGE_KERNEL_RODATA
     call page_map_range
-    jc .Lcover_leave
+    jc .Lcover_unlock
 .Lcover_next:
     add rsi, PAGE_SIZE
     cmp rsi, r8
@@ -180,6 +185,11 @@ function page_cover
     mov rax, DIRECT_BASE
     add rax, rbx
     clc
+.Lcover_unlock:
+    pop rsi
+    pop rsi
+    lea rdi, [rip + page_lock]
+    call mm_lock_leave
 .Lcover_leave:
     pop r8
     pop rbx

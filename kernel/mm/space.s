@@ -243,7 +243,7 @@ end_function space_guard_stacks
 # In:       rdi = va:u64
 # Out:      rax = error:u64, cf = failed: ERROR_NOT_MAPPED, ERROR_INVALID, ERROR_NO_MEMORY
 # Clobbers: none
-# Context:  as frame_alloc
+# Context:  long mode, page_lock held (or one CPU)
 function page_guard
     call_frame
     push rdx

@@ -13,7 +13,7 @@
 .include "paging.inc"
 
 .set TEST_MMIO, 0x0000123400000000              # no device, no memory, no mapping
-.set TEST_MMIO_BEYOND, 1 << ADDRESS_LOW_HALF_SHIFT
+.set TEST_MMIO_BEYOND, 1 << DIRECT_SIZE_SHIFT
 .set TEST_ROM, 0xff000                           # firmware's, never RAM of ours
 .set TEST_COVER_BEYOND, 1 << DIRECT_SIZE_SHIFT
 .set RIGHTS_MASK_LOW, PTE_PRESENT | PTE_WRITE | PTE_USER
@@ -48,12 +48,12 @@ local_function test_mmio
     call mmio_map
     mov r12, rax
     check_done text_map
-    mov rax, MMIO_BASE + 0x123
+    mov rax, DIRECT_BASE + 0x123
     add rax, rbx
     mov rcx, rax
     check text_va, r12, rcx
     lea rdi, [rbx + PAGE_SIZE]
-    mov rax, MMIO_BASE
+    mov rax, DIRECT_BASE
     add rdi, rax
     call page_walk
     mov r12, [rax]
@@ -71,11 +71,11 @@ local_function test_mmio
     mov edx, PTE_CACHE_WC
     call mmio_map
     check_refused text_type, ERROR_EXISTS
-    mov rdi, MMIO_BASE
+    mov rdi, DIRECT_BASE
     add rdi, rbx
     call page_unmap
     check_done text_unmap
-    mov rdi, MMIO_BASE + PAGE_SIZE
+    mov rdi, DIRECT_BASE + PAGE_SIZE
     add rdi, rbx
     call page_unmap
     check_done text_unmap

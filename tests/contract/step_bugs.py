@@ -367,7 +367,7 @@ STEPS: dict[str, tuple[tuple[str, Plant], ...]] = {
     ),
     "mmio_check_alone": (
         bug("mm/mmio.s", "mmio_check", ("cmp rdi, PAGE_SIZE jb .Lmmio_check_invalid", "")),
-        bug("mm/mmio.s", "mmio_check", ("shr rcx, ADDRESS_LOW_HALF_SHIFT", "shr rcx, 52")),
+        bug("mm/mmio.s", "mmio_check", ("shr rcx, DIRECT_SIZE_SHIFT", "shr rcx, 52")),
     ),
     "mmio_is_same_alone": (
         bug("mm/mmio.s", "mmio_is_same", ("mov eax, ERROR_EXISTS stc", "mov eax, ERROR_EXISTS")),

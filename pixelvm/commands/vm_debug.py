@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from pixelvm.commands.vm_run import screen_size
 from toolchain.command import STATUS_OK, Outcome, Ui
 
 HELP = (
@@ -24,6 +25,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     parser.add_argument("file", metavar="FILE", help="cartridge (PNG) or source")
     parser.add_argument("--input", metavar="FILE", help="what the program reads from its console")
+    parser.add_argument(
+        "--screen",
+        type=screen_size,
+        metavar="WxH",
+        help="a black screen in place of the program's own picture",
+    )
     parser.add_argument("--seed", type=_number, metavar="S", help="of the random numbers")
     parser.add_argument(
         "--fuel",
@@ -69,8 +76,9 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         state = states.restore(data, loaded.program, str(args.resume))
     state.fuel = 0
     state.add_fuel(args.fuel)
-    picture = loaded.picture
-    host = PlainHost(input=typed, width=picture.width, height=picture.height, pixels=picture.pixels)
+    width, height = args.screen or (loaded.picture.width, loaded.picture.height)
+    pixels = b"" if args.screen else loaded.picture.pixels
+    host = PlainHost(input=typed, width=width, height=height, pixels=pixels)
     host.begin(state.written)
     console = Console(Debugger(loaded, state, host), sys.stdout)
     console.loop(_reader())

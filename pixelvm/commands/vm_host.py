@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelvm.commands.vm_fuzz import engine_names
+from pixelvm.commands.vm_run import screen_size
 from toolchain.command import STATUS_NO, STATUS_OK, STATUS_SPENT, Outcome, Ui
 
 if TYPE_CHECKING:
@@ -47,6 +48,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--quota-{name}", type=_count, metavar="N", help=what)
     parser.add_argument(
         "--seed", type=_word, metavar="S", help="of the random numbers; machine N gets S + N - 1"
+    )
+    parser.add_argument(
+        "--screen",
+        type=screen_size,
+        metavar="WxH",
+        help="a black screen in place of each program's own picture",
     )
     parser.add_argument("--input", metavar="FILE", help="what every machine reads from its console")
     parser.add_argument(
@@ -150,9 +157,10 @@ def _admitted(args: argparse.Namespace) -> list[Guest]:
     guests: list[Guest] = []
     for name in args.files:
         loaded = load(name)
-        picture = loaded.picture
+        width, height = args.screen or (loaded.picture.width, loaded.picture.height)
+        pixels = b"" if args.screen else loaded.picture.pixels
         for _ in range(args.copies):
-            host = GuestHost(input=typed, width=picture.width, height=picture.height, pixels=picture.pixels)
+            host = GuestHost(input=typed, width=width, height=height, pixels=pixels)
             seed = SEED_DEFAULT if args.seed is None else args.seed + len(guests)
             state = State(loaded.program, seed=seed)
             guests.append(admit(name, loaded.program, state, host, quota, engine))
@@ -163,9 +171,9 @@ def _resumed(args: argparse.Namespace) -> list[Guest]:
     """The machines of a snapshot, with the quotas that are given anew."""
     from pixelvm.hypervisor import snapshot
 
-    if args.files or args.seed is not None or args.input is not None or args.copies != 1:
+    if args.files or args.screen or args.seed is not None or args.input is not None or args.copies != 1:
         raise _refuse(
-            "--resume: the snapshot holds programs, seeds and input; leave FILE, --copies, --seed and --input away"
+            "--resume: the snapshot holds all of FILE, --copies, --screen, --seed and --input; leave those away"
         )
     guests = snapshot.load(args.resume)
     for guest in guests:

@@ -47,7 +47,7 @@ def configure(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument(
         "--screen",
-        type=_size,
+        type=screen_size,
         metavar="WxH",
         help="a black screen of this size in place of the program's own picture",
     )
@@ -81,7 +81,8 @@ def _number(text: str, low: int) -> int:
     return value
 
 
-def _size(text: str) -> tuple[int, int]:
+def screen_size(text: str) -> tuple[int, int]:
+    """Width and height as a person gives them, ``64x48``."""
     from pixelvm.png import PIXELS_MAX
 
     width, _, height = text.partition("x")

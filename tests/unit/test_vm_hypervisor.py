@@ -379,7 +379,7 @@ def test_connected_by_the_command() -> None:
         (["--connect", "1"], "'1': expected two machines"), (["--connect", "0:1"], "0 is none of 1 machines"),
         (["--send", "1=5"], "--connect 1:host"), (["--send", "x"], "'x': expected a machine and words"),
         (["--slice", "0"], "'0': expected a number from 1"), (["--slice", "9999999"], "a slice of 9999999"),
-        (["--resume", "s"], "leave FILE, --copies"), (["--engine", "abacus"], "no engine is called"),
+        (["--resume", "s"], "holds all of FILE, --copies"), (["--engine", "abacus"], "no engine is called"),
         (["--copies", "99999999"], "99999999 machines; at most"),
     ):  # fmt: skip
         answer = pxos("vm", "host", "a.pxa", *words)

@@ -97,6 +97,18 @@ def test_a_cache_of_half_precision(device: Device, tiled: bool) -> None:
         check(device, tiled, shape, kind="f16")
 
 
+@pytest.mark.parametrize("kind", ["f32", "f16"])
+def test_positions_are_put_behind_each_other(device: Device, kind: CacheKind) -> None:
+    cache = Cache(device, 9, 3, 20, kind)
+    k, v = drawn((9, 3, 20), 1), drawn((9, 3, 20), 2)
+    for part in (slice(0, 4), slice(4, 5), slice(5, 9)):
+        cache.append(tensor.upload(device, k[part]), tensor.upload(device, v[part]))
+    for held, given in ((cache.keys, k), (cache.values, v)):
+        assert (
+            tensor.download(device, held) == given.astype("float16" if kind == "f16" else "float32")
+        ).all()
+
+
 def test_decode(device: Device) -> None:
     for shape in [
         (1, 1, 1, 1, 1),

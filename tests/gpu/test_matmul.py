@@ -66,6 +66,13 @@ def test_random_shapes(device: Device, tiled: bool) -> None:
         check(device, tiled, shape, "f32", "gelu")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_large_tile(device: Device, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(linear, "_LARGE", 1)
+    for shape in [(5, 3, 2), (128, 16, 128), (131, 37, 200)]:
+        check(device, True, shape, kind, "relu")
+
+
 @VARIANTS
 @pytest.mark.parametrize("kind", KINDS)
 def test_packed_weights(device: Device, tiled: bool, kind: str) -> None:

@@ -92,6 +92,8 @@ def test_equal_logits_are_cut_by_index(device: Device) -> None:
         {sample(device, logits, temperature=1.0, top_k=k, seed=s)[0] for s in range(40)} for k in (1, 2, 3)
     ]
     assert drawn == [{1}, {1, 2}, {1, 2, 3}]
+    behind = np.array([[2, 5, 2, 2]], np.float32)
+    assert {sample(device, behind, temperature=9.0, top_k=2, seed=s)[0] for s in range(40)} == {0, 1}
     halves = np.array([[5, 5]], np.float32)
     assert {sample(device, halves, temperature=1.0, top_p=0.5, seed=s)[0] for s in range(30)} == {0}
     assert {sample(device, halves, temperature=1.0, top_p=0.51, seed=s)[0] for s in range(30)} == {0, 1}

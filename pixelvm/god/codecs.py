@@ -177,15 +177,15 @@ def _zstd(data: bytes, size: int, prefix: bytes) -> bytes:
 
     if not size:
         raise Damaged("a zstd stream of nothing, which would not be looked into; nothing is stored")
-    decoder = zstandard.ZstdDecompressor(
-        dict_data=_prefix(prefix),
-        format=zstandard.FORMAT_ZSTD1_MAGICLESS,
-        max_window_size=1 << _ZSTD_WINDOW_LOG_MAX,
-    )
     try:
+        decoder = zstandard.ZstdDecompressor(
+            dict_data=_prefix(prefix),
+            format=zstandard.FORMAT_ZSTD1_MAGICLESS,
+            max_window_size=1 << _ZSTD_WINDOW_LOG_MAX,
+        )
         told = zstandard.get_frame_parameters(data, format=zstandard.FORMAT_ZSTD1_MAGICLESS).content_size
         if told not in (zstandard.CONTENTSIZE_UNKNOWN, size):
             raise Damaged(f"its zstd stream does not hold {size} bytes")
         return bytes(decoder.decompress(data, max_output_size=size, allow_extra_data=False))
-    except zstandard.ZstdError as error:
+    except (zstandard.ZstdError, ValueError) as error:  # ValueError: a prefix that is no dictionary
         raise Damaged("its zstd stream is damaged") from error

@@ -172,6 +172,9 @@ def expand(
     """
     head, reader = parse(data, name)
     check_limit(head.size, limit, name)
+    if head.levels and head.size.padded > limit:  # a picture one pixel wide has 128 times its bytes in tiles
+        tiles = head.size.padded
+        raise reader.refuse(f"its tiles have {tiles} bytes, the limit is {limit}; raise it with --limit MIB")
     check_dictionary(head, store, name)
     prefix = store.trained if store is not None and head.trained else b""
     if head.levels:

@@ -100,7 +100,8 @@ def press(content: Content, wish: Wish) -> Pressed | NoCode:
     """
     tiles = content.size.grid.width * content.size.grid.height
     found: list[Pressed] = []
-    if wish.mode is not Mode.LOSSLESS and content.data:
+    fits = content.size.padded <= container.LIMIT or wish.mode in (Mode.SEED, Mode.ADDRESS)
+    if wish.mode is not Mode.LOSSLESS and content.data and fits:
         coded = code(surface.words(content.data, content.size), content.size, wish)
         missing = int((coded.grid == RESIDUAL).sum())
         if wish.mode is Mode.SEED and missing:
@@ -185,12 +186,10 @@ def code(picture: Words, size: Size, wish: Wish) -> Coded:
         word, off = found
         flat[place] = word
         error = max(error, off)
-        if word == RESIDUAL:
+        if word == RESIDUAL and wish.mode is not Mode.SEED:
             residual.append(tile)
-        elif word & 0xFF == ADDRESS:
-            addresses += 1
-        else:
-            seeds += 1
+        addresses += word & 0xFF == ADDRESS
+        seeds += word & 0xFF not in (ADDRESS, RESIDUAL)
     return Coded(grid, b"".join(residual), seeds, addresses, error)
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pixelvm.god import container, dictionary, family, lossless, seed, surface
 from pixelvm.god.container import HEADER, Content, Head
 from pixelvm.god.dictionary import Dictionary
-from pixelvm.god.family import ADDRESS, SIDE
+from pixelvm.god.family import ADDRESS, SIDE, TILE_BYTES
 from pixelvm.god.press import Mode, NoCode, Pressed, Wish, press
 from pixelvm.god.surface import Size
 from tests.unit.god_tiles import code, noise, some, tile
@@ -80,9 +80,19 @@ def test_edges_of_a_picture_are_tiles_too() -> None:
     assert back(found.data) == content
 
 
+@pytest.mark.parametrize("count", [4, 30_000, 60_000, 65_533])
+def test_what_is_beyond_the_end_need_not_be_of_the_tile(count: int) -> None:
+    content = Content(tile(code("clouds", 12, 5)).data[: count // 4 * 4])
+    found = pressed(content, Wish(Mode.SEED))
+    assert found.seeds == 1
+    assert back(found.data) == content
+
+
 def test_a_picture_of_several_kinds_of_tiles() -> None:
     store = new_store()
-    known, other = noise(SIDE, SIDE, 1), tile(code("noise", 1))._replace(data=bytes(range(255)) * 257 + b"x")
+    known, other = (
+        Content((words * 9000)[:TILE_BYTES], SIDE, SIDE) for words in (b"one text ", b"another text ")
+    )
     store.add(known.data)
     content = Content(tile(code("julia", 5, 50, 20)).data + known.data + other.data + bytes(99))
     found = pressed(content, Wish(store=store))
@@ -175,6 +185,8 @@ BAD: dict[str, tuple[bytes, str]] = {
     "no size": (hostile(0, 5, 0, b"", ONE), "a size of 0x5"),
     "huge": (hostile(0xFFFFFFFF, 0xFFFFFFFF, 3, SOLID, ONE), "the limit is"),
     "large": (hostile(1 << 14, 1 << 14, 1, SOLID, ONE), "expands to 1073741824 bytes, the limit is 268435456"),
+    "thin": (hostile(1, 1 << 16, 1, SOLID * 512, Size(1, 512)), "does not have the SHA-256"),
+    "thin and long": (hostile(1, 1 << 24, 1, SOLID, ONE), "its tiles have 8589934592 bytes, the limit is"),
     "large file": (container.assemble(Head(False, 1 << 31, 0, 0, 0, bytes(32)), b""), "the limit is"),
     "no code": (hostile(128, 128, 1, b"\0\0\0\1", ONE), "tile 0: 0x01000000: no seed code"),
     "residual": (hostile(128, 128, 1, bytes(4), ONE), "cut off"),

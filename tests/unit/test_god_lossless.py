@@ -49,6 +49,18 @@ def test_branches_to_one_place_look_alike() -> None:
     assert filters.apply(Filter.X86, 0, call) == b"\xe8\x64\0\0\0" * 40
 
 
+@pytest.mark.parametrize("place", [5, 50, 95])
+@pytest.mark.parametrize("target", [-1, 0, 1, 99, 100, 101])
+def test_branches_to_the_ends(place: int, target: int) -> None:
+    """The displacements that lead into 100 bytes become their targets; those just outside come back too."""
+    code_of = bytearray(b"\x90" * 100)
+    code_of[place - 5 : place] = b"\xe9" + (target - place).to_bytes(4, "little", signed=True)
+    packed = filters.apply(Filter.X86, 0, bytes(code_of))
+    if 0 <= target < 100:
+        assert int.from_bytes(packed[place - 4 : place], "little") == target
+    assert filters.undo(Filter.X86, 0, packed) == code_of
+
+
 @pytest.mark.parametrize("number_", range(predict.FORMS_MAX))
 def test_pictures_come_back(number_: int) -> None:
     form = predict.form(number_)
@@ -115,6 +127,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return build.build(KERNEL, out, iso=False).elf.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_kernel_is_smaller_than_by_the_others(kernel: bytes) -> None:
     packed = lossless.pack(kernel)
     assert back(packed.data, len(kernel)) == kernel

@@ -92,6 +92,10 @@ def _pixel(args: argparse.Namespace, ui: Ui) -> Outcome:
     from pixelvm.god import bench
 
     return _table(bench.run(ui, args.kernel))
+def _mailbox(args: argparse.Namespace, ui: Ui) -> Outcome:
+    from toolchain.mailbox import bench
+
+    return _table(bench.run(ui))
 
 
 def _table(data: dict[str, Any]) -> Outcome:
@@ -122,4 +126,5 @@ BENCHES: dict[str, Callable[[argparse.Namespace, Ui], Outcome]] = {
     "shaders": _shaders,
     "vm": _vm,
     "pixel": _pixel,
+    "mailbox": _mailbox,
 }

@@ -97,6 +97,7 @@ class Code:
         self.fetch = routine("mailbox_fetch", pointer)
         self.post = routine("mailbox_post", pointer, pointer, pointer, pointer, quad)
         self.ping = routine("mailbox_ping", pointer, quad, quad, pointer, ctypes.c_uint32, quad)
+        self.ticks = routine("mailbox_ticks")
         self.burst = routine("mailbox_burst", pointer, quad, quad, ctypes.c_uint32, quad, quad)
 
 

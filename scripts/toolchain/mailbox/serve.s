@@ -1,7 +1,7 @@
 # Purpose:  the hot path of the mailbox on the host: look at the rings, copy and judge slots, answer PING, post answers.
 # Mode:     64-bit, System V ABI, called from Python (toolchain.mailbox.native); position-independent, no stack but saves.
 # Spec:     shaders/MAILBOX.md, sections 4 and 5
-# Exports:  mailbox_fetch mailbox_post mailbox_ping mailbox_burst
+# Exports:  mailbox_fetch mailbox_post mailbox_ping mailbox_burst mailbox_ticks
 # Invariants: nothing read from shared memory is an address; each shared field is read once, the private copy is judged.
 #           toolchain.mailbox.rings does the same in Python; a test holds the two equal.
 .intel_syntax noprefix
@@ -505,3 +505,18 @@ mailbox_burst:
     pop rbx
     ret
 .size mailbox_burst, . - mailbox_burst
+
+# mailbox_ticks -- the time-stamp counter
+# In:       none
+# Out:      rax = ticks:u64
+# Clobbers: rdx
+# Context:  user mode
+.global mailbox_ticks
+.type mailbox_ticks, @function
+mailbox_ticks:
+    lfence
+    rdtsc
+    shl rdx, 32
+    or rax, rdx
+    ret
+.size mailbox_ticks, . - mailbox_ticks

@@ -14,8 +14,7 @@
 // Constants:
 //   HEAP_LEVELS: u32 = 17           levels of the tree: 1 + log2 of the granules
 
-const WORDS: u32 = MAILBOX_SLOT_SIZE / 4u;
-const ANSWER: u32 = 4u;
+const VECTORS: u32 = MAILBOX_SLOT_SIZE / 16u;
 const GRANULES: u32 = 1u << (HEAP_LEVELS - 1u);
 const HEAP_BYTES: u32 = GRANULES * MAILBOX_HEAP_GRANULE;
 const FREE_BYTES: u32 = 2u * GRANULES;  // where the heap's free bytes are counted
@@ -27,8 +26,8 @@ struct Answer {
     error: u32,
 }
 
-@group(0) @binding(0) var<storage, read> batch: array<u32>;
-@group(0) @binding(1) var<storage, read_write> answers: array<u32>;
+@group(0) @binding(0) var<storage, read> batch: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read_write> answers: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> heap: array<u32>;
 @group(0) @binding(3) var<storage, read_write> window: array<u32>;
 
@@ -124,41 +123,31 @@ fn registers(write: bool, number: u32, offset: u32, value: u32) -> Answer {
     return refuse(MAILBOX_ERROR_NOT_GRANTED);
 }
 
-// Whether a word of the body behind the operation's own is not 0. Without a loop: the loops' bound counts rows.
-fn stray(at: u32, used: u32) -> bool {
-    let body = at + MAILBOX_SLOT_BODY / 4u;
-    var found = select(batch[body + 1u], 0u, used > 1u) | select(batch[body + 2u], 0u, used > 2u);
-    found |= batch[body + 3u] | batch[body + 4u] | batch[body + 5u] | batch[body + 6u];
-    found |= batch[body + 7u] | batch[body + 8u] | batch[body + 9u] | batch[body + 10u] | batch[body + 11u];
-    return found != 0u;
-}
-
+// One row. The words of its body behind the operation's own must be 0.
 fn run(at: u32) -> Answer {
-    let opcode = batch[at] >> MAILBOX_OPCODE_SHIFT;
-    let body = at + MAILBOX_SLOT_BODY / 4u;
-    let a = batch[body];
-    let b = batch[body + 1u];
-    let c = batch[body + 2u];
-    switch opcode {
+    let body = batch[at + 1u];
+    let rest = batch[at + 2u] | batch[at + 3u];
+    let stray = rest.x | rest.y | rest.z | rest.w | body.w;
+    switch batch[at].x >> MAILBOX_OPCODE_SHIFT {
         case MAILBOX_OP_ALLOC: {
-            if stray(at, 1u) { return refuse(MAILBOX_ERROR_BAD_FIELD); }
-            return allocate(a);
+            if (stray | body.y | body.z) != 0u { return refuse(MAILBOX_ERROR_BAD_FIELD); }
+            return allocate(body.x);
         }
         case MAILBOX_OP_FREE: {
-            if stray(at, 1u) { return refuse(MAILBOX_ERROR_BAD_FIELD); }
-            return release(a);
+            if (stray | body.y | body.z) != 0u { return refuse(MAILBOX_ERROR_BAD_FIELD); }
+            return release(body.x);
         }
         case MAILBOX_OP_MMIO_READ: {
-            if stray(at, 2u) { return refuse(MAILBOX_ERROR_BAD_FIELD); }
-            return registers(false, a, b, 0u);
+            if (stray | body.z) != 0u { return refuse(MAILBOX_ERROR_BAD_FIELD); }
+            return registers(false, body.x, body.y, 0u);
         }
         case MAILBOX_OP_MMIO_WRITE: {
-            if stray(at, 3u) { return refuse(MAILBOX_ERROR_BAD_FIELD); }
-            return registers(true, a, b, c);
+            if stray != 0u { return refuse(MAILBOX_ERROR_BAD_FIELD); }
+            return registers(true, body.x, body.y, body.z);
         }
         case MAILBOX_OP_PING: {
-            if stray(at, 2u) { return refuse(MAILBOX_ERROR_BAD_FIELD); }
-            return Answer(a, b, 0u);
+            if (stray | body.z) != 0u { return refuse(MAILBOX_ERROR_BAD_FIELD); }
+            return Answer(body.x, body.y, 0u);
         }
         default: {
             return refuse(MAILBOX_ERROR_UNKNOWN_OPCODE);
@@ -168,11 +157,9 @@ fn run(at: u32) -> Answer {
 
 @compute @workgroup_size(1)
 fn main() {
-    let count = min(batch[0], arrayLength(&answers) / ANSWER);
+    let count = min(batch[0].x, arrayLength(&answers));
     for (var row = 0u; row < count; row += 1u) {
-        let answer = run((row + 1u) * WORDS);
-        answers[row * ANSWER] = answer.low;
-        answers[row * ANSWER + 1u] = answer.high;
-        answers[row * ANSWER + 2u] = answer.error;
+        let answer = run((row + 1u) * VECTORS);
+        answers[row] = vec4<u32>(answer.low, answer.high, answer.error, 0u);
     }
 }

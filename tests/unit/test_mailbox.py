@@ -170,7 +170,9 @@ def test_impossible_indices_stop_their_queue_alone_until_it_is_reset() -> None:
     bench.turn()
     block = m.QUEUE_AT + m.QUEUE_STRIDE
     bench.memory.quads[(block + m.QUEUE_CONSUMED) >> 3] = 1 << 40
+    bench.lines.rung.append(1)  # a doorbell without work behind it
     bench.service.sleep()
+    bench.turn()
     assert bench.memory.words[(block + m.QUEUE_FLAGS) >> 2] == m.QUEUE_FLAG_NEEDS_RESET
     assert bench.memory.words[(block + m.QUEUE_CAUSE) >> 2] == m.ERROR_BAD_INDEX
     assert client.post(m.OP_PING, queue=1) == 0

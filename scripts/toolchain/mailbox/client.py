@@ -93,6 +93,12 @@ class Queue:
         self.memory.quads[(self._block + m.QUEUE_SUBMITTED) >> 3] = index + 1
         return index
 
+    def stands(self) -> bool:
+        """Whether a completion can be taken."""
+        at = self._answers + (self.consumed & _MASK) * m.COMPLETION_SIZE
+        status = self.memory.words[(at + m.COMPLETION_STATUS) >> 2]
+        return status & m.COMPLETION_PHASE == 1 - (self.consumed >> m.DEPTH_SHIFT) % 2
+
     def take(self) -> Completion | None:
         """The next completion, or None while there is none."""
         at = self._answers + (self.consumed & _MASK) * m.COMPLETION_SIZE
@@ -250,6 +256,21 @@ class Client:
 
         self._wait(answered, deadline, "does not answer")
         return found[0]
+
+    def sleep(self, queue: int, wait: Callable[[float], object], seconds: float) -> None:
+        """Wait for the message of a queue, unless a completion stands already (specification, "Sleeping").
+
+        Args:
+            queue: whose.
+            wait: sleeps until the service rings us, at most so many seconds.
+            seconds: the bound.
+        """
+        want = (m.QUEUE_AT + queue * m.QUEUE_STRIDE + m.QUEUE_WANT_INTERRUPT) >> 2
+        self.memory.words[want] = 1
+        fence()
+        if not self.queues[queue].stands():
+            wait(seconds)
+        self.memory.words[want] = 0
 
     def reset_queue(self, number: int, seconds: float) -> list[Completion]:
         """Section 7, one queue: what was open is ABORTED.

@@ -57,7 +57,8 @@ class Gpu:
         levels = allocator.levels(heap_bytes)
         self._heap_cost = 2 * levels  # iterations of one ALLOC or FREE
         module = wgsl.load("mailbox_runtime.wgsl", {"HEAP_LEVELS": levels})
-        self._kernel = self.device.kernel(module)
+        # its indices are bounded by the rows of a batch, the tree and the window, its loops by ``_dispatch``
+        self._kernel = self.device.kernel(module, checked=False)
         self._staged = np.zeros((ROWS_MAX + 1, _WORDS), np.uint32)
         self._batch = self.device.buffer((ROWS_MAX + 1) * m.SLOT_SIZE, "batch")
         self._answers = self.device.buffer(ROWS_MAX * _ANSWER_WORDS * 4, "answers")

@@ -25,7 +25,7 @@ STAGE = "mailbox"
 SOURCE = Path(__file__).with_name("serve.s")
 ROUNDS = 4096  # looks at all rings in one call: a fraction of a millisecond
 _SCALARS = (
-    "BASE", "BATCH", "ROUNDS", "CHECKSUM", "STATUS", "BROKEN", "ATTENTION", "WANTED", "ANSWERED", "FAILED",
+    "BASE", "BATCH", "ROUNDS", "CHECKSUM", "STATUS", "BROKEN", "ATTENTION", "WANTED", "ANSWERED", "FAILED", "BEFORE",
 )  # fmt: skip
 _TABLES = ("FETCHED", "COMPLETED", "CONSUMED")  # a quadword for each queue
 _QUAD = 8
@@ -98,7 +98,7 @@ class Code:
         self.post = routine("mailbox_post", pointer, pointer, pointer, pointer, quad)
         self.ping = routine("mailbox_ping", pointer, quad, quad, pointer, ctypes.c_uint32, quad)
         self.ticks = routine("mailbox_ticks")
-        self.burst = routine("mailbox_burst", pointer, quad, quad, ctypes.c_uint32, quad, quad)
+        self.burst = routine("mailbox_burst", pointer, pointer, quad, ctypes.c_uint32, quad, quad)
 
 
 @cache

@@ -43,6 +43,7 @@ mailbox_fetch:
     xor r11d, r11d                              # a BARRIER or a HALT is in the batch: PING waits its turn
     mov qword ptr [rbx + NATIVE_ATTENTION], 0
     mov qword ptr [rbx + NATIVE_WANTED], 0
+    mov qword ptr [rbx + NATIVE_BEFORE], 0
 .Lfetch_round:
     xor ebp, ebp
 .Lfetch_queue:
@@ -214,6 +215,9 @@ mailbox_fetch:
     inc ebp
     cmp ebp, MAILBOX_QUEUES
     jb .Lfetch_queue
+    cmp r14, [rbx + NATIVE_BEFORE]              # a client that is posting is given the time of a look: one dispatch
+    mov [rbx + NATIVE_BEFORE], r14              # for all of it is worth much more (rows are bounded: so are the looks)
+    jne .Lfetch_round
     mov rcx, [rbx + NATIVE_ATTENTION]
     or rcx, [rbx + NATIVE_WANTED]
     or rcx, r14
@@ -414,9 +418,10 @@ mailbox_ping:
 .size mailbox_ping, . - mailbox_ping
 
 # mailbox_burst -- a client that keeps queue 0 full of one command and takes what is answered
-# In:       rdi = base:ptr, rsi = index:u64 (of the first submission and completion), rdx = count:u64, ecx = header:u32,
-#           r8 = patience:u64 (turns without an answer), r9 = flight:u64[1..256] (open at once)
-# Out:      rax = done:u64 (answered without an error)
+# In:       rdi = base:ptr, rsi = state:ptr (submitted:u64, consumed:u64), rdx = end:u64 (index behind the last command),
+#           ecx = header:u32, r8 = patience:u64 (turns without an answer), r9 = flight:u64[1..256] (open at once)
+# Out:      rax = consumed:u64; below end when the service sleeps, has not answered for so long, or answered an error;
+#           the state is up to date, so that it can be called again
 # Clobbers: rcx, rdx, rsi, rdi, r8, r10, r11
 # Context:  as mailbox_ping
 .global mailbox_burst
@@ -429,9 +434,9 @@ mailbox_burst:
     push r14
     push r15
     mov r12, rdi
-    mov r13, rsi                                # submitted
-    mov rbp, rsi                                # consumed
-    lea r14, [rsi + rdx]                        # the end
+    mov r13, [rsi]                              # submitted
+    mov rbp, [rsi + 8]                          # consumed
+    mov r14, rdx
     mov r15, r8
     mov rbx, rsi
     xor r8d, r8d                                # turns without an answer
@@ -496,7 +501,8 @@ mailbox_burst:
     jb .Lburst_turn
 .Lburst_return:
     mov rax, rbp
-    sub rax, rbx
+    mov [rbx], r13
+    mov [rbx + 8], rbp
     pop r15
     pop r14
     pop r13

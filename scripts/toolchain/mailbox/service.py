@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SPIN_SECONDS = 200e-6  # a client that answers at once does so within this; then sleeping is cheaper
 _OFFERED = m.FEATURE_VERSION_1 | m.FEATURE_CHECKSUM | m.FEATURE_INTERRUPT
+_TURNS = 64  # a reset of a queue is looked for at least so often, however busy the others are
 _SESSION = m.SERVICE_FEATURES_OK | m.SERVICE_RUNNING | m.SERVICE_FAILED
 
 
@@ -79,6 +80,8 @@ class Service:
         self.lost = False
         self.busy_since: float | None = None
         self._status = 0
+        self._turns = 0
+        self._rang = False  # a doorbell has woken us, and nothing was found yet
 
     # --- control page ----------------------------------------------------------------------------------------
 
@@ -157,7 +160,8 @@ class Service:
     def turn(self) -> bool:
         """One look at everything; whether there was work."""
         self._negotiate()
-        worked = self._resets()
+        self._turns += 1
+        worked = False
         if self.memory.words[m.DOORBELL >> 2]:
             self._begin()
             try:
@@ -174,6 +178,11 @@ class Service:
                 self._begin()
                 self._batch(self.rings.batch[:count])
                 worked = True
+        if self.session and (not worked or self._turns % _TURNS == 0):
+            worked |= self._resets()
+            if self._rang and not worked:
+                self.rings.check_indices()
+        self._rang = False
         self.busy_since = None
         return worked
 
@@ -183,10 +192,10 @@ class Service:
         fence()
         if not self._pending():
             self.counters.add(m.COUNTER_SLEEPS)
-            if self.doorbell.wait(m.HEARTBEAT_MS / 1000):
-                self.counters.add(m.COUNTER_DOORBELLS)
+            self._rang = self.doorbell.wait(m.HEARTBEAT_MS / 1000)
+            self.counters.add(m.COUNTER_DOORBELLS, self._rang)
         self._set(m.CONTROL_NEED_WAKEUP, 0)
-        if self.session:
+        if self.session and not self._rang:  # there is time
             self.rings.check_indices()
             self.counters.values[m.COUNTER_OVERFLOWS] = self.rings.overflows
 
@@ -296,9 +305,11 @@ class Service:
         self._answer(rows, results, errors, m.COUNTER_ON_DEVICE)
 
     def _answer(self, rows: Rows, results: Any, errors: Any, counter: int) -> None:
+        import numpy as np
+
         self.counters.add(m.COUNTER_COMMANDS, len(rows))
         self.counters.add(counter, len(rows))
-        self.counters.add(m.COUNTER_ERRORS, sum(1 for error in errors if error))
+        self.counters.add(m.COUNTER_ERRORS, int(np.count_nonzero(errors)))
         self._notify(self.rings.post(rows, results, errors))
 
     def _single(self, row: list[int]) -> tuple[int, int]:

@@ -67,22 +67,27 @@ def ring(handle: int) -> None:
         os.eventfd_write(handle, 1)
 
 
+def _heard(handles: Sequence[int], seconds: float) -> bool:
+    """Sleep until one of the eventfds is rung, at most so long, and silence those that are; whether one was."""
+    poller = select.poll()
+    for handle in handles:
+        poller.register(handle, select.POLLIN)
+    ready = poller.poll(seconds * 1000)
+    for handle, _ in ready:
+        with suppress(BlockingIOError):
+            os.eventfd_read(handle)
+    return bool(ready)
+
+
 class Doorbell:
     """The service's end: wait for the client, send it messages."""
 
     def __init__(self, bells: Bells) -> None:
         self.bells = bells
-        self._poll = select.poll()
-        for handle in bells.service:
-            self._poll.register(handle, select.POLLIN)
 
     def wait(self, seconds: float) -> bool:
         """Sleep until the client rings, at most so long; whether it did."""
-        ready = self._poll.poll(seconds * 1000)
-        for handle, _ in ready:
-            with suppress(BlockingIOError):
-                os.eventfd_read(handle)
-        return bool(ready)
+        return _heard(self.bells.service, seconds)
 
     def notify(self, queue: int) -> None:
         """Send the client the message of a queue."""
@@ -243,6 +248,10 @@ class Connection:
     def ring(self, vector: int) -> None:
         """Ring the service."""
         ring(self.bells.service[vector])
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep until the service sends a message, at most so long; whether it did."""
+        return _heard(self.bells.client, seconds)
 
     def close(self) -> None:
         """Leave."""

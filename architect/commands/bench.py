@@ -92,6 +92,8 @@ def _pixel(args: argparse.Namespace, ui: Ui) -> Outcome:
     from pixelvm.god import bench
 
     return _table(bench.run(ui, args.kernel))
+
+
 def _mailbox(args: argparse.Namespace, ui: Ui) -> Outcome:
     from toolchain.mailbox import bench
 

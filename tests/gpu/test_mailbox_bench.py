@@ -1,4 +1,4 @@
-"""``pxos bench mailbox``: the rows of the contract, each with its tail; on fewer round trips than a person would take."""
+"""``pxos bench mailbox``: the rows of the contract, each with its tail; on few round trips."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ ROWS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_rows_of_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"ROUNDS": 1, "POLLED": 50, "RUNG": 20, "SHADER": 3, "SMALL": 1000, "DEVICE": 512}
     for name, value in sizes.items():

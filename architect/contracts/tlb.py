@@ -18,6 +18,7 @@ _ID, _APIC_ID, _FOCUS, _SPACE_CPUS = 0x08, 0x0C, 0x710, 0x10
 _VECTOR = 0xF2
 _PGE = 1 << 7
 _APIC_IDS = tuple(range(0x20, 0xA0, 2))  # of CPU n: not its number
+_REQUEST = struct.Struct("<4Q")
 _HERE = ("tlb_flush_here",)
 
 
@@ -33,27 +34,31 @@ class _Cpus(Step):
         self.put64("tlb_wait_max", 50)
         self.events = watch(harness, _HERE)
 
-    def request(self) -> tuple[int, int, int]:
-        """What is asked: address, length, and who has not answered."""
-        va, length, pending = struct.unpack("<3Q", self.harness.read(self.at("tlb_request"), 24))
-        return va, length, pending
+    def request(self) -> tuple[int, int, int, int]:
+        """What is asked: address, length, of whom, and its number."""
+        va, length, targets, number = _REQUEST.unpack(self.harness.read(self.at("tlb_request"), 32))
+        return va, length, targets, number
 
     def answer(self, apic_id: int, vector: int) -> dict[str, int]:
         """The other side of an interrupt."""
         cpu = _APIC_IDS.index(apic_id) if apic_id in _APIC_IDS else -1
-        va, length, pending = self.request()
-        asked = vector == _VECTOR and cpu >= 0 and pending >> cpu & 1
+        va, length, targets, number = self.request()
+        asked = vector == _VECTOR and cpu >= 0 and targets >> cpu & 1
         self.expect(bool(asked), "tlb_shoot", "interrupts a CPU and asks nothing of it", apic_id=apic_id)
         self.expect(bool(self.events), "tlb_flush", "asks others before its own translations are gone")
+        old = self.harness.read_u64(self.at("tlb_answers", 8 * cpu))
+        self.expect(old != number, "tlb_shoot", "takes the answer to an earlier request for this one's")
         self.seen.append((va, length))
-        if cpu not in self.deaf:
-            self.harness.write_u64(self.at("tlb_request", 16), pending & ~(1 << cpu))
+        self.harness.write_u64(self.at("tlb_answers", 8 * cpu), number - (cpu in self.deaf))
         return {"rax": 0, "cf": 0}
 
 
 @contract(
-    "tlb_flush", "tlb_shoot", "tlb_flush_here",
-    needs=("ipi_send", "tlb_request", "tlb_cpus", "tlb_late", "tlb_apic_ids", "tlb_wait_max", "tlb_timeouts"),
+    "tlb_flush", "tlb_shoot", "tlb_wait", "tlb_flush_here",
+    needs=(
+        "ipi_send", "tlb_answers", "tlb_request", "tlb_cpus", "tlb_late", "tlb_apic_ids", "tlb_wait_max",
+        "tlb_timeouts",
+    ),
 )  # fmt: skip
 def shoot_down(harness: Harness) -> None:
     """Exactly those who may hold the translations, and each of them before the call returns."""
@@ -85,38 +90,48 @@ def shoot_down(harness: Harness) -> None:
         step.same(step.get64("tlb_timeouts"), timeouts, "counts other CPUs that do not answer", **given)
         late = sum(1 << n for n in deaf)
         step.same(step.get64("tlb_late"), late, "forgets who did not answer", **given)
-        step.same(step.request()[2], 0, "leaves a request open", **given)
 
 
-@contract("tlb_answer", "tlb_flush_here", "tlb_leave", needs=("tlb_request", "tlb_late", "tlb_cpus"))
+@contract(
+    "tlb_answer", "tlb_flush_here", "tlb_leave", needs=("tlb_request", "tlb_answers", "tlb_late", "tlb_cpus")
+)
 def answers(harness: Harness) -> None:
     """A CPU that is asked drops the range, then says so, for itself alone; one that was late drops everything."""
     step = _Cpus(harness, "tlb_answer")
-    va, pages = 0x12_3400_0000, 3
+    va, pages, other = 0x12_3400_0000, 3, 4
     harness.set("cr4", harness.get("cr4") | _PGE)
-    for pending, late, length in (
-        (0, 0, pages), (0b10, 0, pages), (0b1111, 0, pages), (0b1101, 0, pages), (0, 0b110, pages), (0b11, 0b10, pages),
-        (0b10, 0, 512),
-    ):  # fmt: skip
+    for number, (targets, late, length, done) in enumerate((
+        (0, 0, pages, False), (0b10, 0, pages, False), (0b1111, 0, pages, False), (0b1101, 0, pages, False),
+        (0, 0b110, pages, False), (0b11, 0b10, pages, False), (0b10, 0, 512, False), (0b10, 0, pages, True),
+    ), start=5):  # fmt: skip
         step.events.clear()
-        step.put("tlb_request", struct.pack("<3Q", va, length * _PAGE, pending))
+        step.put("tlb_request", _REQUEST.pack(va, length * _PAGE, targets, number))
+        step.put(
+            "tlb_answers", struct.pack("<64Q", *[number if n == 1 and done else other for n in range(64)])
+        )
         step.put64("tlb_late", late)
-        given = {"rbx": pending, "rdx": late, "rcx": length}
+        given = {"rbx": targets, "rdx": late, "rcx": length}
         step.run("fails", **given)
-        step.same(step.request()[2], pending & ~2, "answers for others, or not for itself", **given)
+        asked = bool(targets & 2) and not done
+        said = struct.unpack("<64Q", harness.read(step.at("tlb_answers"), 512))
+        wanted = tuple(number if n == 1 and (asked or done) else other for n in range(64))
+        step.same(said, wanted, "answers for others, or not for itself", **given)
         step.same(step.get64("tlb_late"), late & ~2, "forgets who was late, or is late for ever", **given)
         one = {event.value & -_PAGE for event in step.events if event.kind == "invlpg"}
         everything = any(event.kind == "cr4" and not event.value & _PGE for event in step.events)
-        must = {va + n * _PAGE for n in range(length)} if pending & 2 else set()
+        must = {va + n * _PAGE for n in range(length)} if asked else set()
         step.expect(
             everything or must <= one, step.routine, "answers without having dropped the range", **given
         )
         step.expect(everything or not late & 2, step.routine, "drops too little after it was late", **given)
-    step.put("tlb_request", struct.pack("<3Q", va, _PAGE, 0b110))
+        idle = not asked and not late & 2
+        step.expect(not step.events or not idle, step.routine, "drops what nobody asked for", **given)
+    step.put("tlb_request", _REQUEST.pack(va, _PAGE, 0b110, 99))
     step.put64("tlb_cpus", 0b111)
     step.call("tlb_leave")
     step.same(step.get64("tlb_cpus"), 0b101, "tlb_leave takes another CPU out, or none")
-    step.same(step.request()[2], 0b100, "tlb_leave lets the one that asked wait for ever")
+    last = step.get64("tlb_answers"), harness.read_u64(step.at("tlb_answers", 8))
+    step.same(last, (other, 99), "tlb_leave lets the one that asked wait for ever")
 
 
 @contract("tlb_join", needs=("interrupt_install", "tlb_cpus", "tlb_apic_ids", "tlb_interrupt"))

@@ -9,7 +9,9 @@
 #           the last answer, so there is one request at a time; nothing else that a CPU could wait for with interrupts
 #           off may be held then.
 #
-#   tlb_request:  +0 va   +8 length   +16 pending: bit n = CPU n has not answered yet
+#   tlb_request:  +0 va   +8 length   +16 targets: bit n = CPU n is asked   +24 number, written last
+#   tlb_answers:  for each CPU the number of the request that it answered last: an answer that comes after its request
+#                 was given up is taken for no other's
 .intel_syntax noprefix
 .include "macros.inc"
 .include "errors.inc"
@@ -24,7 +26,9 @@
 .set TLB_WAIT_DEFAULT, 0x4000000                # a second or more
 .set TLB_VA, 0x00
 .set TLB_LENGTH, 0x08
-.set TLB_PENDING, 0x10
+.set TLB_TARGETS, 0x10
+.set TLB_NUMBER, 0x18
+.set TLB_REQUEST_SIZE, 0x20
 
 .section .text, "ax"
 
@@ -69,43 +73,76 @@ local_function tlb_shoot
     call_frame
     push rbx
     push r12
+    push r8
+    push r8
     mov r12, rdx
     lea rbx, [rip + tlb_request]
     inc qword ptr [rip + tlb_shoots]
     mov [rbx + TLB_VA], rdi
     mov [rbx + TLB_LENGTH], rsi
-    mov [rbx + TLB_PENDING], rdx                # from here on it may be answered
+    mov [rbx + TLB_TARGETS], rdx
+    inc qword ptr [rbx + TLB_NUMBER]            # from here on it may be answered
 .Lshoot_send:
-    bsf rcx, r12
+    bsf rcx, rdx
     jz .Lshoot_sent
-    btr r12, rcx
+    btr rdx, rcx
+    push rdx
+    push rdx
     lea rdi, [rip + tlb_apic_ids]
     mov edi, [rdi + rcx * 4]
     mov esi, VECTOR_IPI_TLB
     call ipi_send                               # one that is lost shows in the wait
+    pop rdx
+    pop rdx
     jmp .Lshoot_send
 .Lshoot_sent:
-    mov rcx, [rip + tlb_wait_max]
-.Lshoot_wait:
-    mov rdx, [rbx + TLB_PENDING]
-    test rdx, rdx
-    jz .Lshoot_done
-    pause
-    dec rcx
-    jnz .Lshoot_wait
+    mov rdx, r12
+    call tlb_wait
+    jnc .Lshoot_leave
     lock or [rip + tlb_late], rdx               # whenever they come back, they drop everything
-    mov qword ptr [rbx + TLB_PENDING], 0
     inc qword ptr [rip + tlb_timeouts]
     mov eax, ERROR_TIMEOUT
     stc
 .Lshoot_leave:
+    pop r8
+    pop r8
     pop r12
     pop rbx
     return_frame
-.Lshoot_done:
-    xor eax, eax
-    jmp .Lshoot_leave
 end_function tlb_shoot
+
+# tlb_wait -- wait until CPUs have answered the request
+# In:       rdx = cpus:u64 (mask), rbx = request:ptr
+# Out:      rax = 0, rdx = cpus:u64 (who has not answered), cf = some have not
+# Clobbers: rcx, rsi, rdi, r8
+# Context:  long mode, page_lock held
+local_function tlb_wait
+    mov rsi, [rip + tlb_wait_max]
+    lea r8, [rip + tlb_answers]
+    mov rax, [rbx + TLB_NUMBER]
+.Lwait_round:
+    mov rdi, rdx
+.Lwait_next:
+    bsf rcx, rdi
+    jz .Lwait_counted
+    btr rdi, rcx
+    cmp [r8 + rcx * 8], rax
+    jne .Lwait_next
+    btr rdx, rcx
+    jmp .Lwait_next
+.Lwait_counted:
+    xor eax, eax
+    test rdx, rdx
+    jz .Lwait_leave                             # test leaves cf clear
+    mov rax, [rbx + TLB_NUMBER]
+    pause
+    dec rsi
+    jnz .Lwait_round
+    xor eax, eax
+    stc
+.Lwait_leave:
+    ret
+end_function tlb_wait
 
 # tlb_answer -- do what another CPU asks of this one, if it does
 # In:       none
@@ -114,26 +151,35 @@ end_function tlb_shoot
 # Context:  long mode, interrupts off, GS base set
 function tlb_answer
     call_frame
+    push rax
+    push rbx
     push rcx
     push rdx
     push rdi
     push rsi
     mov ecx, gs:[PERCPU_ID]
     lea rdx, [rip + tlb_request]
+    lea rbx, [rip + tlb_answers]
     bt qword ptr [rip + tlb_late], rcx
     jc .Lanswer_late
 .Lanswer_request:
-    bt qword ptr [rdx + TLB_PENDING], rcx
+    mov rax, [rdx + TLB_NUMBER]                 # before the rest: that may belong to a later one already
+    cmp [rbx + rcx * 8], rax
+    je .Lanswer_leave
+    bt qword ptr [rdx + TLB_TARGETS], rcx
     jnc .Lanswer_leave
     mov rdi, [rdx + TLB_VA]
     mov rsi, [rdx + TLB_LENGTH]
     call tlb_flush_here
-    lock btr qword ptr [rdx + TLB_PENDING], rcx
+    mov [rbx + rcx * 8], rax
+    jmp .Lanswer_request                        # another may have come meanwhile
 .Lanswer_leave:
     pop rsi
     pop rdi
     pop rdx
     pop rcx
+    pop rbx
+    pop rax
     return_frame
 .Lanswer_late:
     lock btr qword ptr [rip + tlb_late], rcx
@@ -245,8 +291,11 @@ end_object tlb_wait_max
 .section .bss, "aw", @nobits
     .balign 8
 object tlb_request
-    .skip 0x18
+    .skip TLB_REQUEST_SIZE
 end_object tlb_request
+object tlb_answers                              # u64 for each CPU
+    .skip 8 * TLB_CPUS_MAX
+end_object tlb_answers
 object tlb_cpus                                 # bit n = CPU n joined
     .skip 8
 end_object tlb_cpus

@@ -14,7 +14,8 @@
 
 .set REQUEST_VA, 0x00
 .set REQUEST_LENGTH, 0x08
-.set REQUEST_PENDING, 0x10
+.set REQUEST_TARGETS, 0x10
+.set REQUEST_NUMBER, 0x18
 .set WAIT_MAX, 10000000                         # looks, then the test fails
 
 ktap_text text_stack, "stack"
@@ -62,23 +63,30 @@ local_function test_tlb_interrupt
     mov [rdx + REQUEST_VA], rbx
     mov qword ptr [rdx + REQUEST_LENGTH], PAGE_SIZE
     mov ecx, gs:[PERCPU_ID]
-    bts qword ptr [rdx + REQUEST_PENDING], rcx
+    bts qword ptr [rdx + REQUEST_TARGETS], rcx
+    inc qword ptr [rdx + REQUEST_NUMBER]
     mov edi, gs:[PERCPU_APIC_ID]
     mov esi, VECTOR_IPI_TLB
     call ipi_send
     check_done text_send
+    mov ecx, gs:[PERCPU_ID]
+    lea rdx, [rip + tlb_answers]
+    lea rdx, [rdx + rcx * 8]
+    mov rsi, [rip + tlb_request + REQUEST_NUMBER]
     mov ecx, WAIT_MAX
     pushfq
     sti
 .Ltlb_wait:
-    cmp qword ptr [rip + tlb_request + REQUEST_PENDING], 0
+    cmp [rdx], rsi
     je .Ltlb_answered
     pause
     dec ecx
     jnz .Ltlb_wait
 .Ltlb_answered:
     popfq
-    check text_answered, [rip + tlb_request + REQUEST_PENDING], 0
+    mov rax, [rdx]
+    mov rcx, rsi
+    check text_answered, rax, rcx
     check_fault text_gone, provoke_pf_read, rbx, PROBE_PF
     mov [r12], r13
     lea rdi, [rbx + PAGE_SIZE]

@@ -221,9 +221,11 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("mm/tlb.s", "tlb_shoot", ("mov [rbx + TLB_LENGTH], rsi", "")),
         plant("mm/tlb.s", "tlb_shoot", ("mov edi, [rdi + rcx * 4]", "mov edi, ecx")),
         plant("mm/tlb.s", "tlb_shoot", ("lock or [rip + tlb_late], rdx", "")),
+        plant("mm/tlb.s", "tlb_shoot", ("inc qword ptr [rbx + TLB_NUMBER]", "")),
+        plant("mm/tlb.s", "tlb_wait", ("jne .Lwait_next", "")),
     ),
     "answers": (
-        plant("mm/tlb.s", "tlb_answer", ("call tlb_flush_here lock btr", "lock btr")),
+        plant("mm/tlb.s", "tlb_answer", ("call tlb_flush_here mov", "mov")),
         plant("mm/tlb.s", "tlb_answer", ("mov rsi, -1", "mov esi, PAGE_SIZE")),
         plant("mm/tlb.s", "tlb_leave", ("call tlb_answer", "")),
     ),

@@ -14,7 +14,7 @@ from pixelvm import isa
 from pixelvm.isa import Op, System
 
 LENGTH = 96  # instructions of a block
-TRACE = 24  # instructions of a block behind which it goes through no further jump
+JUMPS = 2  # that a block goes through
 UNIT = 192  # instructions that are walked over for one unit: what a cartridge's start waits for
 _DEEP = 3  # loops inside one another that count
 _ITERATIONS = 8  # how often a loop is taken to run
@@ -59,6 +59,8 @@ class Walk:
         self.inside: set[int] = set()  # the leaders that are
         self.cut: set[int] = set()  # the leaders where it ended only because it was long enough
         self.loops: list[tuple[int, int]] = []  # first and last place of each
+        self.locals: list[tuple[int, int]] = []  # where one is used, and the word
+        self.calls: list[int] = []  # where functions are called
         self._known = known
         self._walk()
 
@@ -88,7 +90,9 @@ class Walk:
                 op = word & 0xFF
                 if op in _BRANCHES:
                     target = word >> 8
-                    if op != Op.CALL:
+                    if op == Op.CALL:
+                        self.calls.append(pc)
+                    else:
                         if target <= pc:
                             self.loops.append((target, pc))
                         self._lead(target, todo)
@@ -98,6 +102,8 @@ class Walk:
                     break
                 if op in _ENDS:
                     break
+                if op in _LOCALS:
+                    self.locals.append((pc, word))
                 pc += 1
                 if op == Op.SYS and word != _RANDOM:
                     self._lead(pc, todo)
@@ -107,10 +113,18 @@ class Walk:
         self.leaders.add(pc)
         todo.append(pc)
 
-    def weight(self, pc: int) -> int:
-        """How often ``pc`` is taken to be executed, once for a place in no loop."""
-        deep = sum(first <= pc <= last for first, last in self.loops[:_LOOPS])
-        return int(_ITERATIONS ** min(deep, _DEEP))
+    def weights(self) -> tuple[dict[int, int], int]:
+        """How often each local is taken to be used and how often functions to be called, once outside of loops."""
+        loops = self.loops[:_LOOPS]
+
+        def weight(pc: int) -> int:
+            deep = sum(first <= pc <= last for first, last in loops)
+            return int(_ITERATIONS ** min(deep, _DEEP))
+
+        uses: dict[int, int] = {}
+        for pc, word in self.locals:
+            uses[word >> 8] = uses.get(word >> 8, 0) + weight(pc)
+        return uses, sum(map(weight, self.calls))
 
     def block(self, start: int) -> Block:
         """The block that begins at a leader."""
@@ -134,7 +148,7 @@ class Walk:
             op = word & 0xFF
             if op == Op.JUMP:
                 pc = word >> 8
-                if len(steps) >= TRACE or pc in passed or pc not in self.inside:
+                if len(passed) > JUMPS or pc in passed or pc not in self.inside:
                     break
                 passed.add(pc)
             elif op in _CONDITIONAL or op == Op.CALL or (op == Op.SYS and word != _RANDOM):
@@ -149,3 +163,4 @@ class Walk:
 
 _BRANCHES = frozenset((Op.JUMP, Op.JZ, Op.JNZ, Op.CALL))
 _ENDS = frozenset((Op.RET, Op.HALT))
+_LOCALS = frozenset((Op.GET, Op.SET))

@@ -34,7 +34,7 @@ PC = FIELDS + 56
 REASON = FIELDS + 60
 
 SLOTS = FIELDS + 64  # addresses of code that other code goes on to; what they lead to may come later
-SLOTS_MAX = 1 << 13
+SLOTS_MAX = 1 << 16
 SIZE = SLOTS + 8 * SLOTS_MAX
 
 # Why translated code was left.

@@ -22,6 +22,7 @@ from pixelvm.x86.translation import Context, Translation, gate, kept
 SLICE = 1 << 27  # fuel for one stay in translated code, so that an interruption is not kept waiting
 BLOCK_FUEL = 1 << 13  # more than any block costs
 _STEPS = 64  # instructions that the reference carries out on the way to a place that is translated already
+_BURST = 128  # the same where translating would not pay yet
 
 
 def run(program: Program, state: State, host: Host) -> Stop:
@@ -37,18 +38,19 @@ def run(program: Program, state: State, host: Host) -> Stop:
     if not _is_sound(program, state):
         return reference.run(program, state, host)
     fresh = True  # where it stands a block may begin
-    steps = 0
+    steps = wait = 0
     while state.stop is Stop.RUNNING:
         translation = kept.find(program)
-        if state.pc in translation.entries or fresh or steps >= _STEPS:
-            _Stay(translation, program, state, host).run()
-            fresh, steps = False, 0
+        if steps >= wait and (state.pc in translation.entries or fresh or steps >= _STEPS):
+            stay = _Stay(translation, program, state, host)
+            stay.run()
+            steps, wait = 0, _BURST if stay.is_cold else 0
             if state.stop is not Stop.RUNNING:
                 break
         before = state.pc
         reference.step(program, state, host)
         steps += 1
-        fresh = fresh or state.pc != before + 1
+        fresh = state.pc != before + 1
     return state.stop
 
 
@@ -72,6 +74,9 @@ class _Stay:
         program: what runs.
         state: changed when the stay is over.
         host: for system calls.
+
+    Attributes:
+        is_cold: it ended where nothing is translated because that place was not reached often enough.
     """
 
     def __init__(self, translation: Translation, program: Program, state: State, host: Host) -> None:
@@ -81,6 +86,7 @@ class _Stay:
         self._pc = state.pc
         self._fuel = state.fuel  # what is not in the context
         self._given = list(state.returns)  # of the frames that were there from the start
+        self.is_cold = False
 
     def run(self) -> None:
         """Run until it halts, or stands where the reference has to look."""
@@ -132,7 +138,8 @@ class _Stay:
         words, translation = self._words, self._translation
         target = translation.entries.get(self._pc)
         if target is None:
-            if translation.full:
+            self.is_cold = not translation.is_worth(self._pc)
+            if translation.full or self.is_cold:
                 return False
             translation.translate(self._pc)
             target = translation.entries[self._pc]

@@ -74,10 +74,9 @@ class Translator(Instructions):
 
     def __init__(self, scope: Scope, start: int) -> None:
         self.walk = Walk(scope.code, start, scope.known)
-        blocks = {pc: self.walk.block(pc) for pc in sorted(self.walk.inside)}
-        homes, self.written = _homes(self.walk, blocks)
+        homes, self.written = _homes(self.walk)
         super().__init__(scope.memory, homes)
-        self.scope, self.start, self.blocks = scope, start, blocks
+        self.scope, self.start, self.inside = scope, start, self.walk.inside
         self._heads: dict[int, int] = {}
         self._edges: list[tuple[int, int]] = []  # where a distance is to be filled in, and the block's pc
         self._outside: defaultdict[int, list[int]] = defaultdict(list)  # the same, of blocks of other units
@@ -96,7 +95,7 @@ class Translator(Instructions):
             pc = self._todo.pop()
             if pc not in self._heads:
                 self._heads[pc] = len(self.out)
-                self._block(self.blocks[pc])
+                self._block(self.walk.block(pc))
         for pc, places in self._called.items():
             if pc != self.start:
                 self._calls[pc] = len(self.out)
@@ -172,7 +171,7 @@ class Translator(Instructions):
         else:
             self._settle()
             self._leave(pc, context.HALT if op is Op.HALT else context.SYSTEM)
-            if op is Op.SYS and pc + 1 in self.blocks:
+            if op is Op.SYS and pc + 1 in self.inside:
                 self._todo.append(pc + 1)
 
     def _branch(self, op: Op, target: int, after: int) -> None:
@@ -186,7 +185,7 @@ class Translator(Instructions):
         self._settle()
         self.values.compare(flag)
         condition = flag[1] if op is Op.JNZ else flag[1] ^ 1
-        if after in self._heads and target in self.blocks and target not in self._heads:
+        if after in self._heads and target in self.inside and target not in self._heads:
             target, after, condition = after, target, condition ^ 1
         self._edge(self.jump(condition), target)
         self._go(after)
@@ -198,13 +197,13 @@ class Translator(Instructions):
             self.out += encode.alu_imm(encode.ADD, RSI, grown)
 
     def _go(self, pc: int) -> None:
-        if pc in self.blocks and pc not in self._heads:
+        if pc in self.inside and pc not in self._heads:
             self._todo.append(pc)  # the next one taken from there: it follows here
             return
         self._edge(self.jump(), pc)
 
     def _edge(self, place: int, pc: int) -> None:
-        if pc in self.blocks:
+        if pc in self.inside:
             self._edges.append((place, pc))
             if pc not in self._heads:
                 self._todo.append(pc)
@@ -218,7 +217,7 @@ class Translator(Instructions):
         self.trap(pc, encode.BE)
         self._settle()
         self._spill_locals()
-        if target in self.blocks:
+        if target in self.inside:
             self.out += encode.CALL + bytes(4)
             self._called[target].append(len(self.out) - 4)
             self._todo.append(target)
@@ -292,21 +291,10 @@ class Translator(Instructions):
 _LAST = frozenset((Op.JZ, Op.JNZ, Op.CALL, Op.RET, Op.HALT, Op.SYS))
 
 
-def _homes(walk: Walk, blocks: dict[int, Block]) -> tuple[dict[int, int], frozenset[int]]:
+def _homes(walk: Walk) -> tuple[dict[int, int], frozenset[int]]:
     """The register of each local that is worth one, and the locals that are written."""
-    uses: defaultdict[int, int] = defaultdict(int)
-    calls = 0
-    written = set()
-    for block in blocks.values():
-        weight = walk.weight(block.start)
-        for _, word in block.steps:
-            op = word & 0xFF
-            if op in (Op.GET, Op.SET):
-                uses[word >> 8] += weight
-                if op == Op.SET:
-                    written.add(word >> 8)
-            elif op == Op.CALL:
-                calls += weight
+    uses, calls = walk.weights()
     best = sorted(uses, key=lambda local: (-uses[local], local))
     worth = [local for local in best if uses[local] > _CALL_COST * calls][: len(REGISTERS)]
-    return dict(zip(worth, REGISTERS, strict=False)), frozenset(written)
+    written = frozenset(word >> 8 for _, word in walk.locals if word & 0xFF == Op.SET)
+    return dict(zip(worth, REGISTERS, strict=False)), written

@@ -22,6 +22,8 @@ from pixelvm.x86.translate import Scope, Slot, Translator
 
 CODE_MAX = 64 << 20  # bytes of code of one program that are kept
 UNITS_MAX = 2048  # of one program; each has pages of its own
+EAGER = 4096  # instructions of a program all of which is translated as soon as it is reached
+VISITS = 4  # after so many a place of a larger one is translated: what is seldom reached costs less in the reference
 PROGRAMS_MAX = 32  # whose code is kept
 _SLOTS_SPARE = 2048  # more than one unit can ask for, which is at most one for each block's end
 
@@ -80,6 +82,7 @@ class Translation:
         self.full = False
         self._calls: dict[int, int] = {}
         self._cut: set[int] = set()
+        self._visits: dict[int, int] = {}
         self._pages: list[Pages] = []
         self._bytes = 0
         self._slots: dict[Slot, int] = {}
@@ -107,6 +110,13 @@ class Translation:
         self._spare.append(used)
 
     # --- code ----------------------------------------------------------------------------------------------
+
+    def is_worth(self, pc: int) -> bool:
+        """Whether a place that was just reached should be translated."""
+        if len(self.code) <= EAGER:
+            return True
+        visits = self._visits[pc] = self._visits.get(pc, 0) + 1
+        return visits >= VISITS
 
     def translate(self, start: int) -> None:
         """Make the unit that begins at ``start``."""

@@ -66,6 +66,12 @@ def test_programs_and_states_at_random() -> None:
     assert not [found for seed in range(300) if (found := differs(seed, X86))]
 
 
+def test_the_same_where_only_what_comes_often_is_translated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translation, "EAGER", 0)
+    translation.kept.clear()
+    assert not [found for seed in range(100) if (found := differs(seed, X86))]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(8))
 def test_many_programs_and_states_at_random(part: int) -> None:

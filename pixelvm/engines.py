@@ -41,6 +41,7 @@ ENGINES: dict[str, Engine] = {
     for row in (
         Engine("python", "pixelvm.reference", "the reference, in plain Python"),
         Engine("x86", "pixelvm.x86.engine", "x86-64 machine code, translated as it runs"),
+        Engine("kernel", "pixelvm.kernel_engine", "the kernel's own, in assembly"),
         Engine("wgsl", "pixelvm.wgsl.engine", "a compute shader, by wgpu"),
     )
 }

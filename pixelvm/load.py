@@ -1,4 +1,4 @@
-"""A program from a file that a person names: a cartridge, assembly source, or source in the ``.pxl`` language.
+"""A program from a file that a person names: a cartridge, its bytes, assembly source, or ``.pxl`` source.
 
 Owns how they are told apart and the one line about a file that is none. Reads, never writes.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from pixelvm import assembler, cartridge, png
+from pixelvm import assembler, cartridge, png, program
 from pixelvm.png import Picture
 from pixelvm.program import Program
 from toolchain.errors import InputError
@@ -63,6 +63,9 @@ def load(name: str) -> Loaded:
     if data.startswith(png.SIGNATURE):
         packed = cartridge.read(data, name)
         return Loaded(packed.program, packed.picture)
+    if data.startswith(program.MAGIC):
+        made_before = program.from_bytes(data, name)
+        return Loaded(made_before, cartridge.pack(made_before).picture)
     text = _text(data, name)
     if name.endswith(".pxl") or (name == _STDIN and _PXL.match(text)):
         from pixelvm.pxl import compiler

@@ -17,6 +17,7 @@ from toolchain.errors import InputError
 
 STAGE = "vm"
 MAGIC = b"PXVM"
+SUFFIX = ".pxvm"  # of a file that holds the serial form: a boot module for the kernel
 _HEAD = struct.Struct("<4s5I")
 HEADER = _HEAD.size + hashlib.sha256().digest_size  # bytes before the first word
 SERIAL_MAX = HEADER + 4 * isa.CODE_MAX + isa.MEMORY_MAX

@@ -87,6 +87,20 @@ class State:
             self.stop = Stop.RUNNING
 
 
+def is_sound(state: State, of: Program) -> bool:
+    """Whether it can be a state of this program at all: an engine without checks of these reads no further."""
+    return (
+        len(state.memory) == of.memory
+        and 0 <= state.pc <= len(of.code)
+        and len(state.stack) <= isa.STACK_SLOTS
+        and 1 <= len(state.locals) <= isa.FRAMES
+        and len(state.returns) == len(state.locals) - 1
+        and all(0 <= address <= len(of.code) for address in state.returns)
+        and all(len(frame) == isa.LOCALS for frame in state.locals)
+        and 0 <= state.fuel <= isa.MASK
+    )
+
+
 def save(state: State, of: Program) -> bytes:
     """The bytes of ``state``, a machine that runs ``of``."""
     numbers = _NUMBERS.pack(

@@ -60,6 +60,7 @@ def _reached(subject: Subject, flow: RoutineFlow) -> set[int]:
     # An address that the routine itself takes may be jumped to: a table of its own, a place to come back to.
     work += [i.reference for i in flow.instructions if i.reference is not None and first < i.reference < end]
     reached: set[int] = set()
+    anywhere = False
     while work:
         address = work.pop()
         instruction = flow.by_address.get(address)
@@ -72,4 +73,7 @@ def _reached(subject: Subject, flow: RoutineFlow) -> set[int]:
             work += flow.successors(instruction)
         elif instruction.is_jump and instruction.target is not None:
             work.append(instruction.target)
+        elif instruction.is_jump and not anywhere:
+            anywhere = True  # computed from a table of differences: each piece behind an end may be one that it names
+            work += [one.end for one in flow.instructions if _stops(subject, one) and one.end < end]
     return reached

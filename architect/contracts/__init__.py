@@ -36,6 +36,7 @@ AREAS = (
     "acpi",
     "acpisteps",
     "acpitables",
+    "archive",
     "barsteps",
     "bootsteps",
     "clock",
@@ -81,6 +82,8 @@ AREAS = (
     "units",
     "usercopy",
     "unitsteps",
+    "vmengine",
+    "vmhost",
 )
 MODULES = tuple(f"architect.contracts.{name}" for name in AREAS)
 

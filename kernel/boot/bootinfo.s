@@ -80,6 +80,7 @@ function bootinfo_init
     mov rsi, rax
     call unit_note
 .Linit_sound:
+    call archive_expand
     call cmdline_append_fw_cfg
     lea rdi, [rip + note_loader]
     mov rsi, rbx

@@ -45,6 +45,7 @@ function shell_run
     call line_key
     cmp eax, LINE_DONE
     jne .Lrun_key
+    call console_start                          # a picture that a command left stays until the next one
     lea rdi, [rip + line_text]
     call history_add
     lea rdi, [rip + line_text]

@@ -48,7 +48,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     action("asm", "the pixels of a program, with the source of each", "asm pixelvm/examples/fib.pxa")
     action("disasm", "a program as assembly source", "disasm hello.png > hello.pxa")
     pack = action("pack", "a program as a cartridge", "pack pixelvm/examples/hello.pxa hello.png")
-    pack.add_argument("out", type=Path, metavar="OUT.png", help="where to write it")
+    pack.add_argument(
+        "out", type=Path, metavar="OUT", help="a cartridge (.png), or the bytes that the kernel runs (.pxvm)"
+    )
     pack.add_argument("--cover", metavar="PNG", help="hide it in the low bits of this picture")
     unpack = action("unpack", "write the source of a cartridge", "unpack hello.png hello.pxa")
     unpack.add_argument("out", type=Path, metavar="OUT.pxa", help="where to write it")
@@ -142,10 +144,17 @@ def _disassembled(loaded: Loaded, data: dict[str, Any]) -> Outcome:
 
 
 def _packed(args: argparse.Namespace, loaded: Loaded, data: dict[str, Any]) -> Outcome:
-    from pixelvm import cartridge, png
+    from pixelvm import cartridge, png, program
     from pixelvm.load import picture
     from toolchain.files import write_atomic
 
+    if args.out.suffix == program.SUFFIX:
+        file = program.to_bytes(loaded.program)
+        write_atomic(args.out, file, stage=STAGE)
+        data |= {"out": str(args.out), "width": 0, "height": 0, "covered": False}
+        return Outcome(
+            STATUS_OK, data, f"{args.out}: {len(loaded.program.code)} instructions, {len(file)} bytes"
+        )
     packed = cartridge.pack(loaded.program, None if args.cover is None else picture(args.cover))
     file = png.write(packed.picture)
     write_atomic(args.out, file, stage=STAGE)

@@ -34,7 +34,10 @@ def configure(run: argparse.ArgumentParser) -> None:
         help=f"how far it may run; an instruction costs 1 to 64, most 1 (default {FUEL}, interactive {_WORD_MAX})",
     )
     run.add_argument(
-        "--engine", default=ENGINE, metavar="NAME", help=f"what runs it: python, x86, wgsl (default {ENGINE})"
+        "--engine",
+        default=ENGINE,
+        metavar="NAME",
+        help=f"what runs it: python, x86, kernel, wgsl (default {ENGINE})",
     )
     run.add_argument("--seed", type=_word, metavar="N", help="of the random numbers")
     run.add_argument("--input", metavar="FILE", help="what the program reads from its console; - for stdin")

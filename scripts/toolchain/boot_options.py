@@ -44,11 +44,12 @@ _SECONDS = {
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is booted: the image, and where its names and sources come from (None where there are none)."""
+    """What is booted: the image, where its names and sources come from, and an archive of boot modules (None: none)."""
 
     image: Path
     elf: Path | None
     tree: Path | None
+    modules: Path | None = None
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +83,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cmdline", default="", metavar="TEXT", help="the kernel's command line, e.g. test")
     parser.add_argument(
+        "--module",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a boot module: a program that the kernel's shell can run; may be given several times",
+    )
+    parser.add_argument(
         "--timeout", type=float, metavar="S", help="deadline in seconds (default 20, ISO 60 or 120)"
     )
     parser.add_argument(
@@ -111,7 +120,11 @@ def target(args: argparse.Namespace, ui: Ui) -> Target:
             is_elf = file.read(len(_ELF_MAGIC)) == _ELF_MAGIC
         if is_elf and args.iso:
             raise InputError(f"{args.kernel}: an ELF boots with --direct; name a tree or an ISO", stage=STAGE)
-        return Target(args.kernel, args.kernel if is_elf else None, None)
+        if not is_elf and args.module:
+            raise InputError(
+                f"{args.kernel}: an ISO has its own modules; pack them with pxos build", stage=STAGE
+            )
+        return Target(args.kernel, args.kernel if is_elf else None, None, _modules(args))
     if not args.kernel.is_dir():
         raise InputError(
             f"{args.kernel}: no such file or folder; name a kernel tree, an ELF or an ISO (--kernel)",
@@ -119,19 +132,31 @@ def target(args: argparse.Namespace, ui: Ui) -> Target:
         )
     from toolchain import build
 
-    built = build.build(args.kernel, args.out, iso=args.iso, ui=ui)
+    built = build.build(args.kernel, args.out, iso=args.iso, ui=ui, modules=args.module)
     image = built.iso if args.iso else built.elf
     assert image is not None
-    return Target(image, built.elf, args.kernel)
+    return Target(image, built.elf, args.kernel, built.modules)
+
+
+def _modules(args: argparse.Namespace) -> Path | None:
+    """The archive of the modules for an ELF that was built before."""
+    if not args.module:
+        return None
+    from toolchain import files, modules
+
+    files.make_folder(args.out, stage=STAGE)
+    path: Path = args.out / modules.NAME
+    files.write_atomic(path, modules.archive(args.module), stage=STAGE)
+    return path
 
 
 @contextmanager
-def config(args: argparse.Namespace, image: Path, name: str = LOG_FOLDER) -> Iterator[BootConfig]:
+def config(args: argparse.Namespace, target: Target, name: str = LOG_FOLDER) -> Iterator[BootConfig]:
     """The boot that the arguments ask for, with a log folder that no other boot uses meanwhile.
 
     Args:
         args: what ``configure`` parsed.
-        image: what is booted.
+        target: what is booted.
         name: of the log folder under the build folder; a second boot at the same time gets ``name-2``.
 
     Raises:
@@ -140,7 +165,7 @@ def config(args: argparse.Namespace, image: Path, name: str = LOG_FOLDER) -> Ite
     """
     from toolchain import files
 
-    made = _config(args, image)
+    made = replace(_config(args, target.image), modules=target.modules)
     with ExitStack() as stack:
         folder = stack.enter_context(files.claimed(args.out / name, stage=STAGE))
         if args.gpu:

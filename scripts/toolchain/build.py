@@ -305,7 +305,14 @@ def _fits(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch(name, p) or fnmatch(name, p.removeprefix("**/")) for p in patterns)
 
 
-def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline: str = "") -> BuildResult:
+def build(
+    tree: Path,
+    out: Path,
+    iso: bool = True,
+    ui: Ui | None = None,
+    cmdline: str = "",
+    modules: Sequence[Path] = (),
+) -> BuildResult:
     """Build ``tree`` and write ELF, map, listing and, if asked for, the ISO under ``out``.
 
     Args:
@@ -314,6 +321,7 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
         iso: make the ISO too.
         ui: told of each step.
         cmdline: the kernel's command line in the ISO.
+        modules: files that become boot modules: an archive under ``out``, which the ISO holds too.
 
     Returns:
         Where the products are. Each was written as a whole; when anything fails before, none was touched.
@@ -322,11 +330,14 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
         InputError: errors in the sources, or ``out`` cannot be written.
         ToolError: a program that the ISO needs is missing or failed.
     """
+    from toolchain import modules as modules_module
+
     began = time.monotonic()
     if iso:
         from toolchain.iso import check_tools
 
         check_tools()
+    packed = modules_module.archive(modules) if modules else b""
     image, read = once(tree)
     if ui is not None:
         for warning in image.warnings:
@@ -356,17 +367,22 @@ def build(tree: Path, out: Path, iso: bool = True, ui: Ui | None = None, cmdline
     write_atomic(listing_path, lines, stage=STAGE)
     if ui is not None:
         ui.step(f"{elf_path}: {len(data)} bytes")
-    iso_path = None
+    modules_path = iso_path = None
+    if packed:
+        modules_path = out / modules_module.NAME
+        write_atomic(modules_path, packed, stage=STAGE)
     if iso:
         from toolchain import iso as iso_module
 
         iso_path = out / f"{NAME}.iso"
-        iso_module.make(elf_path, iso_path, cmdline=cmdline)
+        iso_module.make(elf_path, iso_path, cmdline=cmdline, modules=packed)
         if ui is not None:
             ui.step(f"{iso_path}: BIOS and UEFI")
     seconds = round(time.monotonic() - began, 3)
     sizes = len(data), len(image.symbols)
-    return BuildResult(elf_path, iso_path, map_path, listing_path, *sizes, seconds, image.warnings)
+    return BuildResult(
+        elf_path, iso_path, map_path, listing_path, *sizes, seconds, image.warnings, modules_path
+    )
 
 
 @contextmanager

@@ -22,6 +22,7 @@ EPOCH = 1700000000  # the time that every file and volume of an image bears, in 
 VOLUME_DATE = "2023111422132000"  # the same as ISO 9660 writes it, with hundredths
 FAT_SERIAL = b"pxOS"
 KERNEL_PATH = "/boot/pxos.elf"
+MODULES_PATH = "/boot/modules.cpio"
 
 # what grub.cfg uses, what finds the image on CD and stick, what a kernel that asks for a framebuffer needs
 MODULES = (
@@ -38,7 +39,12 @@ _FAT_SIGNATURE_OFFSET, _FAT_TYPE_OFFSET = 0x1FE, 0x36
 
 
 def make(
-    kernel: Path, iso: Path, *, cmdline: str = "", firmware: Literal["hybrid", "bios"] = "hybrid"
+    kernel: Path,
+    iso: Path,
+    *,
+    cmdline: str = "",
+    firmware: Literal["hybrid", "bios"] = "hybrid",
+    modules: bytes = b"",
 ) -> None:
     """Make the bootable image ``iso`` from the ELF file ``kernel``.
 
@@ -47,12 +53,13 @@ def make(
         iso: the file to write, as a whole or not at all.
         cmdline: the kernel's command line: printable ASCII.
         firmware: ``"bios"`` leaves the EFI part away: smaller and quicker, for candidates that only boot on BIOS.
+        modules: an archive that the kernel finds as its boot module; none when empty.
 
     Raises:
         InputError: a command line that GRUB cannot carry; no such kernel; a folder that cannot be written.
         ToolError: GRUB, xorriso or mtools is missing or failed.
     """
-    config = grub_config(cmdline)
+    config = grub_config(cmdline, bool(modules))
     tool = check_tools(firmware)
     try:
         content = kernel.read_bytes()
@@ -61,7 +68,7 @@ def make(
     make_folder(iso.parent, stage=STAGE)
     try:
         with scratch.folder(".iso-", iso.parent) as folder:
-            _pack(tool, folder, content, config, firmware)
+            _pack(tool, folder, content, config, firmware, modules)
             data = bytearray((folder / "image.iso").read_bytes())
             if firmware == "hybrid":
                 _set_fat_serial(data)
@@ -81,7 +88,7 @@ def check_tools(firmware: Literal["hybrid", "bios"] = "hybrid") -> GrubMkrescue:
     return tool
 
 
-def grub_config(cmdline: str) -> str:
+def grub_config(cmdline: str, modules: bool = False) -> str:
     """``grub.cfg``: boots at once; what GRUB has to complain about goes to the serial line too.
 
     Raises:
@@ -92,12 +99,13 @@ def grub_config(cmdline: str) -> str:
             f"command line {cmdline!r}: expected printable ASCII characters on one line", stage=STAGE
         )
     words = "".join(f" {_quoted(word)}" for word in cmdline.split())
+    module = f"module2 {MODULES_PATH} {Path(MODULES_PATH).name}\n" if modules else ""
     return f"""\
 set timeout=0
 serial --unit=0 --speed=115200
 terminal_output serial console
 multiboot2 {KERNEL_PATH}{words}
-boot
+{module}boot
 """
 
 
@@ -105,12 +113,16 @@ def _quoted(word: str) -> str:
     return "'" + word.replace("'", "'\\''") + "'"
 
 
-def _pack(tool: GrubMkrescue, scratch: Path, kernel: bytes, config: str, firmware: str) -> None:
+def _pack(
+    tool: GrubMkrescue, scratch: Path, kernel: bytes, config: str, firmware: str, modules: bytes
+) -> None:
     tree, temporary = scratch / "tree", scratch / "tmp"
     (tree / "boot/grub").mkdir(parents=True)
     temporary.mkdir()
     (tree / KERNEL_PATH.lstrip("/")).write_bytes(kernel)
     (tree / "boot/grub/grub.cfg").write_text(config)
+    if modules:
+        (tree / MODULES_PATH.lstrip("/")).write_bytes(modules)
     for path in [*tree.rglob("*"), tree]:
         os.utime(path, (EPOCH, EPOCH))
     only = ["-d", str(tool.platform("i386-pc"))] if firmware == "bios" else []

@@ -149,6 +149,8 @@ def machine_arguments(config: BootConfig, accel: str) -> list[str]:
         arguments += ["-bios", QBOOT, "-kernel", image]
         if config.cmdline:
             arguments += ["-append", config.cmdline]
+        if config.modules is not None:
+            arguments += ["-initrd", str(config.modules.resolve())]
     else:
         arguments += _firmware(config)
         arguments += ["-drive", f"if=ide,media=cdrom,format=raw,readonly=on,file={_escape(image)}"]

@@ -230,6 +230,7 @@ class BuildResult(NamedTuple):
     symbols: int
     seconds: float
     warnings: tuple[str, ...] = ()
+    modules: Path | None = None
 
 
 def __getattr__(name: str) -> Any:

@@ -21,7 +21,10 @@ OutcomeName = Literal[
 
 @dataclass(frozen=True, slots=True)
 class BootConfig:
-    """How to boot. ``image`` is the ELF (``path="direct"``) or the ISO (``path="iso"``)."""
+    """How to boot. ``image`` is the ELF (``path="direct"``) or the ISO (``path="iso"``).
+
+    ``modules`` is an archive of boot modules for a direct boot; an ISO holds its own.
+    """
 
     image: Path
     path: Literal["direct", "iso"] = "direct"
@@ -39,6 +42,7 @@ class BootConfig:
     inspect_ready: bool = False
     inspect_addresses: tuple[int, ...] = ()
     extra_args: tuple[str, ...] = ()
+    modules: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ def test_the_reference_is_found() -> None:
 
 
 def test_an_unknown_engine_is_refused_with_the_names() -> None:
-    with pytest.raises(InputError, match=r"'abacus'.*python, x86, wgsl"):
+    with pytest.raises(InputError, match=r"'abacus'.*python, x86, kernel, wgsl"):
         engines.find("abacus")
 
 

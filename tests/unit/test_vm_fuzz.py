@@ -69,7 +69,10 @@ def test_a_wrong_engine_is_found_and_the_case_made_small(
 
 def test_engines_and_numbers_that_are_none() -> None:
     for words, message in (
-        (["--engines", "abacus"], "no engine is called 'abacus' (there are: python, x86, wgsl, broken)"),
+        (
+            ["--engines", "abacus"],
+            "no engine is called 'abacus' (there are: python, x86, kernel, wgsl, broken)",
+        ),
         (["--count", "-5"], "'-5': expected a number from 0 to"),
         (["--seed", "x"], "'x': expected a number from 0 to"),
     ):

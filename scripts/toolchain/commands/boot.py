@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Boot once."""
     target = boot_options.target(args, ui)
-    with boot_options.config(args, target.image) as config:
+    with boot_options.config(args, target) as config:
         return _boot(target, config, ui, args.plot)
 
 

@@ -22,6 +22,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-iso", action="store_true", help="ELF only")
     parser.add_argument("--cmdline", default="", metavar="TEXT", help="the kernel's command line in the ISO")
+    parser.add_argument(
+        "--module",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a boot module in the ISO: a program that the kernel's shell can run; may be given several times",
+    )
 
 
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
@@ -30,7 +38,14 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     try:
         from toolchain.build import build, kernel_tree
 
-        result = build(kernel_tree(args.kernel), args.out, iso=not args.no_iso, ui=ui, cmdline=args.cmdline)
+        result = build(
+            kernel_tree(args.kernel),
+            args.out,
+            iso=not args.no_iso,
+            ui=ui,
+            cmdline=args.cmdline,
+            modules=args.module,
+        )
     finally:
         gc.freeze()  # what is left is not searched for cycles when the process ends
         gc.enable()

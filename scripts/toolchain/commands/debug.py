@@ -53,7 +53,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         raise tools.missing("gdb", "gdb", STAGE)
     target = boot_options.target(args, ui)
     with ExitStack() as ends:
-        config = ends.enter_context(boot_options.config(args, target.image, FOLDER))
+        config = ends.enter_context(boot_options.config(args, target, FOLDER))
         folder = config.log_dir
         assert folder is not None
         port = _free_port()

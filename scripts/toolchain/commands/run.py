@@ -55,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Boot and hand the serial line to the person until the guest ends or they leave."""
     target = boot_options.target(args, ui)
-    with boot_options.config(args, target.image) as config:
+    with boot_options.config(args, target) as config:
         if args.timeout is None:
             config = replace(config, timeout=_FOREVER)
         return _talk(target, config, ui)

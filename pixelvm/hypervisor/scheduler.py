@@ -88,33 +88,45 @@ class Hypervisor:
     def _slices(self, name: str, guests: list[Guest]) -> None:
         """A slice for each, together where the engine runs many at once."""
         together = getattr(sys.modules[engines.ENGINES[name].module], "run_many", None)
-        if together is not None and len(guests) > 1:
-            self._slice(guests, together)
-            return
+        with uninterrupted():
+            if together is not None and len(guests) > 1 and self._together(guests, together):
+                return
         run = engines.find(name)
         for guest in guests:
-            self._slice([guest], lambda machines: run(*machines[0]))
+            with uninterrupted():
+                self._alone(guest, run)
 
-    def _slice(self, guests: list[Guest], run: Callable[[_Machines], object]) -> None:
+    def _together(self, guests: list[Guest], run: Callable[[_Machines], object]) -> bool:
+        """One slice for all at once. False where the engine fails; it has changed no state then (its contract)."""
+        before = [(guest.state.fuel, guest.state.stop) for guest in guests]
+        amounts = [self._give(guest) for guest in guests]
+        try:
+            run([(guest.program, guest.state, guest.guard) for guest in guests])
+        except Exception:  # who of them it was shows when each runs by itself
+            for guest, (fuel, stop) in zip(guests, before, strict=True):
+                guest.state.fuel, guest.state.stop = fuel, stop
+            return False
+        for guest, amount in zip(guests, amounts, strict=True):
+            guest.given += amount
+            guest.slices += 1
+        return True
+
+    def _alone(self, guest: Guest, run: engines.Run) -> None:
         """One slice; it happens whole, or (an engine that fails) not at all."""
-        before = [states.save(guest.state, guest.program) for guest in guests]
-        amounts = [min(self.portion, guest.quota.fuel - guest.given) for guest in guests]
-        with uninterrupted():
-            for guest, amount in zip(guests, amounts, strict=True):
-                guest.state.add_fuel(amount)
-            try:
-                run([(guest.program, guest.state, guest.guard) for guest in guests])
-            except Exception as error:
-                for guest, saved in zip(guests, before, strict=True):
-                    guest.state = states.restore(saved, guest.program, guest.name)
-                if len(guests) == 1:
-                    said = str(error).splitlines()[0] if str(error) else ""
-                    guests[0].failure = f"engine {guests[0].engine}: {type(error).__name__}: {said}"
-                    return
-            else:
-                for guest, amount in zip(guests, amounts, strict=True):
-                    guest.given += amount
-                    guest.slices += 1
-                return
-        for guest in guests:  # who of them it was shows when each runs by itself
-            self._slice([guest], run)
+        before = states.save(guest.state, guest.program)
+        amount = self._give(guest)
+        try:
+            run(guest.program, guest.state, guest.guard)
+        except Exception as error:
+            guest.state = states.restore(before, guest.program, guest.name)
+            said = str(error).splitlines()[0] if str(error) else ""
+            guest.failure = f"engine {guest.engine}: {type(error).__name__}: {said}"
+        else:
+            guest.given += amount
+            guest.slices += 1
+
+    def _give(self, guest: Guest) -> int:
+        """Fuel for a slice, as far as the quota goes."""
+        amount = min(self.portion, guest.quota.fuel - guest.given)
+        guest.state.add_fuel(amount)
+        return amount

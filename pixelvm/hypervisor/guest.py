@@ -21,6 +21,12 @@ T = TypeVar("T")
 
 FUEL = 10_000_000
 CALLS = 1_000_000
+_SAID_MAX = 500  # characters of what an exception says
+
+
+def said(error: Exception) -> str:
+    """What an exception says, in a line that fits a report."""
+    return f"{type(error).__name__}: {error}".splitlines()[0][:_SAID_MAX]
 
 
 class Quota(NamedTuple):
@@ -102,7 +108,7 @@ class Guard:
         try:
             return call()
         except Exception as error:
-            self.error = f"{type(error).__name__}: {error}".splitlines()[0]
+            self.error = said(error)
             return otherwise
 
     def put(self, at: int, byte: int) -> None:

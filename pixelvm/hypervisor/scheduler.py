@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pixelvm import engines
 from pixelvm import state as states
 from pixelvm.host import Host
-from pixelvm.hypervisor.guest import Guest, Status
+from pixelvm.hypervisor.guest import Guest, Status, said
 from pixelvm.program import Program
 from pixelvm.state import State
 from toolchain.errors import InputError
@@ -23,7 +23,7 @@ SLICE = 10_000
 SLICE_MAX = (
     1_000_000  # fuel; the reference needs about a second for it, and Ctrl-C waits for the end of a slice
 )
-GUESTS_MAX = 65_536
+GUESTS_MAX = 16_384
 
 _Machines = Sequence[tuple[Program, State, Host]]
 
@@ -119,8 +119,7 @@ class Hypervisor:
             run(guest.program, guest.state, guest.guard)
         except Exception as error:
             guest.state = states.restore(before, guest.program, guest.name)
-            said = str(error).splitlines()[0] if str(error) else ""
-            guest.failure = f"engine {guest.engine}: {type(error).__name__}: {said}"
+            guest.failure = f"engine {guest.engine}: {said(error)}"
         else:
             guest.given += amount
             guest.slices += 1

@@ -25,7 +25,7 @@ from toolchain.files import claimed, read_bounded, write_atomic
 STAGE = "vm"
 MANIFEST = "manifest.json"
 VERSION = 1
-MANIFEST_MAX = 64 << 20  # bytes
+MANIFEST_MAX = 256 << 20  # bytes; GUESTS_MAX rows with full mailboxes and long names
 INPUT_MAX = 16 << 20
 SUFFIX = ".blob"
 _NAME_MAX = 4096
@@ -58,7 +58,7 @@ def save(folder: Path, guests: Sequence[Guest]) -> None:
                 write_atomic(folder / f"{row[key]}{SUFFIX}", data, stage=STAGE)
                 blobs.add(f"{row[key]}{SUFFIX}")
             rows.append(row)
-        text = json.dumps({"version": VERSION, "machines": rows}, indent=1)
+        text = json.dumps({"version": VERSION, "machines": rows}, separators=(",", ":"))
         write_atomic(folder / MANIFEST, text + "\n", stage=STAGE)
         for path in folder.glob(f"*{SUFFIX}"):
             if path.name not in blobs:

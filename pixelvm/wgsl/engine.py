@@ -47,6 +47,8 @@ class Gpu:
 
     def __init__(self, device: Device) -> None:
         self.device = device
+        # Checked: without the bounds that naga adds to loops, lanes of lavapipe (Mesa 22.3) that have left the inner
+        # loop go on to change their machine.
         self.kernel: Kernel = device.kernel(wgsl.load(layout.SHADER.name))
         limits = device.limits
         self.bytes_max = min(limits["max-buffer-size"], limits["max-storage-buffer-binding-size"])

@@ -100,7 +100,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
 
 def _info(args: argparse.Namespace) -> Outcome:
     from toolchain.gpu import adapter
-    from toolchain.mailbox import registry
+    from toolchain.mailbox import layers
 
     used = adapter.choose(args.adapter)
     there = adapter.adapters()
@@ -110,7 +110,7 @@ def _info(args: argparse.Namespace) -> Outcome:
         "adapters": [_about(each) for each in there],
         "features": sorted(used.features),
         "limits": dict(sorted(used.limits.items())),
-        "shaders": [shader.name for shader in registry.SHADERS],
+        "shaders": list(layers.names()),
     }
     lines = [f"{used}", f"  driver: {used.driver}", f"  features: {', '.join(sorted(used.features))}"]
     lines += [f"  {name}: {value}" for name, value in sorted(used.limits.items())]

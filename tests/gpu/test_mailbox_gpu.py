@@ -12,6 +12,7 @@ import pytest
 
 from tests.unit import schemas
 from tests.unit.mailbox_bench import Bench
+from tests.unit.mailbox_hostile import Hostile
 from tests.unit.pxos import pxos
 from toolchain.gpu.device import LOOP_MAX
 from toolchain.mailbox import layout as m
@@ -21,6 +22,7 @@ from toolchain.mailbox.model import Model
 HEAP = 1 << 20
 DATA = m.DATA_AT
 Words = np.ndarray[Any, np.dtype[np.uint32]]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +154,78 @@ def test_a_product_through_the_device_heap(bench: Bench) -> None:
     got = np.frombuffer(bytes(bench.memory.data(DATA + 0x4000, 4 * rows * columns)), np.float32)
     assert np.allclose(got.reshape(rows, columns), a @ b, rtol=1e-5)
     assert bench.client.request(m.OP_FREE, words(block)).name == "OK"
+
+
+def run_layer(
+    bench: Bench, name: str, shape: tuple[int, ...], arrays: list[Floats], out: tuple[int, ...]
+) -> tuple[str, Floats]:
+    """A layer by name on arrays in the data area: (the error's name, the result)."""
+    shader = find(bench, name)
+    at = DATA + 0x1000
+    bench.memory.data(at, 16)[:] = words(*shape)
+    rows = [(at, 16, 0, m.ACCESS_READ)]
+    for number, array in enumerate([*arrays, np.zeros(out, np.float32)], 1):
+        at += 0x4000
+        bench.memory.data(at, array.nbytes)[:] = array.tobytes()
+        access = m.ACCESS_WRITE if number > len(arrays) else m.ACCESS_READ
+        rows.append((at, array.nbytes, number, access))
+    done = bench.client.request(m.OP_GPU_EXECUTE, words(shader, 1, 1, 1, *table(bench, *rows)))
+    size = rows[-1][1]
+    return done.name, np.frombuffer(bytes(bench.memory.data(at, size)), np.float32).reshape(out)
+
+
+def test_layers_against_numpy(bench: Bench) -> None:
+    chance = np.random.default_rng(5)
+    x, y = (chance.standard_normal((7, 19)).astype(np.float32) for _ in range(2))
+    gain = chance.standard_normal(19).astype(np.float32)
+    silu = x / (1 + np.exp(-x))
+    soft = np.exp(x - x.max(1, keepdims=True))
+    wanted = {
+        "relu": ([x], np.maximum(x, 0)),
+        "silu": ([x], silu),
+        "softmax": ([x], soft / soft.sum(1, keepdims=True)),
+        "swiglu": ([x, y], silu * y),
+        "rms_norm": ([x, gain], x / np.sqrt((x * x).mean(1, keepdims=True) + 1e-6) * gain),
+    }
+    for name, (arrays, result) in wanted.items():
+        error, got = run_layer(bench, name, (7, 19, 0, 0), arrays, (7, 19))
+        assert error == "OK", name
+        assert np.allclose(got, result, rtol=1e-4, atol=1e-5), name
+    b = chance.standard_normal((19, 5)).astype(np.float32)
+    error, got = run_layer(bench, "matmul", (7, 5, 19, 0), [x, b], (7, 5))
+    assert error == "OK"
+    assert np.allclose(got, x @ b, rtol=1e-4, atol=1e-5)
+
+
+def test_causal_attention_with_grouped_heads(bench: Bench) -> None:
+    chance = np.random.default_rng(6)
+    positions, heads, groups, size = 9, 4, 2, 16
+    q = chance.standard_normal((positions, heads, size)).astype(np.float32)
+    k, v = (chance.standard_normal((positions, groups, size)).astype(np.float32) for _ in range(2))
+    error, got = run_layer(bench, "attention", (positions, heads, groups, size), [q, k, v], q.shape)
+    assert error == "OK"
+    for head in range(heads):
+        group = head * groups // heads
+        scores = q[:, head] @ k[:, group].T / np.sqrt(size)
+        scores[np.triu_indices(positions, 1)] = -np.inf
+        weights = np.exp(scores - scores.max(1, keepdims=True))
+        result = weights / weights.sum(1, keepdims=True) @ v[:, group]
+        assert np.allclose(got[:, head], result, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(7, 18, 0, 0), (0, 0, 0, 0), (1 << 31, 1 << 31, 0, 0), (19, 7, 1, 1)])
+def test_a_layer_s_shape_that_its_buffers_do_not_have(bench: Bench, shape: tuple[int, ...]) -> None:
+    x = np.ones((7, 19), np.float32)
+    name = "attention" if shape[2] else "softmax"
+    assert run_layer(bench, name, shape, [x], (7, 19))[0] == "BAD_DISPATCH"
+
+
+def test_a_hostile_client_of_a_real_device(gpu: Gpu) -> None:
+    bench = Bench(gpu)
+    bench.connect()
+    hostile = Hostile(11)
+    hostile.attack([bench], 400)
+    assert hostile.answered > 400
 
 
 @pytest.mark.parametrize("inner", [LOOP_MAX, LOOP_MAX + 1])

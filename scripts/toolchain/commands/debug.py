@@ -79,6 +79,7 @@ def _arguments(config: BootConfig, port: int) -> list[str]:
     from toolchain import accel, qemu_args
 
     arguments = qemu_args.machine_arguments(config, accel.resolve(config)) + qemu_args.watch_arguments()
+    arguments += config.extra_args
     return [*arguments, "-S", "-gdb", f"tcp:{_LOOPBACK}:{port}"]
 
 

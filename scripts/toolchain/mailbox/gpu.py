@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from toolchain.errors import InputError, PxError
 from toolchain.gpu import device as devices
 from toolchain.gpu import wgsl
-from toolchain.mailbox import allocator, registry
+from toolchain.mailbox import allocator, layers, registry
 from toolchain.mailbox import layout as m
-from toolchain.mailbox.device import CommandError, DeviceLost, Execute
+from toolchain.mailbox.device import Buffer, CommandError, DeviceLost, Execute
 from toolchain.mailbox.rings import ROWS_MAX
 
 if TYPE_CHECKING:
+    from toolchain.gpu.nn import Nn
     from toolchain.mailbox.device import Rows
 
 HEAP_BYTES = 16 << 20
@@ -45,7 +46,7 @@ class Gpu:
     """
 
     features = m.FEATURE_EXECUTE | m.FEATURE_GPU
-    shaders: Sequence[str] = tuple(shader.name for shader in registry.SHADERS)
+    shaders: Sequence[str] = layers.names()
 
     def __init__(self, heap_bytes: int = HEAP_BYTES, wanted: str | None = None) -> None:
         import numpy as np
@@ -66,6 +67,7 @@ class Gpu:
         self._tree = self.device.upload(tree, "heap's tree")
         self._window = self.device.buffer(m.WINDOW_SIZE, "registers")
         self._heap = self.device.buffer(heap_bytes, "heap")
+        self._nn: Nn | None = None
 
     def drain(self, rows: Rows) -> tuple[Any, Any]:
         """Run rows in their order: one dispatch, or several where the bound on loops asks for it."""
@@ -104,8 +106,19 @@ class Gpu:
         return answers[:, 0] | answers[:, 1].astype(np.uint64) << np.uint64(32), answers[:, 2]
 
     def execute(self, work: Execute) -> int:
-        """Run one dispatch of a registered shader."""
-        shader = registry.SHADERS[work.shader]
+        """Run one dispatch of a registered shader, or a layer."""
+        try:
+            if work.shader >= len(registry.SHADERS):
+                return self._layer(layers.LAYERS[work.shader - len(registry.SHADERS)], work)
+            return self._shader(registry.SHADERS[work.shader], work)
+        except devices.DeviceLost as lost:
+            raise DeviceLost from lost
+        except InputError as error:
+            raise CommandError(m.ERROR_BAD_DISPATCH) from error
+        except PxError as error:
+            raise CommandError(m.ERROR_SHADER_FAILED) from error
+
+    def _shader(self, shader: registry.Shader, work: Execute) -> int:
         by_binding = {buffer.binding: buffer for buffer in work.buffers}
         if by_binding.keys() != set(range(shader.bindings)):
             raise CommandError(m.ERROR_BAD_DISPATCH)
@@ -117,14 +130,45 @@ class Gpu:
         iterations = shader.iterations(copies, [buffer.length for buffer in bound])
         if iterations is None or iterations > devices.LOOP_MAX:
             raise CommandError(m.ERROR_BAD_DISPATCH)
-        try:
-            return self._run(shader, work, bound, copies, iterations)
-        except devices.DeviceLost as lost:
-            raise DeviceLost from lost
-        except InputError as error:
-            raise CommandError(m.ERROR_BAD_DISPATCH) from error
-        except PxError as error:
-            raise CommandError(m.ERROR_SHADER_FAILED) from error
+        return self._run(shader, work, bound, copies, iterations)
+
+    def _layer(self, layer: layers.Layer, work: Execute) -> int:
+        """A layer: arrays in, an array out, through ``nn``."""
+        import numpy as np
+
+        from toolchain.gpu.nn import Nn
+
+        bound = sorted(work.buffers, key=lambda buffer: buffer.binding)
+        if not bound or bound[0].heap is not None or bound[0].length != layers.SHAPE.size:
+            raise CommandError(m.ERROR_BAD_DISPATCH)
+        first, *rest = bound
+        shape = layers.SHAPE.unpack(bytes(first.view))
+        whole = [buffer.binding for buffer in bound] == list(range(len(bound))) and work.groups == (1, 1, 1)
+        if not (whole and 0 not in shape[:2] and layer.fits(shape, [buffer.length for buffer in rest])):
+            raise CommandError(m.ERROR_BAD_DISPATCH)
+        *inputs, out = rest
+        if not out.writes:
+            raise CommandError(m.ERROR_BAD_DISPATCH)
+        if self._nn is None:
+            self._nn = Nn(self.device)
+        began = time.perf_counter_ns()
+        arrays = [
+            np.frombuffer(self._bytes(buffer), np.float32).reshape(size)
+            for buffer, size in zip(inputs, layer.arrays(shape)[:-1], strict=True)
+        ]
+        result = np.ascontiguousarray(layer.run(self._nn, arrays), np.float32).tobytes()
+        if out.heap is None:
+            out.view[:] = result
+        else:
+            self.device.write(self._heap, result, out.heap)
+            self.device.finish()
+        return time.perf_counter_ns() - began
+
+    def _bytes(self, buffer: Buffer) -> bytes:
+        """A private copy of a buffer."""
+        if buffer.heap is None:
+            return bytes(buffer.view)
+        return bytes(self.device.download(self._heap, buffer.length, buffer.heap))
 
     def _run(
         self, shader: registry.Shader, work: Execute, bound: list[Any], copies: list[bytes], iterations: int

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolchain.mailbox import layout
+from toolchain.mailbox import layers, layout, registry
 
 SPEC = Path(__file__).resolve().parents[3] / "shaders" / "MAILBOX.md"
 _HEX_FROM = 0x1000  # smaller numbers are counts and times, larger ones places and masks
@@ -59,6 +59,7 @@ def tables() -> dict[str, str]:
             ("index", "name", "counts"), [(r["value"], r["name"], r["is"]) for r in found["counter"]]
         ),
     }
+    out["shader"] = _table(("id", "name", "buffers"), _shaders())
     for name in ("compatible", "control", "queue"):
         out[name] = _table(
             ("offset", "size", "field", "written by", "is"),
@@ -94,6 +95,14 @@ def _bodies(operations: Iterable[dict[str, Any]]) -> list[tuple[object, ...]]:
         for row in operations
         for field in layout.fields(row)
     ]
+
+
+def _shaders() -> list[tuple[object, ...]]:
+    texts = [f"see shaders/{shader.file}" for shader in registry.SHADERS]
+    for layer in layers.LAYERS:
+        inputs = len(layer.arrays((1, 1, 1, 1))) - 1
+        texts.append(f"0: shape ({layer.words}); 1 to {inputs}: inputs; {inputs + 1}: result")
+    return [(number, *row) for number, row in enumerate(zip(layers.names(), texts, strict=True))]
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

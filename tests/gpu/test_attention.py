@@ -85,7 +85,9 @@ def test_queries_that_see_every_key(device: Device, tiled: bool) -> None:
 
 
 @VARIANTS
-@pytest.mark.parametrize("size", [64, 40, pytest.param(128, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "size", [20, *(pytest.param(size, marks=pytest.mark.slow) for size in (40, 64, 90, 128))]
+)
 def test_sizes_of_a_head(device: Device, tiled: bool, size: int) -> None:
     check(device, tiled, (40, 50, 2, 1, size))
     check(device, tiled, (1, 50, 2, 1, size))
@@ -197,3 +199,15 @@ def test_what_does_not_fit_is_named(device: Device) -> None:
         attend(tensor.empty(device, (4, 2, 16)), cache)
     with pytest.raises(InputError, match="at most 128 values"):
         Cache(device, 4, 1, 129)
+
+
+@pytest.mark.slow
+@VARIANTS
+@pytest.mark.parametrize("kind", ["f32", "f16"])
+def test_many_random_shapes(device: Device, tiled: bool, kind: CacheKind) -> None:
+    rng = np.random.default_rng(8)
+    for _ in range(60):
+        groups, times, count = (int(n) for n in rng.integers(1, [4, 4, 80]))
+        keys, size = count + int(rng.integers(0, 200)), int(rng.integers(1, 49))
+        causal = bool(rng.integers(0, 2))
+        check(device, tiled, (count, keys, groups * times, groups, size), causal=causal, kind=kind)

@@ -21,6 +21,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_shaders, "ROUNDS", 2)
 
 
+@pytest.mark.slow
 def test_every_task_is_the_same_as_its_peer_s(device: Device) -> None:
     names = []
     for work in bench_shaders_work.workloads(Nn(device), large=False):

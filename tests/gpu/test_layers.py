@@ -168,3 +168,19 @@ def test_what_does_not_fit_is_named(device: Device) -> None:
         layers.activate(x, "mish")
     with pytest.raises(InputError, match="embed: f32"):
         layers.embed(x, y)
+
+
+@pytest.mark.slow
+@VARIANTS
+def test_many_random_shapes(device: Device, tiled: bool) -> None:
+    layers = Layers(device, tiled=tiled)
+    rng = np.random.default_rng(9)
+    for number in range(150):
+        shape = (int(rng.integers(1, 200)), int(np.exp(rng.uniform(0, 8))))
+        x, gain = drawn(shape, number), drawn(shape[-1:], number + 1)
+        wide = x.astype(np.float64)
+        e = np.exp(wide - wide.max(axis=-1, keepdims=True))
+        a, g = tensor.upload(device, x), tensor.upload(device, gain)
+        close(device, layers.softmax(a), e / e.sum(axis=-1, keepdims=True))
+        rms = wide / np.sqrt((wide**2).mean(axis=-1, keepdims=True) + 1e-6) * gain
+        close(device, layers.rms_norm(a, g), rms)

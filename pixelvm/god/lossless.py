@@ -27,8 +27,8 @@ from pixelvm.god.layouts import (
 from pixelvm.god.varint import Reader, number
 
 _THOROUGH = 1 << 20  # bytes up to which many settings of LZMA are tried
-_CLOSE = 1.02  # a layout this near to the best is tried with each codec
-_FINALISTS = 3  # 1 beyond that size; the plain layout besides
+# bytes up to which so many layouts, this near to the best, are tried with each codec; the plain one besides
+_FINALISTS = ((1 << 16, 6, 1.3), (_THOROUGH, 3, 1.02), (1 << 32, 1, 1.02))
 _QUICK = lzma_setting(3, 0, 0)
 _LZMA = tuple(
     lzma_setting(*bits)
@@ -76,10 +76,10 @@ def pack(data: bytes, width: int = 0, prefix: bytes = b"") -> Packed:
                 names.append(best[1].codec.name.lower())
         return Packed(out, " ".join(names))
 
-    finalists = _FINALISTS if len(data) <= _THOROUGH else 1
+    finalists, close = next((count, near) for size, count, near in _FINALISTS if len(data) <= size)
     if len(layouts) > finalists:
         quick = [(_judged(layout), at) for at, layout in enumerate(layouts)]
-        bound = min(quick)[0] * _CLOSE
+        bound = min(quick)[0] * close
         chosen = {at for size, at in sorted(quick)[:finalists] if size <= bound}
         layouts = [layout for at, layout in enumerate(layouts) if at in chosen or at == 0]
     first = [packed(layout, settings) for layout in layouts]

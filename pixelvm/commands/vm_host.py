@@ -67,6 +67,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--snapshot", type=Path, metavar="DIR", help="save all machines there at the end, or at Ctrl-C"
     )
+    parser.add_argument(
+        "--every", type=_count, metavar="N", help="with --snapshot: save after every N turns, too"
+    )
     parser.add_argument("--resume", type=Path, metavar="DIR", help="go on with the machines of a snapshot")
     parser.add_argument(
         "--pictures", type=Path, metavar="DIR", help="write the screen of machine N as DIR/N.png"
@@ -110,12 +113,16 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Admit the machines, or those of a snapshot, and run them until none can go on."""
     from pixelvm.hypervisor import scheduler, snapshot
 
+    if args.every is not None and args.snapshot is None:
+        raise _refuse("--every: say where with --snapshot DIR")
     guests = _resumed(args) if args.resume is not None else _admitted(args)
     _connect(args, guests)
     route = args.engine or (["python"] if args.resume is None else [])
     hypervisor = scheduler.Hypervisor(guests, route, args.slice or scheduler.SLICE)
     try:
         while (args.turns is None or hypervisor.turns < args.turns) and hypervisor.turn():
+            if args.every is not None and hypervisor.turns % args.every == 0:
+                snapshot.save(args.snapshot, guests)
             ui.progress(f"turn {hypervisor.turns}: {len(hypervisor.running())} of {len(guests)} run")
     finally:
         if args.snapshot is not None:

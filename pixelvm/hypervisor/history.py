@@ -75,9 +75,11 @@ class History:
 
     def _keep(self) -> None:
         host = self.host
+        before = self._points[-1].pixels if self._points else b""
+        pixels = before if before == host.pixels else bytes(host.pixels)  # most programs draw seldom
         self._points.append(
             _Point(
-                self.at, state.save(self.state, self.program), len(host.output), bytes(host.pixels), host.shown,
+                self.at, state.save(self.state, self.program), len(host.output), pixels, host.shown,
                 tuple(host.outbox), tuple(host.inbox),
             )
         )  # fmt: skip

@@ -373,6 +373,26 @@ def test_ctrl_c_leaves_a_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (answer.status, answer.data["machines"][0]["output"]) == (0, pxos("vm", "run", fib).output)
 
 
+def test_a_snapshot_every_few_turns_outlives_a_death(monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = Hypervisor.turn
+
+    def deadly(self: Hypervisor) -> bool:
+        if self.turns == 8:
+            monkeypatch.setattr(snapshot, "save", lambda folder, guests: None)  # nothing more is written
+            raise KeyboardInterrupt
+        return turn(self)
+
+    fib = str(EXAMPLES / "fib.pxa")
+    with monkeypatch.context() as patch:
+        patch.setattr(Hypervisor, "turn", deadly)
+        assert pxos("vm", "host", fib, "--slice", "1000", "--snapshot", "s", "--every", "3").status == 130
+    assert snapshot.load(Path("s"))[0].slices == 6
+    assert (
+        pxos("vm", "host", "--resume", "s", "--json", "-q").data["machines"][0]["output"]
+        == pxos("vm", "run", fib).output
+    )
+
+
 def test_connected_by_the_command() -> None:
     Path("a.pxa").write_text(ECHO)
     run = ("vm", "host", "a.pxa", "--connect", "1:host", "--send", "1=41,7", "--json", "-q")
@@ -383,7 +403,7 @@ def test_connected_by_the_command() -> None:
         (["--send", "1=5"], "--connect 1:host"), (["--send", "x"], "'x': expected a machine and words"),
         (["--slice", "0"], "'0': expected a number from 1"), (["--slice", "9999999"], "a slice of 9999999"),
         (["--resume", "s"], "holds all of FILE, --copies"), (["--engine", "abacus"], "no engine is called"),
-        (["--copies", "99999999"], "99999999 machines; at most"),
+        (["--every", "2"], "say where with --snapshot"), (["--copies", "99999999"], "99999999 machines; at most"),
     ):  # fmt: skip
         answer = pxos("vm", "host", "a.pxa", *words)
         assert answer.status == 2 and message in answer.errors, words

@@ -127,7 +127,8 @@ def run(args: argparse.Namespace, ui: Ui, loaded: Loaded, data: dict[str, Any]) 
     if args.save is not None:
         write_atomic(args.save, save(state, loaded.program), stage=STAGE)
     if host.failed is not None:
-        raise host.failed
+        message = f"pxos: cannot write to standard output: {host.failed.strerror}"
+        raise InputError(message, stage=STAGE) from host.failed
     spent = fuel - state.fuel
     ui.note(_end(loaded, state, spent))
     data |= {"stop": stop.name.lower(), "result": state.result, "pc": state.pc}

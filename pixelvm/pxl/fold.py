@@ -11,7 +11,7 @@ from pixelvm.pxl.core import Addr, Both, Choice, Expr, Load, Not, Num, Op2, Symb
 from pixelvm.reference import signed
 from toolchain.types import Place
 
-_COMMUTATIVE = (Op.ADD, Op.MUL, Op.AND, Op.OR, Op.XOR, Op.EQ, Op.NE)
+COMMUTATIVE = (Op.ADD, Op.MUL, Op.AND, Op.OR, Op.XOR, Op.EQ, Op.NE)
 _FLAGS = (Op.EQ, Op.NE, Op.LTU, Op.LTS)
 _NEUTRAL = {
     Op.ADD: 0, Op.OR: 0, Op.XOR: 0, Op.SHL: 0, Op.SHR: 0, Op.SAR: 0, Op.MUL: 1, Op.DIVU: 1, Op.DIVS: 1, Op.AND: MASK,
@@ -77,7 +77,7 @@ def binary(place: Place, op: Op, a: Expr, b: Expr) -> Expr:
         value = evaluate(op, a.value, b.value)
         if value is not None:
             return Num(value)
-    if op in _COMMUTATIVE and isinstance(a, Num | Addr) and not isinstance(b, Num):
+    if op in COMMUTATIVE and isinstance(a, Num | Addr) and not isinstance(b, Num):
         a, b = b, a
     if op is Op.SUB and isinstance(b, Num):
         op, b = Op.ADD, Num(-b.value & MASK)

@@ -13,13 +13,12 @@ from pixelvm.isa import Op
 from pixelvm.pxl import core
 from pixelvm.pxl.code import Argument, Ins, Label, Ref, Routine, Span
 from pixelvm.pxl.core import Addr, Block, Expr, Function, Get, Load, Not, Num, Op2, Stmt, Variable
-from pixelvm.pxl.fold import is_flag
+from pixelvm.pxl.fold import COMMUTATIVE, is_flag
 
 HELD_MAX = 3
 DEPTH_MAX = 24
 _LOOP_WEIGHT = 8  # a use in a loop counts as so many outside of it
 _LOOPS_COUNTED = 4
-_COMMUTATIVE = (Op.ADD, Op.MUL, Op.AND, Op.OR, Op.XOR, Op.EQ, Op.NE)
 
 
 def generate(function: Function, is_main: bool) -> Routine:
@@ -122,7 +121,7 @@ class _Generator:
         """An instruction with two arguments, the first written evaluated first."""
         if e.backwards and not (core.is_steady(e.a) or core.is_steady(e.b)):
             self.operands((e.b, e.a))
-            if e.op not in _COMMUTATIVE:
+            if e.op not in COMMUTATIVE:
                 self.emit(Op.SWAP)
         else:
             self.operands((e.a, e.b))

@@ -12,13 +12,12 @@ from pixelvm import isa
 from pixelvm.isa import Op
 from pixelvm.pxl.code import Ins, Label, Ref, Routine
 from pixelvm.pxl.core import Function, Variable
-from pixelvm.pxl.fold import evaluate
+from pixelvm.pxl.fold import COMMUTATIVE, evaluate
 
 INLINE_MAX = 8  # instructions of a function that is put where it is called
 _ROUNDS = 20
 _NOWHERE = Label()  # stands where an instruction was, so that indexes stay
-_COMMUTATIVE = (Op.ADD, Op.MUL, Op.AND, Op.OR, Op.XOR, Op.EQ, Op.NE)
-_BINARY = (*_COMMUTATIVE, Op.SUB, Op.SHL, Op.SHR, Op.SAR, Op.LTU, Op.LTS)
+_BINARY = (*COMMUTATIVE, Op.SUB, Op.SHL, Op.SHR, Op.SAR, Op.LTU, Op.LTS)
 _JUMPS = (Op.JUMP, Op.JZ, Op.JNZ)
 _ENDS = (Op.JUMP, Op.RET, Op.HALT)
 _PURE = (Op.PUSH, Op.GET, Op.DUP, Op.OVER)
@@ -163,7 +162,7 @@ def _shortened(out: list[Ins]) -> bool:
     a, b = out[-2], out[-1]
     if a.op in _PURE and b.op is Op.DROP:
         del out[-2:]
-    elif a.op is Op.SWAP and (b.op is Op.SWAP or b.op in _COMMUTATIVE):
+    elif a.op is Op.SWAP and (b.op is Op.SWAP or b.op in COMMUTATIVE):
         out[-2:] = [] if b.op is Op.SWAP else [b]
     elif a.op is Op.GET and b.op is Op.SET and a.argument == b.argument:
         del out[-2:]

@@ -144,3 +144,7 @@ def test_output_that_cannot_be_written_is_told() -> None:
         made.put(0, 10)
         made.put(1, 10)
     assert made.failed is not None and made.failed.errno == 28
+    with mock.patch("pixelvm.console.tell", return_value=OSError(28, "No space left on device")):
+        answer = pxos("vm", "run", "-", typed=b"fn main() { putc('x'); }")
+    assert answer.status == 2
+    assert answer.errors == "pxos: cannot write to standard output: No space left on device\n"

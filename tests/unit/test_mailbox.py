@@ -421,6 +421,7 @@ def test_execute_finds_a_shader_by_name_and_runs_it_on_buffers() -> None:
         ([(DATA, 12, 0, 1)], (1, 1, 1, 1, DATA, 1), "UNKNOWN_SHADER"),
         ([(DATA, 12, 0, 1)], (0, 0, 1, 1, DATA, 1), "BAD_DISPATCH"),
         ([(DATA, 12, 0, 1)], (0, m.GROUPS_MAX + 1, 1, 1, DATA, 1), "BAD_DISPATCH"),
+        ([(DATA, 12, 0, 1)], (0, 4096, 4096, 2, DATA, 1), "BAD_DISPATCH"),
         ([(DATA, 12, 0, 1)], (0, 1, 1, 1, DATA, m.BUFFERS_MAX + 1), "BAD_FIELD"),
         ([(DATA, 12, 0, 1)], (0, 1, 1, 1, m.BYTES_MIN - 8, 1), "OUT_OF_RANGE"),
         ([(DATA, 12, 0, 8)], (0, 1, 1, 1, DATA, 1), "BAD_FIELD"),

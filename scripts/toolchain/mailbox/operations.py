@@ -11,6 +11,7 @@ import select
 import struct
 import time
 from collections.abc import Callable
+from math import prod
 from typing import Protocol
 
 from toolchain.errors import InputError
@@ -188,7 +189,7 @@ class Operations:
         if shader >= len(device.shaders):
             return 0, m.ERROR_UNKNOWN_SHADER
         groups = tuple(_word(row, m.GPU_EXECUTE_GROUPS_X + _WORD * axis) for axis in range(3))
-        if not all(0 < n <= m.GROUPS_MAX for n in groups):
+        if not all(0 < n <= m.GROUPS_MAX for n in groups) or prod(groups) > m.GROUPS_TOTAL:
             return 0, m.ERROR_BAD_DISPATCH
         if count > m.BUFFERS_MAX:
             return 0, m.ERROR_BAD_FIELD

@@ -30,8 +30,8 @@ def test_a_hostile_client(rings: type[Rings], seed: int) -> None:
     bench = Bench(rings=rings)
     bench.connect()
     hostile = Hostile(seed)
-    hostile.attack([bench], 3_000)
-    assert hostile.answered > 3_000
+    hostile.attack([bench], 1_500)
+    assert hostile.answered > 1_500
 
 
 @pytest.mark.slow
@@ -45,7 +45,7 @@ def test_a_hostile_client_a_million_times() -> None:
 
 
 @pytest.mark.skipif(not native.available(), reason="the machine code is for x86-64 Linux")
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_machine_code_and_python_leave_the_same_words(seed: int) -> None:
     opcodes = [opcode for opcode in OPCODES if opcode not in UNEQUAL]
     benches = [Bench(rings=kind) for kind in KINDS]

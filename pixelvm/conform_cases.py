@@ -101,8 +101,10 @@ INSTRUCTIONS = (
     Case("store32", ".memory 256\n push 248\n push 0xdeadbeef\n store32 4\n halt", 5,
          {"memory": {252: 0xEF, 253: 0xBE, 254: 0xAD, 255: 0xDE}}),
     Case("jump", "main: jump on\n back: halt 1\n on: jump back", 3, {"pc": 1, "result": 1}),
-    Case("jz", "push 1\n jz no\n push 0\n jz yes\n no: halt 1\n yes: halt 2", 5, {"pc": 5, "result": 2}),
-    Case("jnz", "push 0\n jnz no\n push -1\n jnz yes\n no: halt 1\n yes: halt 2", 5, {"pc": 5, "result": 2}),
+    Case("jz", "push 1\n jz no\n push -2\n jz no\n push 0x80000000\n jz no\n push 0\n jz yes\n"
+         " no: halt 1\n yes: halt 2", 10, {"pc": 10, "result": 2}),
+    Case("jnz", "push 0\n jnz no\n push -2\n jnz on\n no: halt 1\n on: push 0x80000000\n jnz yes\n"
+         " halt 3\n yes: halt 2", 8, {"pc": 9, "result": 2}),
     Case("call", "push 3\n set 0\n call f\n halt\n f: get 0\n push 4\n set 0\n halt 1", 8,
          {"stack": [0], "returns": [3], "locals": [[3] + [0] * 15, [4] + [0] * 15], "result": 1}),
     Case("ret", "push 3\n set 15\n call f\n get 15\n halt\n f: push 4\n set 15\n ret", 9,

@@ -21,7 +21,7 @@ from pixelvm.state import State
 from pixelvm.wgsl import layout
 from pixelvm.wgsl.decode import decode
 from pixelvm.wgsl.layout import FIELD
-from toolchain.errors import InputError
+from toolchain.errors import InputError, ToolError
 from toolchain.gpu import wgsl
 from toolchain.gpu.device import Buffer, Device, DeviceLost, Kernel
 
@@ -31,6 +31,7 @@ STEPS = layout.STEPS_MAX  # of one dispatch
 GROUPS_MAX = (
     65_535 * layout.WORKGROUP
 )  # machines of one dispatch (WebGPU's limit of workgroups in one direction)
+STILL_MAX = 4  # dispatches in which a machine may get nowhere; clearing locals before a `set` takes one
 Words = NDArray[np.uint32]
 
 
@@ -90,7 +91,7 @@ def run_many(
 
     Raises:
         InputError: ``steps`` are too many for one dispatch.
-        ToolError: there is no device, or it was lost; then no state was changed.
+        ToolError: there is no device, it was lost, or it does not run the shader; then no state was changed.
     """
     if not 1 <= steps <= layout.STEPS_MAX:
         raise InputError(f"{steps} steps of one dispatch; expected 1 to {layout.STEPS_MAX}", stage=STAGE)
@@ -134,6 +135,7 @@ class Batch:
         self.count = len(machines)
         self.memory = len(machines[0].state.memory) // WORD
         self.records = np.zeros((self.count, layout.WORDS), np.uint32)
+        self.still = np.zeros(self.count, np.uint32)  # dispatches since a machine last spent fuel or asked
         self.read = [machine.state.read for machine in machines]
         code = self._programs()
         self.buffers: dict[str, Buffer] = {
@@ -251,10 +253,22 @@ class Batch:
                 self.on.kernel, [parameters, *order], [groups], iterations=layout.loops(steps)
             )
             data = self.device.download(self.buffers["records"])
+            before = self.records[active, FIELD["fuel"]]
             self.records = np.frombuffer(data, np.uint32).reshape(self.count, layout.WORDS).copy()
+            self._moved(active, before)
             self._posted(active)
             self._answer(active)
             active = active[self.records[active, FIELD["stop"]] == Stop.RUNNING]
+
+    def _moved(self, active: Words, fuel: Words) -> None:
+        """No machine stands still: a driver that is wrong must not make an endless run of it."""
+        rows = self.records[active]
+        stands = (rows[:, FIELD["fuel"]] == fuel) & (rows[:, FIELD["stop"]] == Stop.RUNNING)
+        stands &= rows[:, FIELD["request"]] == layout.NO_REQUEST
+        self.still[active] = np.where(stands, self.still[active] + 1, 0)
+        if self.still.max() > STILL_MAX:
+            name = self.device.adapter.name
+            raise ToolError(f"{name} does not run the Pixel VM's shader: a machine stands still", stage=STAGE)
 
     def _posted(self, active: Words) -> None:
         """Hand the posted calls to the hosts, each machine's in its order."""

@@ -20,6 +20,7 @@ from tests.unit.pxos import pxos
 from tests.unit.vm_programs import quick
 from toolchain.command import Ui
 from toolchain.errors import InputError, ToolError
+from toolchain.gpu import wgsl
 from toolchain.gpu.device import LOOP_MAX, Device, DeviceLost
 
 
@@ -230,3 +231,15 @@ def test_the_rows_of_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ToolError, match="ends otherwise on wgsl than in C"):
         bench_wgsl._many(load.load("pixelvm/bench/many/loop.pxa").program, "loop")
     engine.gpu().device.close()
+
+
+def test_a_shader_that_gets_nowhere_is_an_error(on: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = layout.SHADER.read_text()
+    broken = text.replace("s.fuel >= price", "s.fuel > price + 1000u").replace("(*s).stop = STOP_BOUNDS;", "")
+    assert broken.count("1000u") == 1
+    monkeypatch.setattr(on, "kernel", on.device.kernel(wgsl.compose(broken, "broken.wgsl")))
+    held = machine(Program((word(Op.PUSH, 1), word(Op.JUMP, 0)), b"", 256), 900)
+    before = save(held.state, held.program)
+    with pytest.raises(ToolError, match="a machine stands still"):
+        engine.run_many([held], on=on)
+    assert save(held.state, held.program) == before

@@ -17,6 +17,7 @@
 .intel_syntax noprefix
 .include "macros.inc"
 .include "contract.inc"
+.include "registers.inc"
 .include "percpu.inc"
 
 .set UART_DATA, SERIAL_PORT + 0
@@ -41,6 +42,7 @@
 
 .section .data, "aw"
     .balign 8
+serial_flags:       .quad 0                     # RFLAGS of the holder before it took the line
 serial_owner:       .long 0                     # CPU index + 1 of the lock's holder, 0 = free
 serial_depth:       .long 0                     # nesting of the holder
 serial_room:        .long 0                     # bytes that the transmit FIFO surely still takes
@@ -232,27 +234,38 @@ end_function serial_put_dec
 
 # serial_line_begin -- take the serial line for a line or a block, and go to the start of a line
 # In:       none
-# Out:      none
+# Out:      if = clear
 # Clobbers: rax, rdx
-# Context:  long mode, any IF, GS base set; nests on one CPU. A holder that died is not waited for for ever
+# Context:  long mode, any IF, GS base set; nests on one CPU. Interrupts come again behind the last serial_line_end, so
+#           that no handler speaks in between. A holder that died is not waited for for ever
 function serial_line_begin
     call_frame
     push rcx
     push rdi
+    pushfq
+    pop rdi
     mov ecx, dword ptr gs:[PERCPU_ID]
     inc ecx
-    cmp dword ptr [rip + serial_owner], ecx
-    je .Lline_begin_owned
     mov edx, LOCK_WAIT_MAX
 .Lline_begin_try:
+    cli
+    cmp dword ptr [rip + serial_owner], ecx
+    je .Lline_begin_owned
     xor eax, eax
     lock cmpxchg dword ptr [rip + serial_owner], ecx
-    jz .Lline_begin_owned
+    jz .Lline_begin_taken
+    test edi, RFLAGS_IF
+    jz .Lline_begin_wait
+    sti                                         # what comes meanwhile is served
+.Lline_begin_wait:
     pause
     dec edx
     jnz .Lline_begin_try
+    cli
     mov dword ptr [rip + serial_owner], ecx
     mov dword ptr [rip + serial_depth], 0
+.Lline_begin_taken:
+    mov qword ptr [rip + serial_flags], rdi
 .Lline_begin_owned:
     inc dword ptr [rip + serial_depth]
     cmp byte ptr [rip + serial_mid_line], 0
@@ -267,9 +280,9 @@ end_function serial_line_begin
 
 # serial_line_end -- end the line and let the serial line go
 # In:       none
-# Out:      none
+# Out:      if = as before the outermost serial_line_begin, when that ends here
 # Clobbers: rax, rdx
-# Context:  long mode, any IF, after serial_line_begin
+# Context:  long mode, interrupts off, after serial_line_begin on the same CPU
 function serial_line_end
     call_frame
     push rdi
@@ -278,7 +291,11 @@ function serial_line_end
     call serial_put_char
     dec dword ptr [rip + serial_depth]
     jnz .Lline_end_return
+    mov rsi, qword ptr [rip + serial_flags]     # before the next holder changes it
     mov dword ptr [rip + serial_owner], 0
+    test esi, RFLAGS_IF
+    jz .Lline_end_return
+    sti
 .Lline_end_return:
     pop rsi
     pop rdi

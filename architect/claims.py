@@ -16,6 +16,12 @@ from toolchain.types import BootResult, PciBar, Screen, Snapshot, Unit, Walk
 DEVICES: Mapping[str, str] = {
     "lapic": "a local APIC",
     "acpi": "ACPI tables",
+    "madt": "an MADT",
+    "ioapic": "an I/O APIC",
+    "serial-input": "a serial line with an interrupt",
+    "power": "an FADT",
+    "clock": "an HPET",
+    "timer": "a timer in its local APIC",
     "pci": "a PCI Express bus",
     "gpu": "a display controller",
     "mailbox": "a display controller",

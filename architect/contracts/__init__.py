@@ -69,6 +69,7 @@ AREAS = (
     "pcisteps",
     "picture",
     "pictureunits",
+    "processors",
     "ranges",
     "reports",
     "shell",

@@ -42,6 +42,14 @@ function fault_dispatch
     mov qword ptr [rbx + FRAME_RIP], rcx
     jmp .Ldispatch_return
 .Ldispatch_no_probe:
+    cmp rax, VECTOR_NMI
+    jne .Ldispatch_not_stopped
+    mov ecx, [rip + cpu_end_owner]
+    dec ecx
+    js .Ldispatch_not_stopped                   # nobody ends the machine
+    cmp ecx, dword ptr gs:[PERCPU_ID]
+    jne cpu_stopped
+.Ldispatch_not_stopped:
     inc qword ptr gs:[PERCPU_FAULT_DEPTH]
     cmp qword ptr gs:[PERCPU_FAULT_DEPTH], 1
     jne .Ldispatch_nested
@@ -57,6 +65,9 @@ function fault_dispatch
     pop rbx
     return_frame
 .Ldispatch_kernel:
+    call cpu_claim_end                          # one report, by the first CPU that has one to make
+    call serial_line_begin                      # until the end: nobody speaks after the report
+    call cpu_stop_others
     lea rdi, [rip + fault_report]
     mov rsi, rbx
     lea rdx, [rip + text_scope_kernel]

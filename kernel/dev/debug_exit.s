@@ -49,6 +49,14 @@ end_function debug_exit_fault
 # Context:  long mode, any IF, GS base set; does not return
 function panic
     call_frame
+    push rdi
+    push rsi
+    cli
+    call cpu_claim_end                          # the first CPU that wants to ends the machine, alone
+    call serial_line_begin                      # until the end: nobody speaks after it
+    call cpu_stop_others
+    pop rsi
+    pop rdi
     mov rdx, rsi
     mov rsi, rdi
     lea rdi, [rip + panic_say]

@@ -177,4 +177,50 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("cpu/timer.s", "timer_interrupt", ("jb .Linterrupt_early", "jbe .Linterrupt_early")),
         plant("cpu/timer.s", "timer_interrupt", ("mov qword ptr gs:[PERCPU_DEADLINE], TIMER_NOT_ARMED", "")),
     ),
+    "prepared_rows": (
+        plant("cpu/processors.s", "cpu_prepare", ("inc dword ptr [rip + cpu_count]", "")),
+        plant("cpu/processors.s", "cpu_prepare", ("sub rax, STACK_SIZE", "")),
+        plant("cpu/processors.s", "cpu_prepare", ("cmp ecx, CPU_MAX", "cmp ecx, CPU_MAX + 1")),
+    ),
+    "low_pages": (
+        plant("cpu/processors.s", "trampoline_find", ("jb .Lpage_other", "")),
+        plant("cpu/processors.s", "trampoline_find", ("add rax, [rcx + MODULE_LENGTH]", "")),
+        plant(
+            "cpu/processors.s",
+            "trampoline_find",
+            ("cmp ebx, TRAMPOLINE_END", "cmp ebx, TRAMPOLINE_END + PAGE_SIZE"),
+        ),
+    ),
+    "placed_trampoline": (
+        plant("cpu/trampoline.s", "trampoline_place", ("JUMP_OFFSET]", "JUMP_OFFSET + 1]")),
+        plant("cpu/trampoline.s", "trampoline_place", ("GDT_BASE_OFFSET] add", "GDT_BASE_OFFSET]\n sub")),
+        plant("cpu/trampoline.s", "trampoline_place", ("offset boot_pml4 - VIRTUAL_BASE", "0")),
+        plant("cpu/trampoline.s", "", ("- trampoline_gdt - 1", "- trampoline_gdt")),
+    ),
+    "told_and_awaited": (
+        plant("cpu/processors.s", "processors_tell", ("mov r15d, [rip + cpu_count]", "mov r15d, 3")),
+        plant("cpu/processors.s", "processors_tell", ("jne .Ltell_advance", "")),
+        plant("cpu/processors.s", "processors_await", ("mov rbx, rax .Lawait_none:", ".Lawait_none:")),
+        plant("cpu/processors.s", "processors_await", ("je .Lawait_none", "")),
+        plant(
+            "cpu/processors.s",
+            "processors_park",
+            ("mov eax, CPU_STATE_STARTING", "mov eax, CPU_STATE_ONLINE"),
+        ),
+    ),
+    "calls": (
+        plant("cpu/cpu.s", "cpu_call", ("cmp dword ptr [r12 + CPU_STATE], CPU_STATE_ONLINE", "cmp eax, eax")),
+        plant("cpu/cpu.s", "cpu_call", ("jb .Lcall_wait", "jmp .Lcall_wait")),
+        plant("cpu/cpu.s", "cpu_called", ("jz .Lcalled_return", "")),
+    ),
+    "one_end": (
+        plant("cpu/cpu.s", "cpu_claim_end", ("inc ecx", "")),
+        plant("cpu/cpu.s", "cpu_claim_end", ("jne cpu_stopped", "")),
+        plant("cpu/cpu.s", "cpu_stop_others", ("LAPIC_DELIVERY_NMI |", "")),
+    ),
+    "line_and_interrupts": (
+        plant("dev/serial.s", "serial_line_end", ("test esi, RFLAGS_IF", "test esi, RFLAGS_RESERVED1")),
+        plant("dev/serial.s", "serial_line_end", ("jnz .Lline_end_return", "")),
+        plant("dev/serial.s", "serial_line_begin", ("mov qword ptr [rip + serial_flags], rdi", "")),
+    ),
 }

@@ -11,7 +11,7 @@ from typing import Any
 from toolchain.command import STATUS_OK, Outcome, Ui
 from toolchain.errors import InputError
 
-HELP = "Measure repairs (fix), builds, boots, shaders, the Pixel VM (vm), God Pixel (pixel), each beside its peers."
+HELP = "Measure repairs (fix), build, boot, mailbox, shaders, Pixel VM (vm), God Pixel (pixel), beside their peers."
 EXAMPLE = "pxos bench fix seed-bar0-unmapped --budget 60"
 STAGE = "bench"
 NEED_KERNEL = ("fix", "build", "boot", "pixel")

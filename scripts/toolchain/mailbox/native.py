@@ -1,4 +1,4 @@
-"""The hot path as machine code: serve.s, assembled by this toolchain, in pages that are never writable and executable.
+"""The hot path as machine code: serve.s and client.s, assembled by this toolchain, in pages that obey W^X.
 
 Owns: the context that the code works on (its layout goes into ``native.inc``), the pages, the calls. Python's ``Rings``
 stays the definition: it does what is rare (resets, overflow, refusals) and what other machines than x86-64 do.
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from toolchain.mailbox.rings import Rows
 
 STAGE = "mailbox"
-SOURCE = Path(__file__).with_name("serve.s")
+FOLDER = Path(__file__).parent
+SOURCES = ("serve.s", "client.s")
 ROUNDS = 4096  # looks at all rings in one call: a fraction of a millisecond
 _SCALARS = (
     "BASE", "BATCH", "ROUNDS", "CHECKSUM", "STATUS", "BROKEN", "ATTENTION", "WANTED", "ANSWERED", "FAILED", "BEFORE",
@@ -42,7 +43,12 @@ def offsets() -> dict[str, int]:
 def include() -> str:
     """``native.inc``."""
     rows = {"ROW_INDEX": ROW_INDEX, "ROW_QUEUE": ROW_QUEUE, "ROW_ERROR": ROW_ERROR}
-    values = offsets() | {name: 4 * word for name, word in rows.items()}
+    strides = {
+        "RING": m.RING_STRIDE, "ANSWER": m.ANSWER_STRIDE, "BLOCK": m.QUEUE_STRIDE, "SLOT": m.SLOT_SIZE,
+        "COMPLETION": m.COMPLETION_SIZE,
+    }  # fmt: skip
+    values = offsets() | {name: 4 * word for name, word in rows.items()} | {"INDEX_MASK": m.DEPTH - 1}
+    values |= {f"{name}_SHIFT": stride.bit_length() - 1 for name, stride in strides.items()}
     return "".join(f".set NATIVE_{name}, {value:#x}\n" for name, value in values.items())
 
 
@@ -64,11 +70,11 @@ def assemble() -> tuple[bytes, dict[str, int]]:
     from toolchain.pool import Pool
     from toolchain.preprocess import Preprocessor
 
-    preprocessor = Preprocessor(SOURCE.parent, [Path()])
+    preprocessor = Preprocessor(FOLDER, [Path()])
     preprocessor.overrides = {"mailbox.inc": m.assembly(), "native.inc": include()}
-    objects = assemble_units([preprocessor.run(Path(SOURCE.name))], Pool(Encoder()))
+    objects = assemble_units([preprocessor.run(Path(name)) for name in SOURCES], Pool(Encoder()))
     text = OutputSection(".text", (".text",), "ax", identity=True)
-    image = link.link(list(objects), Layout(SOURCE.name, "mailbox_fetch", _BASE, 0, (), (), (text,)))
+    image = link.link(list(objects), Layout(SOURCES[0], "mailbox_fetch", _BASE, 0, (), (), (text,)))
     section = next(s for s in image.sections if s.name == ".text")
     places = {s.name: s.address - section.address for s in image.symbols if s.name.startswith("mailbox_")}
     return bytes(section.data), places

@@ -1,22 +1,15 @@
 # Purpose:  the hot path of the mailbox on the host: look at the rings, copy and judge slots, answer PING, post answers.
 # Mode:     64-bit, System V ABI, called from Python (toolchain.mailbox.native); position-independent, no stack but saves.
 # Spec:     shaders/MAILBOX.md, sections 4 and 5
-# Exports:  mailbox_fetch mailbox_post mailbox_ping mailbox_burst mailbox_ticks
+# Exports:  mailbox_fetch mailbox_post
 # Invariants: nothing read from shared memory is an address; each shared field is read once, the private copy is judged.
 #           toolchain.mailbox.rings does the same in Python; a test holds the two equal.
 .intel_syntax noprefix
 .include "mailbox.inc"
 .include "native.inc"
 
-.set RING_SHIFT, 14                             # log2 MAILBOX_RING_STRIDE
-.set ANSWER_SHIFT, 12                           # log2 MAILBOX_ANSWER_STRIDE
-.set BLOCK_SHIFT, 8                             # log2 MAILBOX_QUEUE_STRIDE
-.set SLOT_SHIFT, 6
-.set COMPLETION_SHIFT, 4
-.set INDEX_MASK, MAILBOX_DEPTH - 1
 .set KIND_MASK, 0xff00ffff                      # of a header: opcode and flags
 .set PING, MAILBOX_OP_PING << MAILBOX_OPCODE_SHIFT
-.set HALT_OPCODE, MAILBOX_OP_HALT
 .set HEAD_SHIFT, 16                             # FETCHED in a completion's STATUS
 
 .section .text, "ax"
@@ -55,10 +48,10 @@ mailbox_fetch:
 .Lfetch_slot:
     mov rax, [rbx + NATIVE_FETCHED + rbp * 8]
     mov rsi, rbp
-    shl rsi, RING_SHIFT
+    shl rsi, NATIVE_RING_SHIFT
     mov ecx, eax
-    and ecx, INDEX_MASK
-    shl ecx, SLOT_SHIFT
+    and ecx, NATIVE_INDEX_MASK
+    shl ecx, NATIVE_SLOT_SHIFT
     add rsi, rcx
     lea rsi, [r12 + rsi + MAILBOX_RING_AT]
     mov edx, [rsi]
@@ -130,7 +123,7 @@ mailbox_fetch:
     and ecx, MAILBOX_FLAG_BARRIER
     or r11d, ecx
     shr edx, MAILBOX_OPCODE_SHIFT
-    cmp edx, HALT_OPCODE
+    cmp edx, MAILBOX_OP_HALT
     sete cl
     or r11b, cl
     add r13, MAILBOX_SLOT_SIZE
@@ -154,10 +147,10 @@ mailbox_fetch:
 .Lfetch_answer:                                 # eax = index, r8 = result, ecx = error
     mov rdx, [rbx + NATIVE_COMPLETED + rbp * 8]
     mov rsi, rbp
-    shl rsi, ANSWER_SHIFT
+    shl rsi, NATIVE_ANSWER_SHIFT
     mov edi, edx
-    and edi, INDEX_MASK
-    shl edi, COMPLETION_SHIFT
+    and edi, NATIVE_INDEX_MASK
+    shl edi, NATIVE_COMPLETION_SHIFT
     add rsi, rdi
     lea rsi, [r12 + rsi + MAILBOX_ANSWER_AT]
     mov [rsi + MAILBOX_COMPLETION_RESULT], r8
@@ -177,7 +170,7 @@ mailbox_fetch:
 
 .Lfetch_room:                                   # rax = index, rsi = slot, edx = header: look at CONSUMED
     mov rdi, rbp
-    shl rdi, BLOCK_SHIFT
+    shl rdi, NATIVE_BLOCK_SHIFT
     mov rcx, [r12 + rdi + MAILBOX_QUEUE_AT + MAILBOX_QUEUE_CONSUMED]
     cmp rcx, [rbx + NATIVE_CONSUMED + rbp * 8]
     jb .Lfetch_attention
@@ -195,7 +188,7 @@ mailbox_fetch:
 
 .Lfetch_done:
     mov rsi, rbp
-    shl rsi, BLOCK_SHIFT
+    shl rsi, NATIVE_BLOCK_SHIFT
     lea rsi, [r12 + rsi + MAILBOX_QUEUE_AT]
     mov rax, [rbx + NATIVE_FETCHED + rbp * 8]
     cmp rax, r9
@@ -261,10 +254,10 @@ mailbox_post:
     mov ebp, [rsi + NATIVE_ROW_QUEUE]
     mov r9, [rdi + NATIVE_COMPLETED + rbp * 8]
     mov r10, rbp
-    shl r10, ANSWER_SHIFT
+    shl r10, NATIVE_ANSWER_SHIFT
     mov r11d, r9d
-    and r11d, INDEX_MASK
-    shl r11d, COMPLETION_SHIFT
+    and r11d, NATIVE_INDEX_MASK
+    shl r11d, NATIVE_COMPLETION_SHIFT
     add r10, r11
     lea r10, [r12 + r10 + MAILBOX_ANSWER_AT]
     mov r11d, [rcx]
@@ -296,7 +289,7 @@ mailbox_post:
     bt r13, rbp
     jnc .Lpost_untouched
     mov r9, rbp
-    shl r9, BLOCK_SHIFT
+    shl r9, NATIVE_BLOCK_SHIFT
     mov r10, [rdi + NATIVE_COMPLETED + rbp * 8]
     mov [r12 + r9 + MAILBOX_QUEUE_AT + MAILBOX_QUEUE_COMPLETED], r10
 .Lpost_untouched:
@@ -310,7 +303,7 @@ mailbox_post:
     bt r13, rbp
     jnc .Lpost_unwanted
     mov r9, rbp
-    shl r9, BLOCK_SHIFT
+    shl r9, NATIVE_BLOCK_SHIFT
     cmp dword ptr [r12 + r9 + MAILBOX_QUEUE_AT + MAILBOX_QUEUE_WANT_INTERRUPT], 0
     je .Lpost_unwanted
     bts rax, rbp
@@ -324,205 +317,3 @@ mailbox_post:
     pop rbx
     ret
 .size mailbox_post, . - mailbox_post
-
-# mailbox_ping -- a client's round trips on queue 0, one at a time: what a kernel's polling client does
-# In:       rdi = base:ptr, rsi = index:u64 (of the first submission and completion), rdx = count:u64, rcx = times:ptr
-#           (one u64 of TSC ticks each), r8 = header:u32, r9 = patience:u64 (looks at one completion)
-# Out:      rax = done:u64; fewer than count when the service sleeps, or did not answer
-# Clobbers: rcx, rdx, rsi, r8, r10, r11
-# Context:  user mode, a negotiated session with CHECKSUM, nothing open on queue 0
-.global mailbox_ping
-.type mailbox_ping, @function
-mailbox_ping:
-    push rbx
-    push rbp
-    push r12
-    push r13
-    push r14
-    push r15
-    mov r12, rdi
-    mov r13, rsi
-    mov r14, rdx
-    mov r15, rcx
-    xor ebp, ebp
-.Lping_next:
-    cmp rbp, r14
-    jae .Lping_return
-    cmp dword ptr [r12 + MAILBOX_CONTROL_AT + MAILBOX_CONTROL_NEED_WAKEUP], 0
-    jne .Lping_return
-    mov edi, r13d
-    and edi, INDEX_MASK
-    mov esi, edi
-    shl edi, SLOT_SHIFT
-    lea rdi, [r12 + rdi + MAILBOX_RING_AT]
-    shl esi, COMPLETION_SHIFT
-    lea rsi, [r12 + rsi + MAILBOX_ANSWER_AT]
-    lfence
-    rdtsc
-    shl rdx, 32
-    lea rbx, [rax + rdx]
-    mov eax, r8d                                # the checksum: sequence and value are equal and cancel out
-    xor eax, MAILBOX_CHECKSUM_SEED
-    mov [rdi + MAILBOX_SLOT_SEQUENCE], r13d
-    mov [rdi + MAILBOX_SLOT_CHECKSUM], eax
-    mov dword ptr [rdi + MAILBOX_SLOT_RESERVED], 0
-    mov eax, r13d
-    mov [rdi + MAILBOX_PING_VALUE], rax
-    xor eax, eax
-    mov [rdi + MAILBOX_PING_VALUE + 8], rax
-    mov [rdi + MAILBOX_PING_VALUE + 16], rax
-    mov [rdi + MAILBOX_PING_VALUE + 24], rax
-    mov [rdi + MAILBOX_PING_VALUE + 32], rax
-    mov [rdi + MAILBOX_PING_VALUE + 40], rax
-    mov [rdi], r8d
-    lea r10, [r13 + 1]
-    mov [r12 + MAILBOX_QUEUE_AT + MAILBOX_QUEUE_SUBMITTED], r10
-    bt r13d, MAILBOX_DEPTH_SHIFT
-    setnc r11b                                  # the phase that the answer will have
-    mov r10, r9
-.Lping_look:
-    mov eax, [rsi + MAILBOX_COMPLETION_STATUS]
-    mov ecx, eax
-    and ecx, MAILBOX_COMPLETION_PHASE
-    cmp cl, r11b
-    je .Lping_came
-    pause
-    dec r10
-    jnz .Lping_look
-    jmp .Lping_return
-.Lping_came:
-    test eax, MAILBOX_COMPLETION_ERROR
-    jnz .Lping_return
-    mov rcx, [rsi + MAILBOX_COMPLETION_RESULT]
-    mov edx, r13d
-    cmp rcx, rdx
-    jne .Lping_return
-    inc r13
-    mov [r12 + MAILBOX_QUEUE_AT + MAILBOX_QUEUE_CONSUMED], r13
-    rdtscp
-    shl rdx, 32
-    or rax, rdx
-    sub rax, rbx
-    mov [r15 + rbp * 8], rax
-    inc rbp
-    jmp .Lping_next
-.Lping_return:
-    mov rax, rbp
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbp
-    pop rbx
-    ret
-.size mailbox_ping, . - mailbox_ping
-
-# mailbox_burst -- a client that keeps queue 0 full of one command and takes what is answered
-# In:       rdi = base:ptr, rsi = state:ptr (submitted:u64, consumed:u64), rdx = end:u64 (index behind the last command),
-#           ecx = header:u32, r8 = patience:u64 (turns without an answer), r9 = flight:u64[1..256] (open at once)
-# Out:      rax = consumed:u64; below end when the service sleeps, has not answered for so long, or answered an error;
-#           the state is up to date, so that it can be called again
-# Clobbers: rcx, rdx, rsi, rdi, r8, r10, r11
-# Context:  as mailbox_ping
-.global mailbox_burst
-.type mailbox_burst, @function
-mailbox_burst:
-    push rbx
-    push rbp
-    push r12
-    push r13
-    push r14
-    push r15
-    mov r12, rdi
-    mov r13, [rsi]                              # submitted
-    mov rbp, [rsi + 8]                          # consumed
-    mov r14, rdx
-    mov r15, r8
-    mov rbx, rsi
-    xor r8d, r8d                                # turns without an answer
-    mov r11d, ecx
-.Lburst_turn:
-    cmp rbp, r14
-    jae .Lburst_return
-    cmp r13, r14
-    jae .Lburst_take
-    mov rax, r13
-    sub rax, rbp
-    cmp rax, r9
-    jae .Lburst_take
-    mov edi, r13d
-    and edi, INDEX_MASK
-    shl edi, SLOT_SHIFT
-    lea rdi, [r12 + rdi + MAILBOX_RING_AT]
-    cmp dword ptr [rdi], MAILBOX_INVALID
-    jne .Lburst_take
-    mov eax, r11d
-    xor eax, MAILBOX_CHECKSUM_SEED
-    mov [rdi + MAILBOX_SLOT_SEQUENCE], r13d
-    mov [rdi + MAILBOX_SLOT_CHECKSUM], eax
-    mov dword ptr [rdi + MAILBOX_SLOT_RESERVED], 0
-    mov eax, r13d
-    mov [rdi + MAILBOX_PING_VALUE], rax
-    xor eax, eax
-    mov [rdi + MAILBOX_PING_VALUE + 8], rax
-    mov [rdi + MAILBOX_PING_VALUE + 16], rax
-    mov [rdi + MAILBOX_PING_VALUE + 24], rax
-    mov [rdi + MAILBOX_PING_VALUE + 32], rax
-    mov [rdi + MAILBOX_PING_VALUE + 40], rax
-    mov [rdi], r11d
-    inc r13
-    mov [r12 + MAILBOX_QUEUE_AT + MAILBOX_QUEUE_SUBMITTED], r13
-    jmp .Lburst_turn
-.Lburst_take:
-    mov esi, ebp
-    and esi, INDEX_MASK
-    shl esi, COMPLETION_SHIFT
-    lea rsi, [r12 + rsi + MAILBOX_ANSWER_AT]
-    bt ebp, MAILBOX_DEPTH_SHIFT
-    setnc cl
-    mov eax, [rsi + MAILBOX_COMPLETION_STATUS]
-    mov edx, eax
-    and edx, MAILBOX_COMPLETION_PHASE
-    cmp dl, cl
-    jne .Lburst_none
-    test eax, MAILBOX_COMPLETION_ERROR
-    jnz .Lburst_return
-    inc rbp
-    mov [r12 + MAILBOX_QUEUE_AT + MAILBOX_QUEUE_CONSUMED], rbp
-    xor r8d, r8d
-    jmp .Lburst_turn
-.Lburst_none:
-    mfence
-    cmp dword ptr [r12 + MAILBOX_CONTROL_AT + MAILBOX_CONTROL_NEED_WAKEUP], 0
-    jne .Lburst_return
-    pause
-    inc r8
-    cmp r8, r15
-    jb .Lburst_turn
-.Lburst_return:
-    mov rax, rbp
-    mov [rbx], r13
-    mov [rbx + 8], rbp
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop rbp
-    pop rbx
-    ret
-.size mailbox_burst, . - mailbox_burst
-
-# mailbox_ticks -- the time-stamp counter
-# In:       none
-# Out:      rax = ticks:u64
-# Clobbers: rdx
-# Context:  user mode
-.global mailbox_ticks
-.type mailbox_ticks, @function
-mailbox_ticks:
-    lfence
-    rdtsc
-    shl rdx, 32
-    or rax, rdx
-    ret
-.size mailbox_ticks, . - mailbox_ticks

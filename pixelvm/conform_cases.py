@@ -111,6 +111,8 @@ INSTRUCTIONS = (
          {"pc": 4, "stack": [3], "locals": [[0] * 15 + [3]]}),
     Case("call-again", "call f\n call g\n halt\n f: push 9\n set 2\n ret\n g: get 2\n ret", 10,
          {"pc": 2, "stack": [0]}),
+    Case("call-clears", "call f\n call g\n halt\n f: push 9\n set 2\n ret\n g: push 1\n set 5\n get 2\n ret", 12,
+         {"pc": 2, "stack": [0]}),
     Case("get", "get 0\n get 15\n halt", 3, {"stack": [0, 0]}),
     Case("set", "push 1\n set 15\n push 2\n set 3\n push 3\n set 3\n get 15\n halt", 8,
          {"stack": [1], "locals": [[0, 0, 0, 3] + [0] * 11 + [1]]}),

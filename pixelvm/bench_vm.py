@@ -70,9 +70,7 @@ def run(ui: Ui) -> dict[str, Any]:
     for name in PROGRAMS:
         rows += _rows(f"{name} x86", found[name]["x86"], found[name])
         rows.append(_row(f"{name} python", found[name]["python"], "CPython", found[name], from_fuel=PART))
-    rows += _rows(
-        f"{_TOGETHER} x86", _together(found, "x86"), {p.name: _together(found, p.name) for p in PEERS}
-    )
+    rows += _rows(_TOGETHER, _together(found, "x86"), {p.name: _together(found, p.name) for p in PEERS})
     rows += _starts(ui)
     try:
         rows += bench_wgsl.rows(ui)

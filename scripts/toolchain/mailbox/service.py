@@ -7,10 +7,10 @@ on the CPU, all of a batch that needs the device goes there in one dispatch. Nev
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from toolchain.mailbox import compatible
+from toolchain.mailbox import batch, compatible
 from toolchain.mailbox import layout as m
 from toolchain.mailbox.device import DRAINED, Device, DeviceLost
 from toolchain.mailbox.memory import MASK32, MASK64, Memory, fence
@@ -246,7 +246,7 @@ class Service:
         """Answer fetched rows: between barriers, the CPU's first, then the device's in one dispatch, then the long."""
         values = self.counters.values
         values[m.COUNTER_BATCH_MAX] = max(values[m.COUNTER_BATCH_MAX], len(rows))
-        for part in _between_barriers(rows):
+        for part in batch.between_barriers(rows):
             if self.halted:
                 return
             try:
@@ -260,8 +260,7 @@ class Service:
 
         opcodes = rows[:, 0] >> m.OPCODE_SHIFT
         asked = rows[:, 0] & (m.FLAGS_MASK ^ m.FLAG_BARRIER)
-        well = (rows[:, ROW_ERROR] == 0) & (asked == np.where(opcodes == m.OP_PING, m.FLAG_DEVICE, 0))
-        drained = np.isin(opcodes, DRAINED) & well
+        drained = (rows[:, ROW_ERROR] == 0) & (asked == batch.drained_flags()[opcodes])
         if not drained.all():
             long = np.isin(opcodes, (m.OP_GPU_EXECUTE, m.OP_VM_RUN)) & (rows[:, ROW_ERROR] == 0)
             self._on_cpu(rows[~drained & ~long])
@@ -336,21 +335,3 @@ class Service:
         self.lost = True
         self._set(m.CONTROL_CAUSE, m.ERROR_DEVICE_LOST)
         self._say(self._status & ~m.SERVICE_RUNNING | m.SERVICE_NEEDS_RESET)
-
-
-def _between_barriers(rows: Rows) -> Iterator[Rows]:
-    """Parts of a batch such that a BARRIER, and a HALT, stands alone."""
-    import numpy as np
-
-    alone = (rows[:, 0] & m.FLAG_BARRIER != 0) | (rows[:, 0] >> m.OPCODE_SHIFT == m.OP_HALT)
-    if not alone.any():
-        yield rows
-        return
-    start = 0
-    for place in np.flatnonzero(alone):
-        if place > start:
-            yield rows[start:place]
-        yield rows[place : place + 1]
-        start = int(place) + 1
-    if start < len(rows):
-        yield rows[start:]

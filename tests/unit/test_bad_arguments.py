@@ -116,7 +116,7 @@ def test_a_number_that_is_none(things: Path, option: tuple[str, ...], number: st
         (("vm", "run", "good.pxa", "--resume", "binary", "--seed", "1"), "--seed"),
         (("vm", "run", "good.pxa", "--picture", "text/x"), "cannot write"),
         (("vm", "run", "good.pxa", "--save", "folder"), "cannot write"),
-        (("vm", "pack", "good.pxa"), "OUT.png"),
+        (("vm", "pack", "good.pxa"), "are required: OUT"),
         (("vm", "pack", "good.pxa", "folder"), "cannot write"),
         (("vm", "pack", "good.pxa", "out", "--cover", "text"), "text: not a PNG file"),
         (("vm", "pack", "good.pxa", "out", "--cover", "nosuch"), ABSENT),

@@ -72,6 +72,7 @@ AREAS = (
     "processors",
     "ranges",
     "reports",
+    "session",
     "shell",
     "signals",
     "space",

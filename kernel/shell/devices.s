@@ -1,11 +1,10 @@
-# Purpose:  commands of the shell about devices: pci, gpu, mailbox.
+# Purpose:  commands of the shell about devices: pci, gpu.
 # Mode:     64-bit long mode
-# Spec:     include/pci.inc (rows of pci_table), include/gpu.inc (mailbox registers)
+# Spec:     include/pci.inc (rows of pci_table)
 # Exports:  rows of section .shell
 .intel_syntax noprefix
 .include "macros.inc"
 .include "pci.inc"
-.include "gpu.inc"
 .include "boot.inc"
 .include "shell.inc"
 
@@ -185,48 +184,3 @@ shell_text key_pitch, "pitch"
 shell_text key_bits, "bits"
 shell_text text_no_gpu, "this machine has no display device"
 shell_command command_gpu, "gpu", "", "the display device and its picture"
-
-# command_mailbox -- mailbox: the registers of the mailbox page
-# In:       rdi = words:ptr, rsi = count:u64
-# Out:      rax = reason:asciz, cf = refused
-# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
-# Context:  long mode, GS base set; a command
-local_function command_mailbox
-    call_frame
-    push rbx
-    push rbx
-    mov rbx, qword ptr [rip + gpu_mailbox]
-    test rbx, rbx
-    jz .Lmailbox_none
-    lea rdi, [rip + name_mailbox]
-    call out_begin
-    lea rdi, [rip + key_command]
-    mov esi, dword ptr [rbx + MAILBOX_CMD]
-    call out_hex
-    lea rdi, [rip + key_status]
-    mov esi, dword ptr [rbx + MAILBOX_STATUS]
-    call out_hex
-    lea rdi, [rip + key_response]
-    mov esi, dword ptr [rbx + MAILBOX_RESP]
-    call out_hex
-    lea rdi, [rip + key_doorbell]
-    mov esi, dword ptr [rbx + MAILBOX_DOORBELL]
-    call out_hex
-    call out_end
-    clc
-.Lmailbox_return:
-    pop rbx
-    pop rbx
-    return_frame
-.Lmailbox_none:
-    lea rax, [rip + text_no_mailbox]
-    stc
-    jmp .Lmailbox_return
-end_function command_mailbox
-shell_text name_mailbox, "mailbox"
-shell_text key_command, "cmd"
-shell_text key_status, "status"
-shell_text key_response, "resp"
-shell_text key_doorbell, "doorbell"
-shell_text text_no_mailbox, "this machine has no mailbox"
-shell_command command_mailbox, "mailbox", "", "the registers of the mailbox page"

@@ -36,22 +36,41 @@ error_words:    .asciz "more words than any command takes"
 # Context:  long mode, GS base set, after the boot; does not return
 function shell_run
     call_frame
-    call console_start
 .Lrun_line:
     call line_begin
 .Lrun_key:
     call shell_wait_key
-    mov edi, eax
+    mov ebx, eax
+    call shell_take_screen
+    mov edi, ebx
     call line_key
     cmp eax, LINE_DONE
     jne .Lrun_key
-    call console_start                          # a picture that a command left stays until the next one
     lea rdi, [rip + line_text]
     call history_add
     lea rdi, [rip + line_text]
     call shell_execute
     jmp .Lrun_line
 end_function shell_run
+
+# shell_take_screen -- the first key takes the screen for the console; until then a picture stays, that of the boot or
+#           of a program
+# In:       none
+# Out:      none
+# Clobbers: rax, rcx, rdx, rdi
+# Context:  long mode, GS base set
+local_function shell_take_screen
+    cmp byte ptr [rip + console_on], 0
+    jne .Ltake_return
+    call_frame
+    call console_start
+    jc .Ltake_none
+    call line_redraw
+.Ltake_none:
+    pop rbp
+.Ltake_return:
+    ret
+end_function shell_take_screen
 
 # shell_execute -- run the command that a line names
 # In:       rdi = line:asciz (is cut into words)

@@ -1,0 +1,458 @@
+# Purpose:  the command mailbox of the shell: registers, session with the GPU service, and how long an answer takes.
+# Mode:     64-bit long mode
+# Spec:     include/gpu.inc (registers), shaders/MAILBOX.md
+# Exports:  a row of section .shell
+.intel_syntax noprefix
+.include "macros.inc"
+.include "errors.inc"
+.include "session.inc"
+.include "shell.inc"
+
+.set PING_HEADER, MAILBOX_OP_PING << MAILBOX_OPCODE_SHIFT
+.set PING_COUNT, 1000                           # when none is given
+.set PING_COUNT_MAX, 10000000
+.set PING_BODY, 48
+.set PING_FIRST_NS, 2000000000                  # how long the first ping is waited for
+.set PING_TRIES, 40                              # of half a second and more, until a service is given up
+.set LOOKS_MAX, 1 << 22                         # at a completion, before somebody asks whether the service lives
+
+# A histogram of ticks: 32 buckets for each power of two, so that a figure is right to 3 %.
+.set BUCKET_BITS, 5
+.set BUCKETS, 1 << BUCKET_BITS
+.set HISTOGRAM_ROWS, BUCKETS * (64 - BUCKET_BITS + 1)
+.set PER_MILLE, 1000
+
+.section .bss, "aw", @nobits
+    .balign 8
+histogram:      .skip HISTOGRAM_ROWS * 4
+ping_body:      .skip PING_BODY
+ping_index:     .skip 8                         # of the ping that waits for its answer
+ping_lost:      .skip 8                         # pings whose outcome was no answer
+
+.section .rodata, "a"
+    .balign 8
+state_names:    .quad state_none, state_lost, state_open        # by SESSION_*
+state_none:     .asciz "none"
+state_lost:     .asciz "lost"
+state_open:     .asciz "open"
+ping_shares:                                    # key, how many of 1000 are quicker
+    .quad key_p50, 500
+    .quad key_p99, 990
+    .quad key_p999, 999
+ping_shares_end:
+
+.section .text, "ax"
+
+# command_mailbox -- mailbox, or mailbox ping [COUNT]
+# In:       rdi = words:ptr, rsi = count:u64
+# Out:      rax = reason:asciz, cf = refused
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set; a command
+local_function command_mailbox
+    call_frame
+    push rbx
+    push r12
+    test rsi, rsi
+    jz .Lmailbox_show
+    mov rbx, rdi
+    mov r12, rsi
+    mov rdi, qword ptr [rbx]
+    lea rsi, [rip + word_ping]
+    call words_same
+    jc .Lmailbox_usage
+    mov eax, PING_COUNT
+    cmp r12, 2
+    jb .Lmailbox_ping
+    ja .Lmailbox_usage
+    mov rdi, qword ptr [rbx + 8]
+    call words_number
+    jc .Lmailbox_usage
+.Lmailbox_ping:
+    lea rcx, [rax - 1]
+    cmp rcx, PING_COUNT_MAX
+    jae .Lmailbox_usage
+    mov rdi, rax
+    call mailbox_ping
+    jmp .Lmailbox_return
+.Lmailbox_show:
+    call mailbox_show
+.Lmailbox_return:
+    pop r12
+    pop rbx
+    return_frame
+.Lmailbox_usage:
+    lea rax, [rip + text_usage]
+    stc
+    jmp .Lmailbox_return
+end_function command_mailbox
+shell_text text_usage, "expected nothing, or ping and how many (1 to 10000000)"
+shell_text word_ping, "ping"
+shell_command command_mailbox, "mailbox", "[ping [COUNT]]", "mailbox registers and session; how long an answer takes", mailbox_nth
+
+# mailbox_nth -- the words that the command takes
+# In:       rdi = n:u64[0..0xffff]
+# Out:      rax = word:asciz, cf = there are fewer
+# Clobbers: none
+# Context:  long mode
+local_function mailbox_nth
+    lea rax, [rip + word_ping]
+    cmp rdi, 1
+    cmc
+    ret
+end_function mailbox_nth
+
+# mailbox_show -- the registers of the mailbox page, and the session
+# In:       none
+# Out:      rax = reason:asciz, cf = there is neither
+# Clobbers: rcx, rdx, rsi, rdi
+# Context:  long mode, GS base set
+local_function mailbox_show
+    call_frame
+    push rbx
+    push rbx
+    mov rbx, qword ptr [rip + gpu_mailbox]
+    mov rax, rbx
+    or rax, qword ptr [rip + session_control]
+    jz .Lshow_none
+    lea rdi, [rip + name_mailbox]
+    call out_begin
+    test rbx, rbx
+    jz .Lshow_session
+    lea rdi, [rip + key_command]
+    mov esi, dword ptr [rbx + MAILBOX_CMD]
+    call out_hex
+    lea rdi, [rip + key_status]
+    mov esi, dword ptr [rbx + MAILBOX_STATUS]
+    call out_hex
+    lea rdi, [rip + key_response]
+    mov esi, dword ptr [rbx + MAILBOX_RESP]
+    call out_hex
+    lea rdi, [rip + key_doorbell]
+    mov esi, dword ptr [rbx + MAILBOX_DOORBELL]
+    call out_hex
+.Lshow_session:
+    mov eax, dword ptr [rip + session_state]
+    lea rsi, [rip + state_names]
+    mov rsi, qword ptr [rsi + rax * 8]
+    lea rdi, [rip + key_session]
+    call out_text
+    lea rdi, [rip + key_epoch]
+    mov esi, dword ptr [rip + session_epoch]
+    call out_number
+    lea rdi, [rip + key_features]
+    mov rsi, qword ptr [rip + session_features]
+    call out_hex
+    lea rdi, [rip + key_sessions]
+    mov rsi, qword ptr [rip + session_count]
+    call out_number
+    lea rdi, [rip + key_aborted]
+    mov rsi, qword ptr [rip + session_aborted]
+    call out_number
+    lea rdi, [rip + key_strays]
+    mov rsi, qword ptr [rip + session_strays]
+    call out_number
+    call out_end
+    clc
+.Lshow_return:
+    pop rbx
+    pop rbx
+    return_frame
+.Lshow_none:
+    lea rax, [rip + text_none]
+    stc
+    jmp .Lshow_return
+end_function mailbox_show
+shell_text name_mailbox, "mailbox"
+shell_text key_command, "cmd"
+shell_text key_status, "status"
+shell_text key_response, "resp"
+shell_text key_doorbell, "doorbell"
+shell_text key_session, "session"
+shell_text key_epoch, "epoch"
+shell_text key_features, "features"
+shell_text key_sessions, "sessions"
+shell_text key_aborted, "aborted"
+shell_text key_strays, "strays"
+shell_text text_none, "this machine has no mailbox"
+
+# mailbox_ping -- round trips, one after the other, polled
+# In:       rdi = count:u64[1..PING_COUNT_MAX]
+# Out:      rax = reason:asciz, cf = refused
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set
+local_function mailbox_ping
+    call_frame
+    push rbx
+    push r12
+    push r13
+    push r14
+    mov rbx, rdi
+    call ping_ask                               # opens the session, where it must be
+    jc .Lping_none
+    lea rdi, [rip + histogram]
+    mov ecx, HISTOGRAM_ROWS
+    xor eax, eax
+    rep stosd
+    call gpu_queue
+    mov r12, rdi
+    lea rdi, [r12 + SESSION_LOCK]
+    call lock_acquire
+    xor r13d, r13d                              # answers
+    xor r14d, r14d                              # the slowest, in ticks
+    mov qword ptr [rip + ping_lost], 0
+.Lping_next:
+    call ping_once
+    jnc .Lping_answered
+    call ping_recover
+    jc .Lping_done
+    inc qword ptr [rip + ping_lost]
+    jmp .Lping_more
+.Lping_answered:
+    inc r13
+    cmp rax, r14
+    cmova r14, rax
+    call histogram_row
+    lea rcx, [rip + histogram]
+    inc dword ptr [rcx + rax * 4]
+.Lping_more:
+    mov rax, r13
+    add rax, qword ptr [rip + ping_lost]
+    cmp rax, rbx
+    jb .Lping_next
+.Lping_done:
+    lea rdi, [r12 + SESSION_LOCK]
+    call lock_release
+    mov rdi, r13
+    mov rsi, r14
+    mov rdx, rbx
+    call ping_say
+    clc
+.Lping_return:
+    pop r14
+    pop r13
+    pop r12
+    pop rbx
+    return_frame
+.Lping_none:
+    lea rax, [rip + text_no_service]
+    stc
+    jmp .Lping_return
+end_function mailbox_ping
+shell_text text_no_service, "no GPU service answers: pxos run --gpu starts one"
+
+# ping_ask -- one ping in the way that opens the session anew; a service that starts again takes its time
+# In:       none
+# Out:      cf = no service answers
+# Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set, no queue's lock held
+local_function ping_ask
+    call_frame
+    push rbx
+    push rbx
+    mov ebx, PING_TRIES
+.Lask_try:
+    lea rdi, [rip + ping_body]
+    mov esi, PING_HEADER
+    mov edx, PING_FIRST_NS
+    call gpu_request
+    jnc .Lask_return
+    cmp eax, ERROR_NOT_FOUND
+    je .Lask_none                               # there is no device
+    dec ebx
+    jnz .Lask_try
+.Lask_none:
+    stc
+.Lask_return:
+    pop rbx
+    pop rbx
+    return_frame
+end_function ping_ask
+
+# ping_recover -- no answer came: nobody waits for it any more; ask in the way that opens the session anew
+# In:       r12 = queue:ptr (its lock held)
+# Out:      cf = no service answers any more
+# Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  from mailbox_ping
+local_function ping_recover
+    call_frame
+    push rbx
+    push rbx
+    mov rdi, r12
+    mov rsi, qword ptr [rip + ping_index]
+    call queue_leave
+    lea rdi, [r12 + SESSION_LOCK]
+    call lock_release
+    call ping_ask
+    setc bl
+    lea rdi, [r12 + SESSION_LOCK]
+    call lock_acquire
+    cmp bl, 1
+    cmc                                         # cf when nobody answered
+    pop rbx
+    pop rbx
+    return_frame
+end_function ping_recover
+
+# ping_once -- one round trip
+# In:       r12 = queue:ptr
+# Out:      rax = ticks:u64, cf = it was not answered
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, the queue's lock held
+local_function ping_once
+    call_frame
+    push rbx
+    push r13
+    rdtsc
+    shl rdx, 32
+    lea rbx, [rdx + rax]
+    mov rdi, r12
+    lea rsi, [rip + ping_body]
+    mov edx, PING_HEADER
+    call queue_post
+    jc .Lonce_return
+    mov qword ptr [rip + ping_index], rax
+    mov r13d, LOOKS_MAX
+.Lonce_look:
+    mov rdi, r12
+    call queue_take
+    jnc .Lonce_fetch
+    dec r13d
+    jnz .Lonce_look
+    stc
+    jmp .Lonce_return
+.Lonce_fetch:
+    mov rdi, r12
+    mov rsi, qword ptr [rip + ping_index]
+    call queue_fetch
+    jc .Lonce_look
+    rdtsc
+    shl rdx, 32
+    or rax, rdx
+    sub rax, rbx
+    clc
+.Lonce_return:
+    pop r13
+    pop rbx
+    return_frame
+end_function ping_once
+
+# histogram_row -- the row of the histogram for a number of ticks
+# In:       rax = ticks:u64
+# Out:      rax = row:u64
+# Clobbers: rcx, rdx
+# Context:  long mode
+local_function histogram_row
+    cmp rax, BUCKETS
+    jb .Lrow_return                             # a row each
+    bsr rcx, rax
+    sub ecx, BUCKET_BITS
+    shr rax, cl                                 # BUCKETS to 2 * BUCKETS - 1
+    shl ecx, BUCKET_BITS
+    add rax, rcx
+.Lrow_return:
+    ret
+end_function histogram_row
+
+# histogram_ticks -- the least number of ticks of a row
+# In:       rax = row:u64
+# Out:      rax = ticks:u64
+# Clobbers: rcx
+# Context:  long mode
+local_function histogram_ticks
+    mov rcx, rax
+    shr rcx, BUCKET_BITS
+    jz .Lticks_return
+    dec ecx
+    and eax, BUCKETS - 1
+    or eax, BUCKETS
+    shl rax, cl
+.Lticks_return:
+    ret
+end_function histogram_ticks
+
+# ping_say -- what the round trips took, in nanoseconds
+# In:       rdi = answers:u64, rsi = slowest:u64 (ticks), rdx = asked:u64
+# Out:      none
+# Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set
+local_function ping_say
+    call_frame
+    push rbx
+    push r12
+    push r13
+    push r13
+    mov rbx, rdi
+    mov r12, rsi
+    mov r13, rdx
+    lea rdi, [rip + name_mailbox]
+    call out_begin
+    lea rdi, [rip + key_asked]
+    mov rsi, r13
+    call out_number
+    lea rdi, [rip + key_answered]
+    mov rsi, rbx
+    call out_number
+    lea rdi, [rip + key_lost]
+    mov rsi, qword ptr [rip + ping_lost]
+    call out_number
+    lea r13, [rip + ping_shares]
+.Lsay_share:
+    mov rax, rbx
+    mul qword ptr [r13 + 8]
+    mov ecx, PER_MILLE
+    div rcx
+    mov rdi, rax
+    call histogram_find
+    mov rdi, rax
+    call clock_ticks_to_ns
+    mov rsi, rax
+    mov rdi, qword ptr [r13]
+    call out_number
+    add r13, 16
+    lea rax, [rip + ping_shares_end]
+    cmp r13, rax
+    jb .Lsay_share
+    mov rdi, r12
+    call clock_ticks_to_ns
+    mov rsi, rax
+    lea rdi, [rip + key_slowest]
+    call out_number
+    call out_end
+    pop r13
+    pop r13
+    pop r12
+    pop rbx
+    return_frame
+end_function ping_say
+shell_text key_asked, "asked"
+shell_text key_answered, "answered"
+shell_text key_lost, "lost"
+shell_text key_p50, "p50_ns"
+shell_text key_p99, "p99_ns"
+shell_text key_p999, "p999_ns"
+shell_text key_slowest, "slowest_ns"
+
+# histogram_find -- how long one of all took, by its rank
+# In:       rdi = rank:u64 (how many were quicker)
+# Out:      rax = ticks:u64
+# Clobbers: rcx, rdx
+# Context:  long mode
+local_function histogram_find
+    call_frame
+    xor eax, eax
+    xor ecx, ecx
+    lea rdx, [rip + histogram]
+.Lfind_row:
+    push rcx
+    mov ecx, dword ptr [rdx + rax * 4]
+    add rcx, qword ptr [rsp]
+    add rsp, 8
+    cmp rcx, rdi
+    ja .Lfind_done
+    inc eax
+    cmp eax, HISTOGRAM_ROWS - 1
+    jb .Lfind_row
+.Lfind_done:
+    call histogram_ticks
+    return_frame
+end_function histogram_find

@@ -1,0 +1,91 @@
+"""Kernel and GPU service through the mailbox in QEMU: a session, round trips, a service that is killed under load."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.boot.test_shell import Shell
+from toolchain.mailbox import attach
+from toolchain.mailbox import layout as m
+
+pytestmark = pytest.mark.qemu
+
+SECONDS = 90
+
+
+def children(pid: int) -> list[int]:
+    """Processes that ``pid`` has started, and those that they have."""
+    found = []
+    for name in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        found += [int(name), *children(int(name))]
+    return found
+
+
+def worker(shell: Shell) -> int:
+    """The service's worker."""
+    for pid in children(shell.line.pid):
+        if b"pixelvm.mailbox" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
+    raise AssertionError("no worker")
+
+
+def epochs(folder: Path) -> int:
+    """How often the service has become ready."""
+    return len(re.findall(r"ready, epoch", (folder / "build/boot" / attach.LOG_NAME).read_text()))
+
+
+def killed_under_load(folder: Path, times: int) -> None:
+    """Round trips while the worker is killed; each ping has one outcome, and in the end the session is open."""
+    shell = Shell(folder, "--gpu")
+    for _ in range(times):
+        before = epochs(folder)
+        shell.line.send("mailbox ping 20000 -j\r")
+        os.kill(worker(shell), signal.SIGKILL)
+        shell.line.expect_exact("\r\npx> ", timeout=SECONDS)
+        answer = shell.line.before or ""
+        found = re.search(r'"asked":20000,"answered":(\d+),"lost":(\d+)', answer)
+        assert found and int(found[1]) + int(found[2]) == 20000, answer
+        end = time.monotonic() + SECONDS
+        while epochs(folder) == before:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    assert shell.ask("mailbox ping 100")["answered"] == 100
+    said = shell.ask("mailbox")
+    assert said["session"] == "open" and said["strays"] == 0
+    assert said["sessions"] == times + 1
+    shell.close()
+
+
+def test_a_session_and_its_round_trips(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, "--gpu")
+    said = shell.ask("mailbox")
+    assert said["session"] == "open" and said["epoch"] == 1 and said["aborted"] == 0
+    assert int(said["features"], 16) & m.FEATURE_VERSION_1
+    answer = shell.ask("mailbox ping 600")  # more than two passes of the ring
+    assert answer["asked"] == answer["answered"] == 600
+    assert 0 < answer["p50_ns"] <= answer["p99_ns"] <= answer["slowest_ns"]
+    for line in ("mailbox pong", "mailbox ping 0", "mailbox ping x", "mailbox ping 1 2"):
+        assert "expected" in shell.ask(line)["error"]
+    shell.close()
+
+
+def test_without_a_service_the_kernel_says_so(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    assert shell.ask("mailbox")["session"] == "none"
+    assert "no GPU service" in shell.ask("mailbox ping")["error"]
+    shell.close()
+
+
+def test_the_worker_is_killed_under_load(tmp_path: Path) -> None:
+    killed_under_load(tmp_path, 2)
+
+
+@pytest.mark.slow
+def test_the_worker_is_killed_a_hundred_times(tmp_path: Path) -> None:
+    killed_under_load(tmp_path, 100)

@@ -19,8 +19,8 @@ from typing import Any
 from toolchain import measure, scratch, tools
 from toolchain.command import Ui
 from toolchain.errors import ToolError
+from toolchain.mailbox import bench_guest, native
 from toolchain.mailbox import layout as m
-from toolchain.mailbox import native
 from toolchain.mailbox.client import Client
 from toolchain.mailbox.memory import Memory
 from toolchain.mailbox.service import SPIN_SECONDS
@@ -174,6 +174,7 @@ def run(ui: Ui) -> dict[str, Any]:
             rows.insert(1, _rung(ui, sleeping, floor))
         with session(folder, "shader", "gpu", SPIN_SECONDS) as usual:
             rows[2:2] = _shaders(ui, usual)
+        rows += _guest(ui, folder, rows[0])
     return {"machine": measure.machine(), "rows": rows}
 
 
@@ -256,6 +257,21 @@ def _shaders(ui: Ui, session: Session) -> list[dict[str, Any]]:
             f"shader command, {FLIGHT} in flight", many["ours"], peer, many["peer"], "us", _MICRO, device=name
         ),
     ]  # fmt: skip
+
+
+def _guest(ui: Ui, folder: Path, polled: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the kernel in QEMU measures itself; the peer of its round trip is the floor measured before."""
+    found = bench_guest.ask(ui, folder, [f"mailbox ping {POLLED}"] * ROUNDS, icount=False)
+    trips = [answer["p50_ns"] / _NANO for answer in found]
+    tail = {name: found[-1][f"{name}_ns"] for name in ("p50", "p99", "p999")}
+    floor = [polled["peer_value"] / _NANO]
+    posts = bench_guest.ask(ui, folder, ["mailbox ping 100"] * ROUNDS, icount=True)
+    return [
+        measure.row("polled round trip, guest", trips, polled["peer"], floor, "ns", _NANO, **tail),
+        measure.row(
+            "post of one command", [float(one["post_ticks"]) for one in posts], "", [], "instructions"
+        ),
+    ]
 
 
 def _small(ui: Ui, session: Session) -> dict[str, Any]:

@@ -108,6 +108,8 @@ def _table(data: dict[str, Any]) -> Outcome:
         own = f"{row['what']:<{width}}  {row['ours']:>10g} {row['unit']}"
         if row["peer_value"] is not None:
             own += f"   {row['peer']}: {row['peer_value']:g} {row['unit']}, ratio {row['ratio']:g}"
+        if "cpu_ratio" in row:
+            own += f" (by CPU time {row['cpu_ratio']:g})"
         if "of_ceiling" in row:
             own += f"   {100 * row['of_ceiling']:.3g} % of the device's {row['ceiling']}"
         if "note" in row:

@@ -357,8 +357,9 @@ def address_spaces(harness: Harness) -> None:
             space.do("protect", other + LARGE_SIZE - SMALL_SIZE, 2 * SMALL_SIZE, flags)
         space.equal(len(space.tables()), tables, "page_merge", promise)
         for name in ("map", "alloc"):
-            for left in range(6):
-                space.do(name, other + 4 * LARGE_SIZE - 2 * SMALL_SIZE, 4 * SMALL_SIZE, NX, SMALL_SIZE, left)
+            for edge in (4 * LARGE_SIZE, HUGE_SIZE, 2 * HUGE_SIZE):  # the second half needs one table, or two
+                for left in range(8):
+                    space.do(name, other + edge - 2 * SMALL_SIZE, 4 * SMALL_SIZE, NX, SMALL_SIZE, left)
         for _ in range(40):
             space.step(noise)
         space.destroy()

@@ -83,19 +83,19 @@ local_function page_own
     return_frame
 end_function page_own
 
-# page_undo_range -- take back what was mapped of a range before it failed
+# page_undo_range -- take back what was mapped of a range before it failed, and tables made for the page that failed
 # In:       rdi = va:u64 (a page), rsi = length:u64 (bytes, whole pages; mapped so far)
 # Out:      none
-# Clobbers: rax, rsi
+# Clobbers: rax, rsi, rdi
 # Context:  long mode, page_lock held
 local_function page_undo_range
     call_frame
     test rsi, rsi
     jz .Lundo_tables
     call page_unmap_range
-    return_frame
 .Lundo_tables:
-    mov esi, PAGE_SIZE                          # tables that were made on the way
+    add rdi, rsi
+    mov esi, PAGE_SIZE
     call page_prune_range
     return_frame
 end_function page_undo_range

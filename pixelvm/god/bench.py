@@ -89,7 +89,7 @@ def _bytes(name: str, content: Content, wish: Wish) -> Iterator[dict[str, Any]]:
             mode=found.mode,
             content=len(content.data),
             over_best=ours - best,
-            header=press.overhead(found.head),
+            header=press.overhead(found),
         )
 
 

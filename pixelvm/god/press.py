@@ -19,6 +19,7 @@ from pixelvm.god.family import ADDRESS, RESIDUAL, SIDE, STAGE
 from pixelvm.god.find import Mask
 from pixelvm.god.seed import Words
 from pixelvm.god.surface import Size
+from pixelvm.god.varint import number
 from toolchain.errors import InternalError
 
 
@@ -210,9 +211,9 @@ def _word(words: Words, tile: bytes, asked: Mask | None, wish: Wish) -> tuple[in
     return RESIDUAL, 0
 
 
-def overhead(head: Head) -> int:
-    """Bytes of a container before its packed streams."""
-    return HEADER + len(head.identity)
+def overhead(found: Pressed) -> int:
+    """Bytes of a container that holds one plain stream, besides the stream: header, layout, codec, length."""
+    return HEADER + len(found.head.identity) + 2 + len(number(len(found.data)))
 
 
 def legend(grid: Words) -> list[str]:

@@ -7,8 +7,10 @@ NumPy computes on one thread; PyTorch, where it is installed, on a GPU where bot
 from __future__ import annotations
 
 import os
+import statistics
 import struct
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -59,7 +61,8 @@ def run(ui: Ui, adapter: str | None = None) -> dict[str, Any]:
 
     Returns:
         ``machine`` (with the adapter's name as ``gpu``) and ``rows`` as ``measure.row`` makes them, with ``ceiling``
-        and ``of_ceiling``: the name of the ceiling, and which part of it was reached.
+        and ``of_ceiling``: the name of the ceiling, and which part of it was reached; on a software rasteriser
+        ``cpu_ratio``: the peer's CPU time over ours, which other work on the machine disturbs less than wall time.
 
     Raises:
         InputError: no adapter is called so.
@@ -93,9 +96,13 @@ def _rows(work: Workload, ceiling: Ceiling, ui: Ui, nn: Nn) -> list[dict[str, An
     """One row for each peer, all of the same rounds."""
     if not work.agrees():
         raise InternalError(f"{work.name}: the shader and NumPy differ", stage=STAGE)
-    runs = {"ours": _repeated(work.ours, nn.device.finish), "NumPy": _repeated(work.numpy, _nothing)}
+    cpu: dict[str, list[float]] = {"ours": [], "NumPy": [], "PyTorch": []}
+    runs = {
+        "ours": _repeated(work.ours, nn.device.finish, cpu["ours"]),
+        "NumPy": _repeated(work.numpy, _nothing, cpu["NumPy"]),
+    }
     if work.torch is not None:
-        runs["PyTorch"] = _repeated(work.torch, work.torch_finish)
+        runs["PyTorch"] = _repeated(work.torch, work.torch_finish, cpu["PyTorch"])
     seconds = measure.interleave(runs, ROUNDS, tick=ui.progress)
     found = {name: [work.amount / GIGA / s for s in taken] for name, taken in seconds.items()}
     best = max(ceiling.values)
@@ -104,13 +111,18 @@ def _rows(work: Workload, ceiling: Ceiling, ui: Ui, nn: Nn) -> list[dict[str, An
     for peer, title in (("NumPy", "NumPy, one thread"), ("PyTorch", work.torch_title)):
         values = found.get(peer, [])
         rows.append(measure.row(work.name, found["ours"], title, values, work.unit, **extra))
+        if values and nn.device.adapter.software:
+            ratio = statistics.median(cpu[peer]) / statistics.median(cpu["ours"])
+            rows[-1]["cpu_ratio"] = float(f"{ratio:.4g}")
         if not values:
             rows[-1]["note"] = NOT_INSTALLED
     return rows
 
 
-def _repeated(action: Callable[[], object], finish: Callable[[], object]) -> Callable[[], float]:
-    """Seconds of one ``action``, taken over as many as last ``RUN_SECONDS``."""
+def _repeated(
+    action: Callable[[], object], finish: Callable[[], object], cpu: list[float] | None = None
+) -> Callable[[], float]:
+    """Seconds of one ``action``, taken over as many as last ``RUN_SECONDS``; ``cpu`` takes those of all threads."""
     finish()
     action()
     finish()
@@ -122,7 +134,14 @@ def _repeated(action: Callable[[], object], finish: Callable[[], object]) -> Cal
             action()
         finish()
 
-    return lambda: measure.timed(several) / count
+    def measured() -> float:
+        began = time.process_time()
+        seconds = measure.timed(several) / count
+        if cpu is not None:
+            cpu.append((time.process_time() - began) / count)
+        return seconds
+
+    return measured
 
 
 def _nothing() -> None:

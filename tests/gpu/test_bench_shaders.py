@@ -40,6 +40,7 @@ def test_rows_hold_both_peers_and_the_ceiling(device: Device, quick: None) -> No
     own = rows[0]
     assert own["ratio"] == pytest.approx(own["ours"] / own["peer_value"], rel=1e-2)
     assert own["of_ceiling"] == pytest.approx(own["spread"]["ours"][1] / 200, rel=1e-2)
+    assert ("cpu_ratio" in own) == device.adapter.software
     if work.torch is None:
         assert rows[1]["note"] == "not installed" and rows[1]["peer_value"] is None
 

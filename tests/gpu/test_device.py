@@ -11,7 +11,7 @@ import pytest
 
 from toolchain.errors import InputError, ToolError
 from toolchain.gpu import adapter, unchecked, wgsl
-from toolchain.gpu.device import LOOP_MAX, RECORDED_MAX, Device, DeviceLost, Kernel
+from toolchain.gpu.device import LOOP_MAX, RECORDED_MAX, WORK_MAX, Device, DeviceLost, Kernel
 
 DOUBLE = """// out = in * 2 + ADDED
 // Constants:
@@ -148,6 +148,34 @@ def test_a_shader_in_error_is_an_input_error_with_its_place(
     first, excerpt, caret = caught.value.lines()[0].splitlines()
     assert first.startswith("bad.wgsl:8: error: ") and said in first
     assert excerpt.strip() == line and caret.index("^") == column + 3
+
+
+def test_an_error_leaves_what_is_recorded(device: Device) -> None:
+    buffer = device.upload(np.ones(64, np.uint32))
+    device.dispatch(doubler(device), [buffer], [1], iterations=0)
+    with pytest.raises(InputError):
+        device.kernel(wgsl.compose("fn broken(", "broken.wgsl"))
+    with pytest.raises(InputError):
+        device.dispatch(doubler(device), [], [1], iterations=0)
+    with pytest.raises(InputError):
+        device.dispatch(doubler(device), [buffer], [1], iterations=LOOP_MAX + 1)
+    assert u32(device.download(buffer, 4)) == [3]
+
+
+def test_much_work_is_submitted_in_parts(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    submitted = []
+    submit = device._queue.submit
+
+    def counting(commands: object) -> None:
+        submitted.append(commands)
+        submit(commands)
+
+    monkeypatch.setattr(device._queue, "submit", counting)
+    buffer = device.upload(np.zeros(64, np.uint32))
+    for work in (WORK_MAX - 1, 1, 1, WORK_MAX, 5 * WORK_MAX):
+        device.dispatch(doubler(device), [buffer], [1], iterations=0, work=work)
+    assert len(submitted) == 3
+    assert u32(device.download(buffer, 4)) == [31]
 
 
 def test_an_error_in_a_part_names_the_part(device: Device, tmp_path: Path) -> None:

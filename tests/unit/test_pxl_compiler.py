@@ -12,6 +12,7 @@ from pixelvm.host import PlainHost
 from pixelvm.isa import Op, Stop
 from pixelvm.load import load
 from pixelvm.pxl.compiler import compile_text
+from pixelvm.pxl.expressions import COMPARISONS, RANKS
 from pixelvm.state import State
 from pixelvm.verifier import verify
 from tests.unit.pxl_model import Model
@@ -80,6 +81,17 @@ def test_frames_in_memory_have_room_for_the_deepest_calls() -> None:
     assert state.stop is Stop.HALTED
     _, deeper = ran(text + "fn main() { out(f(63)); }")
     assert deeper.stop is Stop.CALLS
+
+
+def test_frames_in_memory_are_given_back() -> None:
+    names = [f"v{i}" for i in range(30)]
+    body = "".join(f"var {name} = n + {i}; " for i, name in enumerate(names))
+    answer = " + ".join(names)
+    text = f"""{OUT}
+fn even(n) -> x {{ {body} if n {{ v1 = odd(n - 1); }} return {answer}; }}
+fn odd(n) -> x {{ {body} if !n {{ return {answer} * 2; }} v2 = even(n - 1); return {answer}; }}
+fn main() {{ var all = 0; for var i = 0; i <u 150; i += 1 {{ all = all * 3 + even(i & 3); }} out(all); }}"""
+    assert held_to_the_model(text).stop is Stop.HALTED
 
 
 def test_locals_whose_lives_do_not_meet_share_a_slot() -> None:
@@ -156,6 +168,64 @@ def test_a_tail_call_is_a_loop() -> None:
     assert int.from_bytes(host.output, "little") == 5000 * 5001 // 2
 
 
+@pytest.mark.parametrize(
+    ("shape", "levels"), [("a[n & 3] - ({})", 20), ("a[n & 3] - ({})", 45), ("pixel(a[n & 3], {})", 90)]
+)
+def test_a_deep_expression_on_top_of_deep_calls(shape: str, levels: int) -> None:
+    deep = "a[n & 3]"
+    for _ in range(levels):
+        deep = shape.format(deep)
+    text = f"""{OUT}var a: word[4] = [5, 6, 7, 8];
+fn f(n) -> x {{
+    if n == 0 {{ return {deep}; }}
+    return a[0] + (a[1] - (a[2] + f(n - 1)));
+}}
+fn main() {{ out(f(60)); }}"""
+    assert held_to_the_model(text).stop is Stop.HALTED
+
+
+# --- the order of evaluation -------------------------------------------------------------------------------
+
+OPERATORS = sorted(set(RANKS) - {"&&", "||"})
+OPERANDS = ["f()", "g", "a[g & 3]", "h()", "0", "3", "v"]
+ORDER = (
+    OUT
+    + """var g = 5; var z; var a: word[4] = [1, 2, 3, 4];
+fn f() -> x { out(1000); g = g * 3 + 1; return g; }
+fn h() -> x { out(2000); g += 7; a[g & 3] += g; return g & 31 | 1; }
+"""
+)
+
+
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_operands_are_evaluated_from_the_left(operator: str) -> None:
+    divides = operator[0] in "/%"
+    lines = [
+        f"out({left} {operator} {right}); out(g);"
+        for left in OPERANDS
+        for right in OPERANDS
+        if not (divides and right == "0")
+    ]
+    state = held_to_the_model(f"{ORDER}fn main() {{ var v = 3; {' '.join(lines)} }}")
+    assert state.stop is Stop.HALTED
+
+
+@pytest.mark.parametrize("operator", ["*", "&", "-", ">u", "<=s"])
+def test_a_trap_comes_in_its_order(operator: str) -> None:
+    for other in ("f()", "a[g & 3]", "0", "v"):
+        for left, right in ((other, "(1 /u w)"), ("(1 /u z)", other), (other, "(1 /u z)")):
+            text = f"{ORDER}fn main() {{ var v = 3; var w; out({left} {operator} {right}); }}"
+            assert held_to_the_model(text).stop is Stop.DIVISION
+
+
+@pytest.mark.parametrize("operator", sorted(COMPARISONS))
+def test_comparisons_at_the_ends_of_the_numbers(operator: str) -> None:
+    ends = [0, 1, 2, 0x7FFFFFFE, 0x7FFFFFFF, 0x80000000, 0x80000001, 0xFFFFFFFE, 0xFFFFFFFF]
+    lines = [f"out({c} {operator} x); out(x {operator} {c}); if x {operator} {c} {{ out(7); }}" for c in ends]
+    body = "for var i = 0; i <u 9; i += 1 { var x = all[i]; " + " ".join(lines) + " }"
+    held_to_the_model(f"{OUT}var all: word[] = {ends};\nfn main() {{ {body} }}")
+
+
 # --- code --------------------------------------------------------------------------------------------------
 
 
@@ -165,14 +235,16 @@ def test_a_tail_call_is_a_loop() -> None:
         ("2 * 3 + 4", "10"), ("x * 8", "x << 3"), ("x /u 16", "x >>u 4"), ("x %u 16", "x & 15"), ("x + 0", "x"),
         ("x - 1 + 3", "x + 2"), ("1 + x", "x + 1"), ("x <=u 9", "x <u 10"), ("!(x == 3)", "x != 3"),
         ("1 ? x : y", "x"), ("0 && y", "0"), ("x | 0", "x"), ("K * 2", "12"), ("-(1)", "0xffffffff"),
-        ("!!(x <u 3)", "x <u 3"), ("id(x)", "x"), ("twice(x)", "x + x"), ("x >=s 1", "x >s 0"),
+        ("!!(x <u 3)", "x <u 3"), ("id(x)", "x"), ("inc(inc(x))", "x + 2"), ("twice(x)", "x + x"),
+        ("x >=s 1", "x >s 0"),
         ("a[2]", "word[a + 8]"),
         ("a[x + 1]", "word[x * 4 + a + 4]"), ("len(a)", "4"), ("-8 /s 3", "-2"), ("1 << 33", "2"), ("x & 0", "0"),
     ],
 )  # fmt: skip
 def test_forms_that_cost_the_same(expression: str, same: str) -> None:
     def code(text: str) -> tuple[int, ...]:
-        rest = "fn id(n) -> n { return n; } fn twice(n) -> m { return n << 1; } const K = 6; var a: word[4];"
+        rest = "fn id(n) -> n { return n; } fn inc(n) -> n { return n + 1; }"
+        rest += " fn twice(n) -> m { return n << 1; } const K = 6; var a: word[4];"
         text = text.replace("x + x", "x << 1")
         return compiled(
             f"{rest} fn main() {{ var x = random(); var y = random(); a[0] = y; putc({text}); putc(x); }}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 
@@ -12,12 +13,17 @@ from pixelvm import engines, pictures, png, program
 from pixelvm.disassembler import disassemble
 from pixelvm.host import PlainHost
 from pixelvm.isa import SEED_DEFAULT, Stop, next_random
-from pixelvm.load import load
+from pixelvm.load import Loaded, load
 from pixelvm.state import State
 from tests.unit.game_2048 import Game
 from toolchain.errors import InputError
 
 EXAMPLES = pictures.EXAMPLES
+
+
+@lru_cache
+def compiled(name: str) -> Loaded:
+    return load(str(EXAMPLES / f"{name}.pxl"))
 
 
 def ran(
@@ -28,7 +34,7 @@ def ran(
     engine: str = "python",
 ) -> tuple[PlainHost, State]:
     """The example after its run."""
-    loaded = load(str(EXAMPLES / f"{name}.pxl"))
+    loaded = compiled(name)
     host = PlainHost(input=input, width=size[0], height=size[1])
     state = State(loaded.program, seed=seed)
     state.fuel = 100_000_000

@@ -44,4 +44,4 @@ def run_many(seeds: range) -> None:
 
 
 def test_programs() -> None:
-    run_many(range(150))
+    run_many(range(100))

@@ -161,6 +161,50 @@ def test_an_address_may_wrap_around() -> None:
     alike(program, 100)
 
 
+@pytest.mark.parametrize("value", [251, 252, 253, 254, 255])
+@pytest.mark.parametrize("offset", [0, 1, 2, 3, 4, 5])
+def test_a_mask_excludes_a_trap_only_as_far_as_it_reaches(value: int, offset: int) -> None:
+    for access, mask in (("load8", 255), ("load8", 254), ("load32", 252), ("load32", 255)):
+        alike(
+            program_of(f".memory 256\npush {value}\nset 0\nget 0\npush {mask}\nand\n{access} {offset}\nhalt"),
+            100,
+        )
+    words = "get 0\npush 63\nand\npush 2\nshl"
+    alike(
+        program_of(
+            f".memory 256\npush {value}\nset 0\n{words}\nload32 {offset}\n{words}\npush 1\nstore32 {offset}"
+        ),
+        100,
+    )
+
+
+@pytest.mark.parametrize("counts", [(5, 27), (27, 5), (5, 26), (0, 32), (16, 16), (33, -1)])
+@pytest.mark.parametrize("last", ["or", "add", "xor", "and"])
+def test_only_a_rotation_is_made_one(counts: tuple[int, int], last: str) -> None:
+    one, other = counts
+    for first, second in (("shl", "shr"), ("shr", "shl"), ("shr", "shr")):
+        for first_copy, again in (("get 0", "get 0"), ("get 0\ndup", "swap"), ("get 0", "get 1")):
+            text = f"{first_copy}\npush {one}\n{first}\n{again}\npush {other}\n{second}\n{last}"
+            alike(program_of(f"push 0x123456\nhigh 0x89\nset 0\n{text}\nset 2\nhalt"), 100)
+
+
+def test_more_comparisons_at_once_than_there_are_registers() -> None:
+    flag = "push {0}\nload8\npush {1}\nload8\nltu"
+    flags = "\n".join(flag.format(n, n + 1) for n in range(5))
+    for shuffle in ("rot", "swap", "over", "dup", "pick 3", "rot\nrot\nswap"):
+        alike(
+            program_of(
+                f"{flags}\n{shuffle}\nadd\nadd\npush 7\nload8\ndivu\nhalt\n.data\n.byte 1,2,2,9,4,5,6,7"
+            ),
+            100,
+        )
+
+
+def test_fuel_is_given_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "SLICE", 2 * engine.BLOCK_FUEL)
+    alike(load.load("pixelvm/examples/life.pxa").program, 100_000, ENOUGH)
+
+
 @pytest.mark.parametrize("a", [0, 1, 7, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
 @pytest.mark.parametrize("b", [1, 2, 3, 32, 0x80000000, 0xFFFFFFFF])
 def test_arithmetic_with_constants_and_without(a: int, b: int) -> None:

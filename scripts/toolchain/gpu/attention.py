@@ -11,8 +11,8 @@ from typing import Literal
 
 from toolchain.errors import InputError
 from toolchain.gpu import wgsl
-from toolchain.gpu.device import LOOP_MAX, Buffer, Device, Kernel
-from toolchain.gpu.linear import LANES, WORK_MAX
+from toolchain.gpu.device import LOOP_MAX, WORK_MAX, Buffer, Device, Kernel
+from toolchain.gpu.linear import LANES
 from toolchain.gpu.tensor import COLUMNS_UNIT, STAGE, Tensor, empty
 
 UNITS_MAX = 8  # of 16 values in a head
@@ -166,13 +166,15 @@ class Attention:
             )
         constants: dict[str, wgsl.Constant] = {"ROWS": rows, "LANES": LANES, "CAUSAL": causal}
         kernel = self._kernel("tiles" if self.tiled else "rows", cache, constants)
-        most = max(1, WORK_MAX // (4 * cache.length * size * heads * width))
+        work = 4 * cache.length * size * heads * width  # of a block of queries
+        most = max(1, WORK_MAX // work)
         start = cache.length - count if causal else 0
         blocks = -(-count // width)
         for block in range(0, blocks, most):
             shape = self._shape(queries, cache, start, block * width, 0, scale)
             bound = [queries.buffer, cache.keys.buffer, cache.values.buffer, out.buffer, shape]
-            self.device.dispatch(kernel, bound, (min(most, blocks - block), heads), iterations=loops)
+            taken = min(most, blocks - block)
+            self.device.dispatch(kernel, bound, (taken, heads), iterations=loops, work=taken * work)
 
     def _decode(self, queries: Tensor, cache: Cache, out: Tensor, scale: float) -> None:
         _, heads, _ = queries.shape

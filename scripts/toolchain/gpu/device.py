@@ -30,6 +30,7 @@ STAGE = "gpu"
 # bound of 30,000 are known. What a kernel may ask for stays well below.
 LOOP_MAX = 16_384
 RECORDED_MAX = 128  # dispatches in one submission
+WORK_MAX = 1 << 37  # operations in one submission: 0.1 s at 1.4 TFLOP/s; watchdogs bite after 2 s and more
 ALIGNMENT = 4  # of sizes and offsets of copies (WebGPU, section 5.1)
 UNIFORM_ALIGNMENT = 16
 UNIFORMS_KEPT = 256
@@ -101,7 +102,7 @@ class Device:
         self._marker: Buffer | None = None
         self._encoder: Any = None
         self._pass: Any = None
-        self._recorded = 0
+        self._recorded = self._work = 0
 
     def __enter__(self) -> Self:
         return self
@@ -174,7 +175,7 @@ class Device:
             return memoryview(b"")
         from wgpu import MapMode
 
-        with self._guard("reading"):
+        with self._guard("reading", recording=True):
             if self._staging is None or self._staging.size < whole:
                 room = 1 << max(whole - 1, 1).bit_length()
                 self._staging = self._create(room, "staging", "MAP_READ", "COPY_DST")
@@ -258,7 +259,13 @@ class Device:
         )
 
     def dispatch(
-        self, kernel: Kernel, buffers: Sequence[Buffer], groups: Sequence[int], *, iterations: int
+        self,
+        kernel: Kernel,
+        buffers: Sequence[Buffer],
+        groups: Sequence[int],
+        *,
+        iterations: int,
+        work: int = 0,
     ) -> None:
         """Record one dispatch.
 
@@ -267,6 +274,8 @@ class Device:
             buffers: for ``@group(0)``, the first at ``@binding(0)``.
             groups: workgroups in x, y, z (missing ones are 1).
             iterations: the most that all loops of one invocation do together; asserted against ``LOOP_MAX``.
+            work: arithmetic operations of the dispatch, where they are many; what is recorded is submitted before it
+                exceeds ``WORK_MAX``, because drivers time a submission as a whole.
 
         Raises:
             InputError: too many iterations or workgroups, or the buffers do not fit the kernel's bindings.
@@ -287,21 +296,25 @@ class Device:
         with self._guard(what):
             bound = [{"binding": n, "resource": {"buffer": b.handle}} for n, b in enumerate(buffers)]
             group = self.handle.create_bind_group(layout=kernel.layout, entries=bound)
+        if self._work + work > WORK_MAX:
+            self.flush()
+        with self._guard(what, recording=True):
             self._begin()
             if self._pass is None:
                 self._pass = self._encoder.begin_compute_pass()
             self._pass.set_pipeline(kernel.pipeline)
             self._pass.set_bind_group(0, group)
             self._pass.dispatch_workgroups(*groups)
-            self._recorded += 1
-            if self._recorded >= RECORDED_MAX:
-                self.flush()
+        self._recorded += 1
+        self._work += work
+        if self._recorded >= RECORDED_MAX:
+            self.flush()
 
     def copy(
         self, source: Buffer, target: Buffer, size: int, source_offset: int = 0, offset: int = 0
     ) -> None:
         """Record a copy on the device; sizes and offsets are multiples of 4."""
-        with self._guard("copying"):
+        with self._guard("copying", recording=True):
             self._begin()
             self._end_pass()
             self._encoder.copy_buffer_to_buffer(source.handle, source_offset, target.handle, offset, size)
@@ -310,9 +323,10 @@ class Device:
         """Submit what is recorded, without waiting for it."""
         if self._encoder is None:
             return
-        with self._guard("submitting"):
+        with self._guard("submitting", recording=True):
             self._end_pass()
-            encoder, self._encoder, self._recorded = self._encoder, None, 0
+            encoder, self._encoder = self._encoder, None
+            self._recorded = self._work = 0
             self._queue.submit([encoder.finish()])
 
     def finish(self) -> None:
@@ -333,8 +347,8 @@ class Device:
     # --- errors ------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _guard(self, doing: str) -> Iterator[None]:
-        """What wgpu raises, as an error of ours."""
+    def _guard(self, doing: str, *, recording: bool = False) -> Iterator[None]:
+        """What wgpu raises, as an error of ours; a recording that has failed is dropped, any other is kept."""
         import wgpu
 
         if self.lost:
@@ -342,7 +356,9 @@ class Device:
         try:
             yield
         except (wgpu.GPUError, RuntimeError) as error:
-            self._encoder = self._pass = None  # an encoder that has failed is of no further use
+            if recording:
+                self._encoder = self._pass = None
+                self._recorded = self._work = 0
             said = str(error).strip().splitlines()[-1].strip() if str(error).strip() else type(error).__name__
             if _LOST in str(error):
                 self.lost = True

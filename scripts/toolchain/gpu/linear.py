@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 from toolchain.errors import InputError
 from toolchain.gpu import wgsl
-from toolchain.gpu.device import LOOP_MAX, Buffer, Device, Kernel
+from toolchain.gpu.device import LOOP_MAX, WORK_MAX, Buffer, Device, Kernel
 from toolchain.gpu.tensor import COLUMNS_UNIT, STAGE, Tensor, empty
 
 ACTIVATIONS = {None: 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "silu": 4}
-WORK_MAX = 1 << 37  # operations of one dispatch: 0.1 s at 1.4 TFLOP/s; watchdogs bite after 2 s and more
 ROWS = (1, 4, 16)  # of one invocation: few, because each is compiled by itself
 LANES = 8  # of lavapipe's 256-bit vectors
 _K = 4  # values of k in a unit of the shader's loops
@@ -112,8 +111,10 @@ class Linear:
             for row, count in self._chunks(a.rows, b.columns, cut, rows):
                 shape = self.device.uniform(_shape(a, b, out, cut, row))
                 groups = (-(-b.units // LANES), -(-count // rows))
-                loops = cut.end - cut.begin
-                self.device.dispatch(kernel, [*buffers, out.buffer, shape], groups, iterations=loops)
+                self.device.dispatch(
+                    kernel, [*buffers, out.buffer, shape], groups, iterations=cut.end - cut.begin,
+                    work=_work(count, b, cut),
+                )  # fmt: skip
 
     def _tiles(
         self, a: Tensor, b: Tensor, out: Tensor, buffers: list[Buffer], constants: dict[str, wgsl.Constant]
@@ -125,7 +126,9 @@ class Linear:
             for row, count in self._chunks(a.rows, b.columns, cut, tile):
                 shape = self.device.uniform(_shape(a, b, out, cut, row))
                 groups = (-(-b.columns // tile), -(-count // tile))
-                self.device.dispatch(kernel, [*buffers, out.buffer, shape], groups, iterations=loops)
+                self.device.dispatch(
+                    kernel, [*buffers, out.buffer, shape], groups, iterations=loops, work=_work(count, b, cut)
+                )
 
     def _slices(
         self, a: Tensor, b: Tensor, out: Tensor, buffers: list[Buffer],
@@ -178,6 +181,10 @@ def _shape(a: Tensor, b: Tensor, out: Tensor, cut: Cut, row: int, length: int = 
     return struct.pack(
         "<10I", a.rows, b.columns, cut.begin, cut.end, 4 * a.units, b.units, out.units, row, length, slices
     )  # fmt: skip
+
+
+def _work(rows: int, b: Tensor, cut: Cut) -> int:
+    return 2 * rows * b.columns * _K * (cut.end - cut.begin)
 
 
 def _said(tensor: Tensor) -> str:

@@ -94,7 +94,7 @@ shell_text key_length, "length"
 shell_text key_type, "type"
 shell_command command_mem, "mem", "", "the memory map, what is used, where the image lies"
 
-# command_frames -- frames: the counters of the frame allocator
+# command_frames -- frames: the counters of the frame allocator, of heap, stacks and address spaces
 # In:       rdi = words:ptr, rsi = count:u64
 # Out:      rax = reason:asciz, cf = refused
 # Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
@@ -127,6 +127,12 @@ shell_text key_frames_used, "used"
 shell_text key_exhausted, "exhausted"
 shell_text key_double, "double_frees"
 shell_text key_damaged, "damaged"
+shell_text key_bad, "bad_frees"
+shell_text key_heap, "heap_blocks"
+shell_text key_stacks, "stacks"
+shell_text key_spaces, "spaces"
+shell_text key_shoots, "tlb_shoot_downs"
+shell_text key_timeouts, "tlb_timeouts"
 .section .rodata, "a"
     .balign 8
 frame_counters:                                 # key, address
@@ -134,7 +140,13 @@ frame_counters:                                 # key, address
     .quad key_frames_used, frame_used
     .quad key_exhausted, frame_exhausted
     .quad key_double, frame_double_frees
+    .quad key_bad, frame_bad_frees
     .quad key_damaged, frame_damaged
+    .quad key_heap, heap_blocks
+    .quad key_stacks, stack_count
+    .quad key_spaces, space_count
+    .quad key_shoots, tlb_shoots
+    .quad key_timeouts, tlb_timeouts
 frame_counters_end:
 .section .text, "ax"
-shell_command command_frames, "frames", "", "the counters of the frame allocator"
+shell_command command_frames, "frames", "", "the counters of frames, heap, stacks, address spaces"

@@ -143,6 +143,17 @@ def test_devices_and_units(shell: Shell) -> None:
     assert [row["start"] for row in units] == sorted(row["start"] for row in units)
 
 
+def test_processors_interrupts_and_time(shell: Shell) -> None:
+    said = shell.ask("cpus")
+    assert said["online"] == 1 and [row["state"] for row in said["cpus"]] == ["online"]
+    vectors = {row["vector"]: row for row in shell.ask("irq")["vectors"]}
+    assert vectors["0x30"]["count"] > 0  # of the serial line, by which this was asked
+    assert {"0xf0", "0xff"} <= set(vectors)
+    first, second = shell.ask("time"), shell.ask("time")
+    assert first["ns"] < second["ns"] and first["tsc"] < second["tsc"]
+    assert first["tsc_khz"] == second["tsc_khz"] > 1000
+
+
 def test_acpi_tables_hold(shell: Shell) -> None:
     tables = shell.ask("acpi")["tables"]
     assert {"FACP", "APIC"} <= {table["signature"] for table in tables}

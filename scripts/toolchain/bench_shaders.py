@@ -32,8 +32,8 @@ GIGA = 1e9
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 NOT_INSTALLED = "not installed"
 _COPY_BYTES = 64 << 20
-_CEILING_ROUNDS = 2048
-_CEILING_OPERATIONS = 128  # of an invocation in a round (ceiling.wgsl)
+_CEILING_ROUNDS = 256
+_CEILING_OPERATIONS = 1024  # of an invocation in a round (ceiling.wgsl)
 _CEILING_GROUPS = {True: 64, False: 8192}  # by software adapter
 
 

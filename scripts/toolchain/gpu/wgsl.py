@@ -78,8 +78,7 @@ def load(name: str, constants: Mapping[str, Constant] | None = None, *, folder: 
     Raises:
         InputError: there is no such file, it is too large or no text, or a constant is unknown.
     """
-    path = folder / name
-    return compose(_text(path), str(path), constants, folder=folder)
+    return compose(_text(folder / name), _shown(folder / name), constants, folder=folder)
 
 
 def compose(
@@ -101,7 +100,7 @@ def compose(
         for part in _header(content)[0]:
             path = folder / part
             if all(path.name != Path(known).name for known, _ in sources):
-                sources.append((str(path), _text(path, f"{source} names it as a part")))
+                sources.append((_shown(path), _text(path, f"{source} names it as a part")))
         assert at < len(sources)
     declared: dict[str, tuple[str, str]] = {}
     for _, content in sources:
@@ -130,6 +129,11 @@ def _text(path: Path, why: str = "") -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: no UTF-8 text (byte {error.start})", stage=STAGE) from error
+
+
+def _shown(path: Path) -> str:
+    """The file for messages: as the checkout has it, elsewhere the whole path."""
+    return f"{FOLDER.name}/{path.name}" if path.parent == FOLDER else str(path)
 
 
 def _header(text: str) -> tuple[list[str], dict[str, tuple[str, str]]]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from toolchain.expr import RANK, Expr, Parser, SyntaxFault, Tree
+from toolchain.expr import RANK, Expr, Parser, SyntaxFault, Tree, signed64
+from toolchain.expr_tree import evaluate, nothing
 from toolchain.registers import BY_MODE, REGISTERS, Reg, word_set
 from toolchain.types import Mode
 
@@ -292,13 +293,37 @@ def _add(left: Tree, right: Tree) -> Tree:
 
 
 def fold_differences(tree: Tree, distance: Distance | None) -> Tree:
-    """``tree`` with the differences of labels that ``distance`` knows replaced by their numbers."""
+    """``tree`` with the differences of labels that ``distance`` knows replaced by their numbers.
+
+    As gas does it, from left to right: both sides may be a label with a number added (``1 + a - b``).
+    """
     if tree[0] in ("n", "s"):
         return tree
-    if tree[0] == "-" and len(tree) == 3 and tree[1][0] == "s" and tree[2][0] == "s":  # type: ignore[index]
-        value = 0 if tree[1] == tree[2] else None
-        if value is None and distance is not None:
-            value = distance(tree[1][1], tree[2][1])  # type: ignore[index]
-        if value is not None:
-            return ("n", value)
-    return (tree[0], *(fold_differences(branch, distance) for branch in tree[1:]))  # type: ignore[arg-type]
+    folded: Tree = (tree[0], *(fold_differences(branch, distance) for branch in tree[1:]))  # type: ignore[arg-type]
+    if tree[0] != "-" or len(tree) != 3:
+        return folded
+    left, right = _label_and_number(folded[1]), _label_and_number(folded[2])  # type: ignore[arg-type]
+    if left is None or right is None or left[0] is None or right[0] is None:
+        return folded
+    value = 0 if left[0] == right[0] else None
+    if value is None and distance is not None:
+        value = distance(left[0], right[0])
+    return folded if value is None else ("n", signed64(value + left[1] - right[1]))
+
+
+def _label_and_number(tree: Tree) -> tuple[str | None, int] | None:
+    """``(label, number)`` of a sum of at most one label and numbers, None of any other tree."""
+    operator = tree[0]
+    if operator == "s":
+        return str(tree[1]), 0
+    if operator in ("+", "-") and len(tree) == 3:
+        left, right = _label_and_number(tree[1]), _label_and_number(tree[2])  # type: ignore[arg-type]
+        if (
+            left is None
+            or right is None
+            or (right[0] is not None and (operator == "-" or left[0] is not None))
+        ):
+            return None
+        return left[0] or right[0], left[1] + right[1] if operator == "+" else left[1] - right[1]
+    value = evaluate(tree, nothing)
+    return None if value is None else (None, value)

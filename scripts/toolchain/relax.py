@@ -87,21 +87,29 @@ def _start(section: SectionBuilder) -> None:
 
 
 class _Order(Resolver):
-    """Sees of a label only whether it stands behind a given fragment: the key 1, else the key 0."""
+    """Sees of a label only where it stands: the key 0, or behind a given fragment the number of its region, from 1.
+
+    Between regions are gaps that follow the addresses, so only a distance within a region is free of what the fragment
+    does to all that is behind it.
+    """
 
     def __init__(self, resolver: Resolver, behind: set[int]) -> None:
         super().__init__(resolver.labels, resolver.constants, resolver.equations, frozenset())
         self.behind = behind
 
     def term(self, name: str, section: SectionBuilder, here: int) -> Linear:
+        if name == ".":  # where the fragment itself begins
+            return 0, {0: 1}
         label = self.labels.get(name)
         if label is None:
             return super().term(name, section, here)
-        return 0, {int(label.section is section and id(label.fragment) in self.behind): 1}
+        fragment = label.fragment
+        follows = fragment is not None and label.section is section and id(fragment) in self.behind
+        return 0, {1 + fragment.region if fragment is not None and follows else 0: 1}
 
 
 def _refuse_circles(section: SectionBuilder, resolver: Resolver) -> None:
-    """Refuse a gap whose size depends on a label behind it."""
+    """Refuse a gap whose size depends on a label behind it, or on another gap there that follows the addresses."""
     fragments = section.fragments
     for index, fragment in enumerate(fragments):
         variable = fragment.variable
@@ -115,7 +123,7 @@ def _refuse_circles(section: SectionBuilder, resolver: Resolver) -> None:
             raise RelaxFault(
                 variable.statement, f"cannot resolve `{operand}': {fault}", "labels and numbers"
             ) from None
-        if terms.get(1):
+        if any(isinstance(key, int) and key for key in terms):
             raise RelaxFault(
                 variable.statement, f"`{operand}' depends on the size of this gap itself", "labels above it"
             )

@@ -144,10 +144,31 @@ def _programs(*names: str) -> Callable[[], bool]:
     return lambda: all(shutil.which(name) is not None for name in names)
 
 
+def _switch(name: str, folder: Path) -> Run:
+    from pixelvm import c_switch, isa, load
+    from pixelvm.host import PlainHost
+    from pixelvm.state import State
+
+    program = load.load(str(FOLDER / f"{name}.pxa")).program
+    c_switch.compiled()
+
+    def run() -> float:
+        state = State(program, fuel=isa.MASK)
+        began = time.process_time()
+        c_switch.run(program, state, PlainHost())
+        seconds = time.process_time() - began
+        check(name, SWITCH, int.from_bytes(state.memory[:4], "little"))
+        return seconds
+
+    return run
+
+
+SWITCH = "C switch interpreter"  # of the Pixel VM itself: what the kernel's engine is measured by
 PEERS = (
     Peer("LuaJIT", "apt install luajit", False, _programs("luajit"), _luajit),
     Peer("wasmtime", "pip install wasmtime", False, _module("wasmtime"), _wasmtime),
     Peer("C (gcc -O2)", "apt install gcc", False, _programs("gcc"), _native),
+    Peer(SWITCH, "apt install gcc", False, _programs("gcc"), _switch),
     Peer("Lua 5.4", "apt install lua5.4", False, _programs("lua5.4"), _lua),
     Peer("CPython", "it is what runs this", True, lambda: True, _python),
     Peer("wasm-interp", "apt install wabt", True, _programs("wasm-interp", "wat2wasm"), _interpreted),

@@ -1,9 +1,9 @@
 """``pxos bench vm``: five programs on our engines, beside those who do the same with other machines.
 
-Owns: what is measured (processor time of the algorithm; ours with the translation, from a cold start each time), the
-rows of the contract (one for each program, engine and peer, and ``geometric mean``), and the start of a cartridge.
-Every run's result is checked. The reference engine would need minutes: it runs the first part, and its figure is that
-multiplied; the row says so.
+Owns: what is measured (processor time of the algorithm; x86 with the translation, from a cold start each time; the
+kernel's engine is the routine of ``kernel/vm/run.s``, called on this machine as it is), the rows of the contract (one
+for each program, engine and peer, and ``geometric mean``), and the start of a cartridge. Every run's result is checked.
+The reference engine would need minutes: it runs the first part, and its figure is that multiplied; the row says so.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pixelvm import bench_peers, bench_wgsl, cartridge, engines, load, png
-from pixelvm.bench_peers import FOLDER, PEERS, PROGRAMS, Run
+from pixelvm.bench_peers import FOLDER, PEERS, PROGRAMS, SWITCH, Run
 from pixelvm.host import PlainHost
 from pixelvm.isa import MASK, Stop
 from pixelvm.program import Program
@@ -55,7 +55,7 @@ def run(ui: Ui) -> dict[str, Any]:
     with scratch_folder("pxos-bench-") as scratch:
         for name in PROGRAMS:
             program = load.load(str(FOLDER / f"{name}.pxa")).program
-            fast[name] = {"x86": _x86(name, program)}
+            fast[name] = {"x86": _x86(name, program), "kernel": _kernel(name, program)}
             slow[name] = {"python": _reference(program, _cost(name, program))}
             for peer in PEERS:
                 if peer.is_there():
@@ -69,8 +69,11 @@ def run(ui: Ui) -> dict[str, Any]:
             ui.note(f"{peer.name} is not installed ({peer.install}): its figures are missing")
     for name in PROGRAMS:
         rows += _rows(f"{name} x86", found[name]["x86"], found[name])
+        rows.append(_row(f"{name} kernel", found[name]["kernel"], SWITCH, found[name]))
         rows.append(_row(f"{name} python", found[name]["python"], "CPython", found[name], from_fuel=PART))
-    rows += _rows(_TOGETHER, _together(found, "x86"), {p.name: _together(found, p.name) for p in PEERS})
+    peers = {peer.name: _together(found, peer.name) for peer in PEERS}
+    rows += _rows(_TOGETHER, _together(found, "x86"), peers)
+    rows.append(_row(f"{_TOGETHER} kernel", _together(found, "kernel"), SWITCH, peers))
     rows += _starts(ui)
     try:
         rows += bench_wgsl.rows(ui)
@@ -119,18 +122,27 @@ def _x86(name: str, program: Program) -> Run:
     """From a cold start: nothing is translated yet."""
     from pixelvm.x86.translation import kept
 
-    engine = engines.find("x86")
-
     def run() -> float:
         kept.clear()
-        state = State(program, fuel=FUEL)
-        began = time.process_time()
-        stop = engine(program, state, PlainHost())
-        seconds = time.process_time() - began
-        _check(name, state, stop, "x86")
-        return seconds
+        return _timed(name, program, "x86")
 
     return run
+
+
+def _kernel(name: str, program: Program) -> Run:
+    """As it is: the routine decodes a program once, and translates nothing."""
+    return lambda: _timed(name, program, "kernel")
+
+
+def _timed(name: str, program: Program, who: str) -> float:
+    """Processor seconds of a whole run."""
+    engine = engines.find(who)
+    state = State(program, fuel=FUEL)
+    began = time.process_time()
+    stop = engine(program, state, PlainHost())
+    seconds = time.process_time() - began
+    _check(name, state, stop, who)
+    return seconds
 
 
 def _cost(name: str, program: Program) -> int:
@@ -208,7 +220,7 @@ def _start(file: bytes) -> Run:
 def text(data: dict[str, Any]) -> str:
     """The figures for a person: who needs how many milliseconds for what, then the ratios and the starts."""
     names = [*PROGRAMS, _TOGETHER]
-    table: dict[str, dict[str, float | None]] = {"x86": {}, "python *": {}}
+    table: dict[str, dict[str, float | None]] = {"x86": {}, "kernel": {}, "python *": {}}
     ratios, starts, together = [], [], []
     for row in data["rows"]:
         what, peer = row["what"], row["peer"]
@@ -219,12 +231,12 @@ def text(data: dict[str, Any]) -> str:
             together.append(bench_wgsl.line(row))
             continue
         name = next(name for name in names if what.startswith(name))
-        engine = "python *" if what == f"{name} python" else "x86"
+        engine = {f"{name} python": "python *", f"{name} kernel": "kernel"}.get(what, "x86")
         table[engine][name] = row["ours"]
         if engine == "x86":
             table.setdefault(peer, {})[name] = row["peer_value"]
-            if name == _TOGETHER and row["ratio"] is not None:
-                ratios.append(f"x86 / {peer}: {row['ratio']:g}")
+        if name == _TOGETHER and row["ratio"] is not None:
+            ratios.append(f"{engine} / {peer}: {row['ratio']:g}")
     width = max(map(len, table))
     lines = [f"{'ms of processor time':<{width}}" + "".join(f"{name:>16}" for name in names)]
     for who, values in table.items():

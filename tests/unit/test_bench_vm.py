@@ -41,6 +41,8 @@ def test_the_rows_are_those_of_the_contract(short: None) -> None:
     rows = {row["what"]: row for row in data["rows"]}
     for name in ("fib", "sieve"):
         assert rows[f"{name} x86"]["ours"] > 0
+        assert rows[f"{name} kernel"]["ours"] > 0
+        assert rows[f"{name} kernel"]["peer"].startswith(bench_peers.SWITCH)
         assert rows[f"{name} python"]["from_fuel"] == 1000
         assert rows[f"start {name}"]["ours"] > 0
     assert rows["geometric mean"]["unit"] == "ms"
@@ -49,6 +51,7 @@ def test_the_rows_are_those_of_the_contract(short: None) -> None:
     assert "not installed" in missing["peer"]
     told = bench_vm.text(data)
     assert "geometric mean" in told
+    assert f"kernel / {bench_peers.SWITCH}" in told
     assert "not installed" in told
 
 

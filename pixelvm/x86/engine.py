@@ -14,7 +14,7 @@ from pixelvm import isa, reference
 from pixelvm.host import Host
 from pixelvm.isa import MASK, Stop, System
 from pixelvm.program import Program
-from pixelvm.state import State
+from pixelvm.state import State, is_sound
 from pixelvm.x86 import context, pages
 from pixelvm.x86.context import DEPTH, FRAMES, FUEL, LOCALS, MEMORY, PC, REASON, RETURNS, SEED, TARGET
 from pixelvm.x86.translation import Context, Translation, gate, kept
@@ -35,7 +35,7 @@ def run(program: Program, state: State, host: Host) -> Stop:
         state.stop = Stop.RUNNING
     if state.stop is not Stop.RUNNING:
         return state.stop
-    if not _is_sound(program, state):
+    if not is_sound(state, program):
         return reference.run(program, state, host)
     fresh = True  # where it stands a block may begin
     steps = wait = 0
@@ -52,18 +52,6 @@ def run(program: Program, state: State, host: Host) -> Stop:
         steps += 1
         fresh = state.pc != before + 1
     return state.stop
-
-
-def _is_sound(program: Program, state: State) -> bool:
-    """Whether it can be a state of this program at all."""
-    return (
-        len(state.memory) == program.memory
-        and len(state.stack) <= isa.STACK_SLOTS
-        and 1 <= len(state.locals) <= isa.FRAMES
-        and len(state.returns) == len(state.locals) - 1
-        and all(len(frame) == isa.LOCALS for frame in state.locals)
-        and 0 <= state.fuel <= MASK
-    )
 
 
 class _Stay:

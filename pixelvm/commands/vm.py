@@ -24,7 +24,7 @@ _APART = {  # actions that have a module of their own, and say there what they t
     "fuzz": "pixelvm.commands.vm_fuzz",
     "host": "pixelvm.commands.vm_host",
 }
-_PROGRAM = "cartridge (PNG), assembly source or .pxl source; - for stdin"
+_PROGRAM = "cartridge (PNG), its bytes (.pxvm), assembly source or .pxl source; - for stdin"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,9 +47,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     vm_run.configure(action("run", "run a program", "run pixelvm/examples/painter.pxa --picture painted.png"))
     action("asm", "the pixels of a program, with the source of each", "asm pixelvm/examples/fib.pxa")
     action("disasm", "a program as assembly source", "disasm hello.png > hello.pxa")
-    pack = action("pack", "a program as a cartridge", "pack pixelvm/examples/hello.pxa hello.png")
+    pack = action(
+        "pack",
+        "a program as a cartridge, or as a boot module for the kernel (pxos run --module FILE)",
+        "pack pixelvm/examples/hello.pxa hello.png; pxos vm pack pixelvm/examples/sort.pxl sort.pxvm",
+    )
     pack.add_argument(
-        "out", type=Path, metavar="OUT", help="a cartridge (.png), or the bytes that the kernel runs (.pxvm)"
+        "out", type=Path, metavar="OUT", help="*.pxvm: the bytes that the kernel runs; else a cartridge (PNG)"
     )
     pack.add_argument("--cover", metavar="PNG", help="hide it in the low bits of this picture")
     unpack = action("unpack", "write the source of a cartridge", "unpack hello.png hello.pxa")
@@ -146,15 +150,16 @@ def _disassembled(loaded: Loaded, data: dict[str, Any]) -> Outcome:
 def _packed(args: argparse.Namespace, loaded: Loaded, data: dict[str, Any]) -> Outcome:
     from pixelvm import cartridge, png, program
     from pixelvm.load import picture
+    from toolchain.errors import InputError
     from toolchain.files import write_atomic
 
     if args.out.suffix == program.SUFFIX:
+        if args.cover is not None:
+            raise InputError(f"{args.out}: a {program.SUFFIX} is no picture: leave --cover away", stage=STAGE)
         file = program.to_bytes(loaded.program)
         write_atomic(args.out, file, stage=STAGE)
-        data |= {"out": str(args.out), "width": 0, "height": 0, "covered": False}
-        return Outcome(
-            STATUS_OK, data, f"{args.out}: {len(loaded.program.code)} instructions, {len(file)} bytes"
-        )
+        told = f"{args.out}: {len(loaded.program.code)} instructions, {len(file)} bytes"
+        return Outcome(STATUS_OK, data | {"out": str(args.out)}, told)
     packed = cartridge.pack(loaded.program, None if args.cover is None else picture(args.cover))
     file = png.write(packed.picture)
     write_atomic(args.out, file, stage=STAGE)

@@ -13,6 +13,7 @@ INTERACTIVE = False
 STAGE = "vm"
 COUNT = 10_000
 _NUMBER_MAX = (1 << 63) - 1
+_DIGITS_MAX = 19
 _SHOWN = 3  # differences that are minimised and told; one fault of an engine causes many
 
 
@@ -20,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     parser.add_argument(
         "--count",
-        type=_number,
+        type=_count,
         default=COUNT,
         metavar="N",
         help=f"cases, every second one damaged (default {COUNT})",
@@ -35,10 +36,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) > _NUMBER_MAX:
-        raise argparse.ArgumentTypeError(f"'{text}': expected a number from 0 to {_NUMBER_MAX}")
+def _number(text: str, low: int = 0) -> int:
+    if not text.isdecimal() or len(text) > _DIGITS_MAX or not low <= int(text) <= _NUMBER_MAX:
+        raise argparse.ArgumentTypeError(f"'{text}': expected a number from {low} to {_NUMBER_MAX}")
     return int(text)
+
+
+def _count(text: str) -> int:
+    return _number(text, 1)
 
 
 def engine_names(text: str) -> list[str]:

@@ -82,6 +82,14 @@ def test_a_cover() -> None:
     assert pxos("vm", "run", "c.png", "-q").output == "Hello from a picture.\n"
 
 
+def test_a_boot_module_is_no_picture() -> None:
+    answer = pxos("vm", "pack", str(EXAMPLES / "hello.pxa"), "hello.pxvm", "--json")
+    assert answer.data["out"] == "hello.pxvm"
+    assert not {"width", "height", "covered"} & answer.data.keys()
+    assert Path("hello.pxvm").read_bytes().startswith(b"PXVM")
+    assert pxos("vm", "run", "hello.pxvm", "-q").output == "Hello from a picture.\n"
+
+
 @pytest.mark.parametrize(
     ("text", "status", "stop"),
     [

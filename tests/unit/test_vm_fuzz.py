@@ -73,7 +73,7 @@ def test_engines_and_numbers_that_are_none() -> None:
             ["--engines", "abacus"],
             "no engine is called 'abacus' (there are: python, x86, kernel, wgsl, broken)",
         ),
-        (["--count", "-5"], "'-5': expected a number from 0 to"),
+        (["--count", "-5"], "'-5': expected a number from 1 to"),
         (["--seed", "x"], "'x': expected a number from 0 to"),
     ):
         answer = pxos("vm", "fuzz", *words)

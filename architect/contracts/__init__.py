@@ -72,6 +72,8 @@ AREAS = (
     "processors",
     "ranges",
     "reports",
+    "sched",
+    "schedparts",
     "session",
     "shell",
     "signals",

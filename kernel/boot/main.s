@@ -22,6 +22,7 @@ function boot_main
     call_frame
     call boot_run_units
     call boot_say_ready
+    call sched_load_boot
     lea rdi, [rip + word_test]
     call cmdline_has
     jc .Lmain_no_test

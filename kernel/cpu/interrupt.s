@@ -18,6 +18,7 @@
 .include "registers.inc"
 .include "percpu.inc"
 .include "apic.inc"
+.include "sched.inc"
 
 .section .rodata, "a"
 text_stray:     .asciz "interrupt: nobody serves vector "
@@ -89,6 +90,11 @@ function interrupt_dispatch
     pop qword ptr gs:[PERCPU_CATCH]
     pop r12
     pop rbx
+    cmp qword ptr gs:[PERCPU_RESCHEDULE], 0
+    jne .Ldispatch_preempt
+    return_frame
+.Ldispatch_preempt:                             # another thread may run before this returns
+    call sched_preempt
     return_frame
 .Ldispatch_stray:
     mov edi, r12d

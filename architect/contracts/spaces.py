@@ -8,24 +8,18 @@ pool that knows what is out: nothing leaks, nothing goes back twice, and nothing
 from __future__ import annotations
 
 import random
-from bisect import bisect_right
-from collections.abc import Iterator
-from typing import NamedTuple
 
 from architect.contracts import contract
+from architect.contracts.extents import OWNED, Extent, Mapped, join, runs
 from architect.contracts.model import EXISTS, INVALID, MASK64, NO_MEMORY, NOT_MAPPED, Session
-from architect.contracts.space import TABLE, pages
 from architect.contracts.tables import (
-    ADDRESS,
     CACHE_DISABLE,
     GLOBAL,
     HUGE_SIZE,
-    LARGE,
     LARGE_SIZE,
     NX,
     PAT,
-    PAT_LARGE,
-    PRESENT,
+    SHIFTS,
     SMALL_SIZE,
     USER,
     WRITE,
@@ -39,20 +33,10 @@ from toolchain.watch import Event, watch
 
 BUSY = 10
 _FIRST, _END = 1 << 39, (1 << 47) - SMALL_SIZE
-_OWNED = 1 << 9
-_KEPT = WRITE | USER | NX | WRITE_THROUGH | CACHE_DISABLE | _OWNED
 _RIGHTS = (NX, WRITE | NX, 0, WRITE | NX | WRITE_THROUGH, NX | PAT | CACHE_DISABLE | WRITE_THROUGH)
 _FLUSHERS = ("tlb_flush_here", "page_protect", "page_split", "page_unmap")
 _PGE = 1 << 7
-
-
-class Extent(NamedTuple):
-    """Pages in a row that lead to memory in a row, all with the same flags (in their places of a 4 KB entry)."""
-
-    start: int
-    end: int
-    physical: int
-    flags: int
+_LOWER_HALF = 256
 
 
 class Pool(Frames):
@@ -87,54 +71,6 @@ class Pool(Frames):
             self.out.discard(frame)
             self.idle.append(frame)
         super()._free(harness)
-
-
-class Mapped:
-    """What a range of addresses leads to: extents, cut wherever something begins or ends."""
-
-    def __init__(self) -> None:
-        self.extents: list[Extent] = []
-
-    def within(self, start: int, end: int) -> list[Extent]:
-        """The parts of extents that lie in a range."""
-        found = [e for e in self.extents if e.start < end and start < e.end]
-        return [
-            Extent(max(e.start, start), min(e.end, end), e.physical + max(0, start - e.start), e.flags)
-            for e in found
-        ]
-
-    def whole(self, start: int, end: int) -> bool:
-        """Whether every page of a range is mapped."""
-        return sum(e.end - e.start for e in self.within(start, end)) == end - start
-
-    def remove(self, start: int, end: int) -> None:
-        """Forget a range."""
-        outside = [(0, start), (end, 1 << 64)]
-        self.extents = sorted(part for low, high in outside for part in self.within(low, high))
-
-    def put(self, extent: Extent) -> None:
-        """Note what a range leads to now."""
-        self.remove(extent.start, extent.end)
-        self.extents.insert(bisect_right(self.extents, extent), extent)
-
-    def joined(self) -> list[Extent]:
-        """The extents with those put together that continue each other."""
-        return list(join(self.extents))
-
-
-def join(extents: list[Extent]) -> Iterator[Extent]:
-    """Extents in ascending order, put together where one continues the one before."""
-    last: Extent | None = None
-    for extent in extents:
-        follows = last and (last.end, last.flags) == (extent.start, extent.flags)
-        if last and follows and last.physical + last.end - last.start == extent.physical:
-            last = last._replace(end=extent.end)
-            continue
-        if last:
-            yield last
-        last = extent
-    if last:
-        yield last
 
 
 class Space(Session):
@@ -179,47 +115,45 @@ class Space(Session):
 
     # --- what the tables say ---
 
-    def seen(self) -> list[Extent]:
-        """Everything that is mapped between USER_FIRST and USER_END."""
-        found = []
-        for page in pages(self.harness, self.root):
-            if _FIRST <= page.va < _END:
-                small = page.size == SMALL_SIZE
-                pat = page.entry & (PAT if small else PAT_LARGE)
-                flags = page.entry & (_KEPT | GLOBAL) & ~(WRITE | USER | NX) | (PAT if pat else 0)
-                flags |= WRITE * page.writable | USER * page.user | NX * page.no_execute
-                found.append(Extent(page.va, page.va + page.size, page.physical, flags))
-        return list(join(sorted(found)))
+    def seen(self) -> tuple[list[Extent], set[int]]:
+        """Everything that is mapped between USER_FIRST and USER_END, and the frames of the space's own tables.
 
-    def tables(self) -> set[int]:
-        """The frames of the tables that the space has for itself; none that maps 1 GB or less is empty."""
-        found, work = {self.root}, [(self.root, 4)]
+        No table that maps 1 GB or less is empty.
+        """
+        extents: list[Extent] = []
+        tables = set()
+        work = [(self.root, 0, 4, WRITE | USER)]
         while work:
-            table, level = work.pop()
-            entries = TABLE.unpack(self.harness.read(self.harness.direct_base + table, SMALL_SIZE))
-            present = [
-                entry for entry in entries[slice(1, 256) if level == 4 else slice(512)] if entry & PRESENT
-            ]
-            self.expect(bool(present) or level > 2, "page_prune_range", "keeps an empty table", table=table)
-            for entry in present:
-                if level > 1 and (level == 4 or not entry & LARGE):
-                    found.add(entry & ADDRESS)
-                    work.append((entry & ADDRESS, level - 1))
-        return found
+            table, base, level, rights = work.pop()
+            tables.add(table)
+            found = runs(self.harness.read(self.harness.direct_base + table, SMALL_SIZE), level)
+            self.expect(bool(found) or level > 2, "page_prune_range", "keeps an empty table", table=table)
+            shift = SHIFTS[4 - level]
+            for first, count, physical, entry, leaf in found:
+                va = base | first << shift
+                # What a level allows is what all allow; one that forbids execution is enough (4.6).
+                taken = rights & entry & (WRITE | USER) | (rights | entry) & NX
+                if leaf:
+                    extents.append(
+                        Extent(va, va + (count << shift), physical, taken | entry & ~(WRITE | USER | NX))
+                    )
+                elif level < 4 or 1 <= first < _LOWER_HALF:
+                    work.append((physical, va, level - 1, taken))
+        return [e for e in join(sorted(extents)) if _FIRST <= e.start < _END], tables
 
     def verify(self, routine: str, *, kept: int = 0, **what: int) -> None:
         """The tables say what the model says, and every frame that is out is somebody's."""
-        seen, wanted = self.seen(), self.model.joined()
+        (seen, tables), wanted = self.seen(), self.model.joined()
         for got in seen:
             self.expect(got in wanted, routine, "maps something else than it should", va=got.start, **what)
         self.equal(len(seen), len(wanted), routine, "leaves pages unmapped", **what)
         owned = {
             at
             for e in wanted
-            if e.flags & _OWNED
+            if e.flags & OWNED
             for at in range(e.physical, e.physical + e.end - e.start, SMALL_SIZE)
         }
-        ours = self.tables() | owned | {self.kernel}
+        ours = tables | owned | {self.kernel}
         self.equal(len(self.pool.out - ours), kept, routine, "loses frames", **what)
         self.expect(ours <= self.pool.out, routine, "gives back frames that are in use", **what)
         twice = self.pool.twice
@@ -277,13 +211,13 @@ class Space(Session):
             self.model.put(to._replace(flags=to.flags | USER))
         elif name == "protect":
             for part in self.model.within(to.start, to.end):
-                self.model.put(part._replace(flags=to.flags | USER | part.flags & _OWNED))
+                self.model.put(part._replace(flags=to.flags | USER | part.flags & OWNED))
         else:
             for page in range(to.start, to.end, SMALL_SIZE):
                 frame = walk(self.harness, self.root, page).physical
                 clear = not any(self.harness.read(self.harness.direct_base + frame, SMALL_SIZE))
                 self.expect(clear, "space_alloc", "maps memory that is not cleared", va=page)
-                self.model.put(Extent(page, page + SMALL_SIZE, frame, to.flags | USER | _OWNED))
+                self.model.put(Extent(page, page + SMALL_SIZE, frame, to.flags | USER | OWNED))
 
     def step(self, noise: random.Random) -> None:
         """One random operation."""
@@ -342,20 +276,20 @@ def address_spaces(harness: Harness) -> None:
         base = _FIRST + HUGE_SIZE
         reach = HUGE_SIZE if huge else LARGE_SIZE
         space.do("map", base, reach, WRITE | NX, 3 * HUGE_SIZE)
-        tables = len(space.tables())
+        tables = len(space.seen()[1])
         for flags in (NX, WRITE | NX):
             space.do("protect", base + 5 * SMALL_SIZE, SMALL_SIZE, flags)
         promise = "leaves a table where a large page says the same"
-        space.equal(len(space.tables()), tables, "page_merge", promise)
+        space.equal(len(space.seen()[1]), tables, "page_merge", promise)
         space.do("unmap", base + reach - SMALL_SIZE, SMALL_SIZE, left=0)
         space.do("unmap", base, MASK64 + 1 - SMALL_SIZE)
         space.do("alloc", base - 2 * SMALL_SIZE, 2 * SMALL_SIZE, WRITE | NX)
         other = 2 * _FIRST
         space.do("map", other, 2 * LARGE_SIZE, NX | PAT, 5 * HUGE_SIZE)
-        tables = len(space.tables())
+        tables = len(space.seen()[1])
         for flags in (WRITE | NX, NX | PAT):
             space.do("protect", other + LARGE_SIZE - SMALL_SIZE, 2 * SMALL_SIZE, flags)
-        space.equal(len(space.tables()), tables, "page_merge", promise)
+        space.equal(len(space.seen()[1]), tables, "page_merge", promise)
         for name in ("map", "alloc"):
             for edge in (4 * LARGE_SIZE, HUGE_SIZE, 2 * HUGE_SIZE):  # the second half needs one table, or two
                 for left in range(8):

@@ -195,6 +195,7 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("mm/page_span.s", "page_protect_range", ("mov rdi, [rbp - 0x18]", "")),
         plant("mm/page_change.s", "page_protect", ("PTE_NOTED | PTE_OWNED", "PTE_NOTED")),
         plant("mm/page_place.s", "page_map_whole", ("call page_undo_range", "")),
+        plant("mm/page_place.s", "page_undo_range", ("add rdi, rsi", "")),
         plant("mm/page_place.s", "page_map_whole", ("jc .Lwhole_leave call page_map_range", "call page_map_range")),
         plant("mm/page_merge.s", "page_is_uniform", ("cmp r10, r9", "cmp r10, r10")),
         plant("mm/page_merge.s", "page_is_uniform", ("add r9, rsi", "add r9, rcx")),

@@ -7,6 +7,7 @@
 .include "ktap.inc"
 .include "check.inc"
 .include "errors.inc"
+.include "registers.inc"
 .include "percpu.inc"
 .include "sched.inc"
 
@@ -36,6 +37,8 @@ ktap_text text_too_much, "too much"
 ktap_text text_figure, "the figure is beyond the whole"
 ktap_text text_inside, "ran within the section"
 ktap_text text_registers, "registers that changed"
+ktap_text text_catch, "who waits for a fault"
+ktap_text text_vector, "caught vector"
 ktap_text text_outside, "waits though it is no periodic thread"
 
 .section .bss, "aw", @nobits
@@ -175,6 +178,32 @@ local_function job_registers
     pop rbx
     return_frame
 end_function job_registers
+
+# job_catch -- a job that waits for its next release within fault_catch, then faults, and leaves the vector
+# In:       none
+# Out:      none
+# Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, in a thread
+local_function job_catch
+    call_frame
+    lea rdi, [rip + job_fault]
+    xor edx, edx
+    call fault_catch
+    mov [rip + test_trail], rax
+    return_frame
+end_function job_catch
+
+# job_fault -- wait for the next release, then raise #UD
+# In:       none
+# Out:      none
+# Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, in a thread, under fault_catch; does not return
+local_function job_fault
+    call_frame
+    inc qword ptr [rip + test_runs]
+    call sched_wait
+    ud2
+end_function job_fault
 
 # test_begin -- what each test begins with
 # In:       none
@@ -473,6 +502,48 @@ local_function test_registers
     jmp .Lregisters_return
 end_function test_registers
 ktap_test test_registers, "sched_registers"
+
+# test_catch -- what a thread waits for with fault_catch is its own: others fault, or do not, without it
+# In:       none
+# Out:      rax = result:u64 (KTAP_*)
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set, interrupts off; a test
+local_function test_catch
+    call_frame
+    push rbx
+    push r12
+    call test_begin
+    jc .Lcatch_skip
+    mov r12, qword ptr gs:[PERCPU_CATCH]
+    call clock_ns
+    lea rdi, [rip + job_catch]
+    xor esi, esi
+    mov edx, TEST_WINDOW_LONG
+    lea rcx, [rax + TEST_AHEAD]
+    call test_make
+    mov rbx, rax
+    check_done text_made
+    mov qword ptr [rbx + THREAD_PERIOD], OVERRUN_PERIOD     # the next release shall not be long in coming
+    lea rdi, [rip + test_runs]
+    xor esi, esi
+    call interrupt_test_wait
+    check_cf text_ran, 0
+    check text_catch, gs:[PERCPU_CATCH], r12
+    mov rdi, rbx
+    call test_until_ended
+    check text_vector, [rip + test_trail], VECTOR_UD
+    check text_catch, gs:[PERCPU_CATCH], r12
+    mov eax, KTAP_DONE
+.Lcatch_return:
+    pop r12
+    pop rbx
+    return_frame
+.Lcatch_skip:
+    lea rdi, [rip + text_none]
+    call ktap_skip
+    jmp .Lcatch_return
+end_function test_catch
+ktap_test test_catch, "sched_catch"
 
 # registers_across -- hold a pattern in every register while a thread runs
 # In:       none

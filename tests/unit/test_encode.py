@@ -285,16 +285,15 @@ def test_what_is_decoded_must_say_what_was_said(said: str, read_back: str, same:
     assert agrees(said, read_back) is same
 
 
-def test_an_answer_that_says_something_else_is_refused(
-    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_says_something_else_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     learn = Shape.learn
 
     def wrong(shape: Shape, reply: str) -> None:
         learn(shape, reply.replace("add", "sub"))
 
     monkeypatch.setattr(Shape, "learn", wrong)
-    assert "would be encoded as `sub r13, r14'" in error(encoder, "add r13, r14")
+    with Encoder() as fresh:  # it has not learnt this form from another test
+        assert "would be encoded as `sub r13, r14'" in error(fresh, "add r13, r14")
 
 
 # --- between runs ------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@
 .include "macros.inc"
 .include "contract.inc"
 .include "boot.inc"
-.include "ktap.inc"
 .include "shell.inc"
 
 .section .text, "ax"
@@ -94,8 +93,7 @@ local_function command_test
     test rbx, rbx
     jz .Ltest_all
     mov rdi, rbx
-    lea rsi, [rbx + KTAP_ROW_SIZE]
-    call ktap_run_rows
+    call ktap_run_one
     jmp .Ltest_say
 .Ltest_all:
     call ktap_run

@@ -1,7 +1,7 @@
 # Purpose:  runs the in-kernel tests and says their results as KTAP.
 # Mode:     64-bit long mode
 # Spec:     Linux Documentation/dev-tools/ktap.rst, version 1
-# Exports:  ktap_run, ktap_run_rows, ktap_find, ktap_nth, ktap_check, ktap_skip
+# Exports:  ktap_run, ktap_run_one, ktap_find, ktap_nth, ktap_check, ktap_skip
 # Invariants: every row of the table gets exactly one result line. A fault in a test that did not ask for it ends
 #           the boot with its report, like any other.
 .intel_syntax noprefix
@@ -44,12 +44,22 @@ function ktap_run
     jmp ktap_run_rows
 end_function ktap_run
 
+# ktap_run_one -- run one test
+# In:       rdi = row:ptr (KTAP_ROW_*)
+# Out:      rax = failed:u64 (tests)
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set, after the boot units
+function ktap_run_one
+    lea rsi, [rdi + KTAP_ROW_SIZE]
+    jmp ktap_run_rows
+end_function ktap_run_one
+
 # ktap_run_rows -- run some tests
 # In:       rdi = first:ptr (KTAP_ROW_*), rsi = end:ptr
 # Out:      rax = failed:u64 (tests)
 # Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
 # Context:  long mode, GS base set, after the boot units
-function ktap_run_rows
+local_function ktap_run_rows
     call_frame
     push rbx
     push r12

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from toolchain.symbols import SymbolTable
@@ -188,6 +189,15 @@ class CodeView:
             for symbol in self._code_symbols()
             if any(code.text.startswith(starts) for code in self.routine(symbol.address))
         ]
+
+    def routines_before(self, start: str, next_: tuple[str, ...]) -> set[str]:
+        """Routines with an instruction that starts with ``start``, and behind it one that starts with ``next_``."""
+        found = set()
+        for symbol in self._code_symbols():
+            texts = [code.text for code in self.routine(symbol.address)]
+            if any(one.startswith(start) and two.startswith(next_) for one, two in pairwise(texts)):
+                found.add(symbol.name)
+        return found
 
     def _code_symbols(self) -> list[Symbol]:
         """The best name of each routine of the image."""

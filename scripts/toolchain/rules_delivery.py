@@ -16,6 +16,8 @@ _TSS_IST1 = 0x24  # SDM vol. 3, figure 8-11
 _FRAME_QUADS = 6  # error code, rip, cs, rflags, rsp, ss
 _SELECTOR_MAX = 0x80
 
+_RAISES = ("int", "ud2")  # instructions that raise an exception on purpose
+
 
 def frame_not_popped(clues: Clues) -> Diagnosis | None:
     """#GP or worse at an iret whose frame is off by one quadword: the error code was left on the stack."""
@@ -62,7 +64,7 @@ def idt_gate(clues: Clues) -> Diagnosis | None:
             "idt-gate",
             f"Vector {vector:#x} ({vectors.name(vector)}) could not be delivered: its IDT gate "
             f"{_gate_fault(clues, vector)}.",
-            tuple(clues.code.routines_with("lidt")),
+            _loaders(clues),
             "fill the gate (offset, selector, type 0x8e) and load the IDT with its right limit",
         )
     return None
@@ -144,6 +146,13 @@ def undeliverable(clues: Clues) -> Diagnosis | None:
     return _no_stack(clues)
 
 
+def _loaders(clues: Clues, *also: str) -> tuple[str, ...]:
+    """Routines that load the IDT; behind them those that only do so to reset the machine by a triple fault."""
+    names = clues.code.routines_with("lidt", *also)
+    last = clues.code.routines_before("lidt", _RAISES)
+    return tuple(sorted(names, key=lambda name: name in last))
+
+
 def _without_idt(clues: Clues) -> str:
     """Why there is no gate for the first exception, or nothing when the IDT reaches it."""
     limit, base = clues.registers.get("idt_limit"), clues.registers.get("idt_base")
@@ -175,7 +184,7 @@ def _no_stack(clues: Clues) -> Diagnosis | None:
     return Diagnosis(
         "no-stack-for-frame",
         f"The stack at {rsp:#x} cannot take an exception frame ({pushed.reason}){ist}.",
-        tuple(clues.code.routines_with("ltr", "lidt")),
+        _loaders(clues, "ltr"),
         hint,
     )
 

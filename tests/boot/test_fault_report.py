@@ -130,7 +130,7 @@ PLANTED: dict[str, tuple[list[tuple[str, str, str]], str, str | None]] = {
     "read-only": (
         [("mm/mmio.s", "PTE_WRITE | PTE_NX | PTE_GLOBAL", "PTE_NX | PTE_GLOBAL")],
         "write-to-read-only",
-        "lapic_init",
+        "lapic_write",
     ),
     "gates that are not present": (
         [

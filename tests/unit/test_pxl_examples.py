@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import lru_cache
 from pathlib import Path
 from random import Random
@@ -16,6 +17,7 @@ from pixelvm.isa import SEED_DEFAULT, Stop, next_random
 from pixelvm.load import Loaded, load
 from pixelvm.state import State
 from tests.unit.game_2048 import Game
+from tests.unit.pxos import pxos
 from toolchain.errors import InputError
 
 EXAMPLES = pictures.EXAMPLES
@@ -243,6 +245,21 @@ def test_the_pictures_are_those_of_the_examples() -> None:
         kept = (pictures.FOLDER / name).read_bytes()
         assert png.read(kept, name) == png.read(data, name), f"{name}: run python -m pixelvm.pictures"
         assert len(kept) < 40_000
+
+
+DRAW = re.compile(r"(?:echo (\d+) \| )?pxos (vm run pixelvm/examples/\w+\.pxl .*--picture (\w+\.png))")
+
+
+@pytest.mark.parametrize(
+    ("typed", "words", "name"),
+    DRAW.findall((EXAMPLES / "README.md").read_text()),
+    ids=lambda text: text[-14:],
+)
+def test_what_the_manual_types_draws_what_it_shows(typed: str, words: str, name: str, tmp_path: Path) -> None:
+    drawn = tmp_path / name
+    line = words.replace("pixelvm/examples", str(EXAMPLES)).removesuffix(name).split()
+    assert pxos(*line, str(drawn), typed=typed.encode()).status == 0
+    assert png.read(drawn.read_bytes(), name) == png.read((pictures.FOLDER / name).read_bytes(), name)
 
 
 def test_every_example_and_picture_is_shown() -> None:

@@ -88,7 +88,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a boot module: a program that the kernel's shell can run; may be given several times",
+        help="a boot module: a program that the kernel's shell runs (pxos vm pack X.pxl X.pxvm makes one, run X.pxvm"
+        " starts it); may be given several times",
     )
     parser.add_argument(
         "--timeout", type=float, metavar="S", help="deadline in seconds (default 20, ISO 60 or 120)"

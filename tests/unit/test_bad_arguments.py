@@ -56,6 +56,7 @@ def test_a_number_that_is_none(things: Path, option: tuple[str, ...], number: st
         (("disasm", "binary", "--kernel", "nosuch"), "nosuch: no such folder"),
         (("disasm", "whole.elf", "--symbol", "nosuch"), "no symbol 'nosuch'"),
         (("disasm", "whole.elf", "--org", "0"), "an ELF has its own addresses"),
+        (("build", "--no-iso", "--module", "text", "--kernel", KERNEL), "leave --no-iso away"),
         (("boot", "--direct", "--iso"), "not allowed with"),
         (("boot", "extra"), "unrecognized arguments: extra"),
         (("boot", "--kernel", "whole.elf", "--out", "out", "--cmdline", "a\nb"), "--cmdline"),

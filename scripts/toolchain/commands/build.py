@@ -28,12 +28,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a boot module in the ISO: a program that the kernel's shell can run; may be given several times",
+        help="a boot module in the ISO: a program that the kernel's shell runs (pxos vm pack X.pxl X.pxvm makes one,"
+        " run X.pxvm starts it); may be given several times",
     )
 
 
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Build."""
+    if args.no_iso and args.module:
+        from toolchain.errors import InputError
+
+        raise InputError("--module: a boot module goes into the ISO: leave --no-iso away", stage="build")
     gc.disable()  # from the first import on: a build makes many objects and hardly any cycle
     try:
         from toolchain.build import build, kernel_tree

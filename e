@@ -1,0 +1,1 @@
+halted with 0, fuel spent 284843

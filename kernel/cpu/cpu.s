@@ -1,7 +1,7 @@
 # Purpose:  what a further CPU does: from the trampoline to its idle loop, what it is called for, how all are stopped.
 # Mode:     64-bit long mode
 # Spec:     Intel SDM vol. 2, CPUID leaves 1 and 0xb (APIC id); vol. 3, 8.4.4.2
-# Exports:  cpu_enter cpu_idle cpu_call cpu_called cpu_claim_end cpu_stop_others cpu_stopped cpu_end_owner
+# Exports:  cpu_enter cpu_call cpu_called cpu_claim_end cpu_stop_others cpu_stopped cpu_end_owner
 # Invariants: a CPU finds its row by its APIC id. What it sets up is its own alone. One CPU ends the machine: the first
 #           that wants to; others that want to as well halt, so that there is one report, and it is whole.
 .intel_syntax noprefix
@@ -87,12 +87,13 @@ local_function cpu_start
     call lapic_enable
     call timer_enable
     call tlb_join
+    call sched_join_further
     mov eax, CPU_STATE_STARTING
     mov ecx, CPU_STATE_ONLINE
     lock cmpxchg [rbx + CPU_STATE], ecx
     jne .Lstart_late
     lock inc dword ptr [rip + cpu_online]
-    call cpu_idle
+    call sched_idle
 .Lstart_late:                                   # given up meanwhile
     call tlb_leave
 .Lstart_halt:
@@ -100,17 +101,6 @@ local_function cpu_start
     hlt
     jmp .Lstart_halt
 end_function cpu_start
-
-# cpu_idle -- wait for interrupts for ever
-# In:       none
-# Out:      none
-# Clobbers: none
-# Context:  long mode, GS base set; does not return
-function cpu_idle
-    sti
-    hlt
-    jmp cpu_idle
-end_function cpu_idle
 
 # cpu_call -- run a routine on another CPU, within a handler there, and wait for what it returns
 # In:       edi = cpu:u32 (its number), rsi = routine:ptr (In: rdi = argument; Out: rax), rdx = argument:u64

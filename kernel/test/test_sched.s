@@ -9,6 +9,7 @@
 .include "errors.inc"
 .include "registers.inc"
 .include "percpu.inc"
+.include "cpu.inc"
 .include "sched.inc"
 
 .set TEST_PERIOD, 1000000000                    # ns: no second release within a test
@@ -39,6 +40,10 @@ ktap_text text_inside, "ran within the section"
 ktap_text text_registers, "registers that changed"
 ktap_text text_catch, "who waits for a fault"
 ktap_text text_vector, "caught vector"
+ktap_text text_alone, "one CPU"
+ktap_text text_asked, "asked"
+ktap_text text_other, "CPU that it ran on"
+ktap_text text_no_cpu, "a CPU that is not there"
 ktap_text text_outside, "waits though it is no periodic thread"
 
 .section .bss, "aw", @nobits
@@ -544,6 +549,96 @@ local_function test_catch
     jmp .Lcatch_return
 end_function test_catch
 ktap_test test_catch, "sched_catch"
+
+# test_other_cpus -- each further CPU takes threads of its own, and runs them
+# In:       none
+# Out:      rax = result:u64 (KTAP_*)
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set, interrupts off; a test
+local_function test_other_cpus
+    call_frame
+    push rbx
+    push rbx
+    call test_begin
+    jc .Lother_skip
+    cmp dword ptr [rip + cpu_online], 1
+    jbe .Lother_skip
+    mov ebx, 1
+.Lother_next:
+    mov eax, ebx
+    shl eax, CPU_ROW_SHIFT
+    lea rcx, [rip + cpu_rows]
+    cmp dword ptr [rcx + rax + CPU_STATE], CPU_STATE_ONLINE
+    jne .Lother_advance
+    mov qword ptr [rip + test_go], 0
+    sti                                         # it may shoot at this CPU meanwhile
+    mov edi, ebx
+    lea rsi, [rip + other_load]
+    xor edx, edx
+    call sched_on
+    cli
+    mov [rip + test_trail], rax
+    check_done text_asked
+    check text_made, [rip + test_trail], 0
+    check text_other, [rip + test_go], rbx
+.Lother_advance:
+    inc ebx
+    cmp ebx, [rip + cpu_count]
+    jb .Lother_next
+    mov edi, ebx
+    lea rsi, [rip + other_load]
+    call sched_on
+    check_refused text_no_cpu, ERROR_INVALID
+    mov eax, KTAP_DONE
+.Lother_return:
+    pop rbx
+    pop rbx
+    return_frame
+.Lother_skip:
+    lea rdi, [rip + text_alone]
+    call ktap_skip
+    jmp .Lother_return
+end_function test_other_cpus
+ktap_test test_other_cpus, "sched_other_cpus"
+
+# other_load -- create a thread on the CPU that runs, let it run and end
+# In:       none
+# Out:      rax = error:u64 (0 = it did)
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, interrupts on, in the background thread of a further CPU
+local_function other_load
+    call_frame
+    push rbx
+    push rbx
+    lea rdi, [rip + job_cpu]
+    xor esi, esi
+    mov edx, TEST_WINDOW_LONG
+    xor ecx, ecx
+    call test_make
+    jc .Lload_return
+    mov rbx, rax
+.Lload_wait:
+    pause
+    cmp dword ptr [rbx + THREAD_STATE], THREAD_ENDED
+    jne .Lload_wait
+    mov rdi, rbx
+    call sched_free
+.Lload_return:
+    pop rbx
+    pop rbx
+    return_frame
+end_function other_load
+
+# job_cpu -- a job that leaves the number of its CPU
+# In:       none
+# Out:      none
+# Clobbers: rax
+# Context:  long mode, in a thread
+local_function job_cpu
+    mov eax, dword ptr gs:[PERCPU_ID]
+    mov [rip + test_go], rax
+    ret
+end_function job_cpu
 
 # registers_across -- hold a pattern in every register while a thread runs
 # In:       none

@@ -36,7 +36,7 @@ lint: setup ## ruff and mypy --strict
 	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy
 
 bench: setup ## every benchmark, each beside its peer
-	@$(PXOS) bench build && $(PXOS) bench boot && $(PXOS) bench fix
+	@for what in build boot mailbox shaders vm pixel fix; do $(PXOS) bench $$what || exit; done
 
 fix: setup ## repair the kernel in kernel/ (nothing is changed without APPLY=1)
 	@$(PXOS) fix $(if $(APPLY),--apply)

@@ -36,9 +36,12 @@ ktap_text text_missed, "misses are not fewer than overruns"
 ktap_text text_invalid, "times that make no sense"
 ktap_text text_too_much, "too much"
 ktap_text text_figure, "the figure is beyond the whole"
+ktap_text text_declare, "length of sections"
+ktap_text text_over, "sections longer than declared"
 ktap_text text_inside, "ran within the section"
 ktap_text text_registers, "registers that changed"
 ktap_text text_catch, "who waits for a fault"
+ktap_text text_thread, "thread that a fault report would name"
 ktap_text text_vector, "caught vector"
 ktap_text text_alone, "one CPU"
 ktap_text text_asked, "asked"
@@ -205,6 +208,8 @@ end_function job_catch
 # Context:  long mode, in a thread, under fault_catch; does not return
 local_function job_fault
     call_frame
+    mov rax, qword ptr gs:[PERCPU_THREAD]
+    mov [rip + test_go], rax
     inc qword ptr [rip + test_runs]
     call sched_wait
     ud2
@@ -435,11 +440,21 @@ local_function test_section
     call test_make
     mov rbx, rax
     check_done text_made
+    mov edi, TEST_WINDOW_LONG                   # with the thread that is there this is beyond the whole
+    call sched_section_declare
+    check_cf text_declare, 1
+    check text_declare, gs:[PERCPU_SECTION_MOST], 0
+    mov edi, SECTION_WAIT
+    call sched_section_declare
+    check_cf text_declare, 0
+    check text_declare, gs:[PERCPU_SECTION_MOST], SECTION_WAIT
     call sched_section_begin
     call sched_section_begin                    # they nest
     mov rdi, [rbx + THREAD_RELEASE]
     call clock_ns
+    xor ecx, ecx
     sub rdi, rax
+    cmovb rdi, rcx                              # it is past: the host was slow
     add rdi, SECTION_WAIT
     sti
     call clock_delay
@@ -450,6 +465,8 @@ local_function test_section
     check text_ran, [rip + test_runs], 1
     mov rdi, rbx
     call test_until_ended
+    mov qword ptr gs:[PERCPU_SECTION_MOST], 0
+    check text_over, gs:[PERCPU_SECTION_OVER], 1
     mov qword ptr gs:[PERCPU_SECTION_WORST], 0  # as it was; so long a section is none of the kernel's
     mov qword ptr gs:[PERCPU_SECTION_OVER], 0
     mov eax, KTAP_DONE
@@ -534,6 +551,8 @@ local_function test_catch
     call interrupt_test_wait
     check_cf text_ran, 0
     check text_catch, gs:[PERCPU_CATCH], r12
+    check text_thread, [rip + test_go], [rbx + THREAD_ID]
+    check text_thread, gs:[PERCPU_THREAD], 0
     mov rdi, rbx
     call test_until_ended
     check text_vector, [rip + test_trail], VECTOR_UD

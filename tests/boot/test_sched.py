@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.boot.test_shell import Shell
 from toolchain import build, qemu
 from toolchain.types import BootConfig
 
@@ -59,3 +60,24 @@ def test_a_million_releases_without_a_miss(kernel: Path) -> None:
     result = qemu.boot(BootConfig(kernel, cmdline="sched-soak exit", icount=True, timeout=900))
     assert result.outcome == "ready", result.serial
     judge(result.serial, 1_000_000)
+
+
+def test_the_shell_runs_the_load_and_gives_everything_back(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, "--icount")
+    try:
+        shell.ask("sched load 100")  # what is measured and made once
+        before = shell.ask("mem"), shell.ask("frames")
+        found = shell.ask("sched load 1000")
+        after = shell.ask("mem"), shell.ask("frames")
+        only = shell.ask("threads")["list"]
+        refused = [shell.ask(f"sched {words}") for words in ("load 0", "load x", "loads")]
+    finally:
+        shell.close()
+    background, *threads = sorted(found["list"], key=lambda thread: thread["id"])
+    assert background == {"id": 0, "name": "shell", "state": "running"}
+    assert only == [background]
+    assert [thread["name"] for thread in threads] == [f"load-{number}" for number in range(THREADS)]
+    assert all(thread["state"] == "ended" and not thread["misses"] for thread in threads)
+    assert sum(thread["completed"] for thread in threads) >= 1000
+    assert before == after
+    assert all("sched load JOBS" in answer["error"] for answer in refused)

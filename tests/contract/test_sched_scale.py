@@ -16,6 +16,7 @@ LEVEL = 50  # instructions that one level of both heaps may cost: each factor of
 def test_a_decision_grows_with_the_logarithm_of_the_threads() -> None:
     harness = Harness(kernel())
     costs = {count: sched.cost(harness, count) for count in COUNTS}
+    print("instructions of a decision, by threads:", costs)
     assert costs[64] < MOST, costs
     steps = [after - before for before, after in itertools.pairwise(costs.values())]
     assert all(0 < step <= 2 * LEVEL for step in steps), costs

@@ -67,7 +67,7 @@ class _Client(Session):
     needs=("queue_post", "queue_take", "queue_fetch", "queue_abort", "session_queues", "session_registers"),
 )  # fmt: skip
 def mailbox_queue(harness: Harness) -> None:
-    """Three passes of a ring: slots as they must be, answers in any order, a peer that answers what nobody asked."""
+    """A ring passes its end twice: slots as they must be, answers in any order, a peer that answers what nobody asked."""
     client, noise = _Client(harness), random.Random(9)
     row = client.queues + 3 * _ROW
     block, ring = _SHARED + m.QUEUE_AT + 3 * m.QUEUE_STRIDE, _SHARED + m.RING_AT + 3 * m.RING_STRIDE
@@ -77,7 +77,7 @@ def mailbox_queue(harness: Harness) -> None:
     kept: dict[int, tuple[int, int]] = {}
     for place in range(m.DEPTH):  # whatever lay there
         harness.write(ring + place * m.SLOT_SIZE + 4, b"\x5c" * (m.SLOT_SIZE - 4))
-    for turn in range(3 * m.DEPTH + 40):
+    for turn in range(m.DEPTH + 40):
         if turn == 5:
             for offset in (0, 8):  # go on shortly before both rings begin anew, many passes later
                 harness.write_u64(row + offset, 0x1_0000_00F8)

@@ -67,7 +67,7 @@ class _Client(Session):
     needs=("queue_post", "queue_take", "queue_fetch", "queue_abort", "session_queues", "session_registers"),
 )  # fmt: skip
 def mailbox_queue(harness: Harness) -> None:
-    """A ring passes its end twice: slots as they must be, answers in any order, a peer that answers what nobody asked."""
+    """A ring passes its end twice: slots as they must be, answers in any order, answers that nobody asked for."""
     client, noise = _Client(harness), random.Random(9)
     row = client.queues + 3 * _ROW
     block, ring = _SHARED + m.QUEUE_AT + 3 * m.QUEUE_STRIDE, _SHARED + m.RING_AT + 3 * m.RING_STRIDE

@@ -288,6 +288,8 @@ def _count(tree: Tree) -> int:
         raise SyntaxFault(f"`{Expr(tree)}' is no address and no number", "a symbol plus or minus a number")
     else:
         return 0
-    if total not in (0, 1, -1):
+    if total not in (0, 1, -1) or (
+        operator == "-" and total < 0 and counts[0] == 0
+    ):  # gas: no number minus an address
         raise SyntaxFault(f"`{Expr(tree)}' is no address and no number", "a symbol plus or minus a number")
     return total

@@ -93,6 +93,8 @@ class _Order(Resolver):
     does to all that is behind it.
     """
 
+    refuses_negative = False  # its keys tell more addresses apart than there are
+
     def __init__(self, resolver: Resolver, behind: set[int]) -> None:
         super().__init__(resolver.labels, resolver.constants, resolver.equations, frozenset())
         self.behind = behind

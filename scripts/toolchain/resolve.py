@@ -64,6 +64,10 @@ class Resolver:
         weak: names of weak symbols: another unit may replace them.
     """
 
+    refuses_negative = (
+        True  # as gas does: a number minus an address is nothing, even if another address follows
+    )
+
     def __init__(
         self,
         labels: Mapping[str, Label],
@@ -122,6 +126,8 @@ class Resolver:
             return (~a if operator == "u~" else int(not a)), {}
         b, others = self.linear(tree[2], section, here)  # type: ignore[arg-type]
         if operator in ("+", "-"):
+            if others and not terms and operator == "-" and self.refuses_negative:
+                raise ResolveFault("a number minus an address")
             sign = 1 if operator == "+" else -1
             merged = dict(terms)
             for key, count in others.items():

@@ -22,6 +22,7 @@ DEVICES: Mapping[str, str] = {
     "power": "an FADT",
     "clock": "an HPET",
     "timer": "a timer in its local APIC",
+    "sched": "a timer in its local APIC",
     "pci": "a PCI Express bus",
     "gpu": "a display controller",
     "mailbox": "a display controller",

@@ -312,6 +312,28 @@ def test_what_is_no_state_of_the_program_goes_to_the_reference() -> None:
     assert X86(program, state, PlainHost()) is Stop.BOUNDS
 
 
+@pytest.mark.parametrize(
+    ("field", "value"), [("pc", 3), ("pc", 1 << 30), ("pc", -1), ("returns", [1 << 30]), ("returns", [-1])]
+)
+def test_an_address_outside_the_program_goes_to_the_reference(
+    field: str, value: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = program_of("drop\nret")
+    state = State(program, fuel=9)
+    state.stack, state.locals = [1], [[0] * isa.LOCALS] * 2
+    state.returns = [0]
+    setattr(state, field, value)
+    seen: list[State] = []
+
+    def run(program: Program, state: State, host: object) -> Stop:
+        seen.append(state)
+        return Stop.ILLEGAL
+
+    monkeypatch.setattr(reference, "run", run)
+    assert X86(program, state, PlainHost()) is Stop.ILLEGAL
+    assert seen == [state]
+
+
 def test_memory_can_be_resized_after_a_run() -> None:
     program = program_of("push 1\nload8\nhalt")
     state = State(program, fuel=10)

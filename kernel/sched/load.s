@@ -14,6 +14,7 @@
 .set LOAD_SHARE, PPM * 70 / 100 / LOAD_THREADS
 .set LOAD_AHEAD, 2000000                        # ns from here to the first release: all are made by then
 .set LOAD_LEFT_SHIFT, 2                         # a quarter of the budget is left
+.set LOAD_JOB_MOST, 1000000                     # ns that a job may take on average; then the load ends before it is done
 .set LOAD_JOBS, 4000                        # of the boot's word
 .set LOAD_JOBS_LONG, 1000000
 
@@ -28,6 +29,7 @@ load_periods:   .byte 101, 109, 127, 139, 157, 179, 211, 251  # in overheads; pr
     .balign 8
 load_threads:   .skip LOAD_THREADS * 8          # 0 = none
 load_jobs:      .skip 8                         # i64: that are still to be done, of all threads together
+load_until:     .skip 8                         # clock_ns
 load_spec:      .skip SPEC_SIZE
 
 .section .text, "ax"
@@ -60,7 +62,7 @@ function sched_load_boot
     return_frame
 end_function sched_load_boot
 
-# sched_load -- run the test load until its threads have done so many jobs together
+# sched_load -- run the test load until its threads have done so many jobs together, or a millisecond for each is over
 # In:       rdi = jobs:u64
 # Out:      rax = error:u64, cf = refused: as sched_create, or ERROR_BUSY (of before it something is left); what was made
 #           already has ended
@@ -80,6 +82,10 @@ function sched_load
     stc
     jne .Lload_return
     mov [rip + load_jobs], r12
+    call clock_ns
+    imul rcx, r12, LOAD_JOB_MOST
+    add rax, rcx
+    mov [rip + load_until], rax
     call load_create
     mov r13, rax                                # 0 = all are there
     test rax, rax
@@ -181,7 +187,11 @@ local_function load_job
     cmp rax, rbx
     jg .Ljob_spin
     sub qword ptr [rip + load_jobs], 1
-    jg .Ljob_wait
+    jle .Ljob_stop
+    call clock_ns
+    cmp rax, [rip + load_until]
+    jb .Ljob_wait
+.Ljob_stop:
     mov rdi, qword ptr gs:[PERCPU_CURRENT]
     call sched_stop
 .Ljob_wait:

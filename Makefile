@@ -22,12 +22,13 @@ run: setup ## boot with the serial line on this terminal
 debug: setup ## boot under gdb with the symbols loaded
 	@$(PXOS) debug
 
-test: setup ## all tests but the slow ones: the fast first, then those that boot QEMU
-	@$(PYTEST) -q -n $(JOBS) -m "not qemu and not slow"
+test: setup ## all tests but the slow ones: the fast first, then longer ones, then those that boot QEMU
+	@$(PYTEST) -q -n $(JOBS) -m "not long and not qemu and not slow"
+	@$(PYTEST) -q -n $(JOBS) -m "long and not qemu and not slow"
 	@$(PYTEST) -q -n $(JOBS) -m "qemu and not slow"
 
-test-fast: setup ## the tests that need no QEMU, under a minute
-	@$(PYTEST) -q -n $(JOBS) -m "not qemu and not slow"
+test-fast: setup ## the quick tests that need no QEMU, under a minute
+	@$(PYTEST) -q -n $(JOBS) -m "not long and not qemu and not slow"
 
 test-slow: setup ## the long suites: more generated programs, every bug of the corpus, the boot matrix
 	@$(PYTEST) -q -n $(JOBS) -m slow --timeout 3600

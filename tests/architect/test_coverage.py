@@ -12,6 +12,8 @@ from architect.source import Tree
 from architect.spectrum import suspicious_lines
 from toolchain.build import Session
 
+pytestmark = pytest.mark.long
+
 KERNEL = Path(__file__).resolve().parents[2] / "kernel"
 RANGES = "mm/ranges.s"
 

@@ -11,6 +11,8 @@ from architect.checks import routine_checks
 from tests.contract.planting import Plant, build, kernel, plant, sources
 from toolchain.types import Image
 
+pytestmark = pytest.mark.long
+
 
 def bug(
     rule: str, place: str, *edits: tuple[str, str], told: str | None = None

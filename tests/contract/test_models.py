@@ -15,6 +15,8 @@ from tests.contract.planting import Plant, build, kernel, plant, sources
 from tests.contract.step_bugs import STEPS
 from toolchain.harness import Harness
 
+pytestmark = pytest.mark.long
+
 BUGS: dict[str, tuple[Plant, ...]] = {
     **platform_bugs.BUGS, **machine_bugs.BUGS, **sched_bugs.BUGS, **session_bugs.BUGS,
     "acpi_tables": (

@@ -9,6 +9,8 @@ from tests.contract.planting import Plant, build, kernel, plant
 from tests.contract.step_bugs import STEPS
 from toolchain.harness import Harness
 
+pytestmark = pytest.mark.long
+
 PLANTED = [(name, *bug) for name, bugs in STEPS.items() for bug in bugs]
 
 

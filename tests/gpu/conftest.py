@@ -1,11 +1,13 @@
 """One device for the tests of a file; closed after it, so that no thread of wgpu is left when others fork.
 
-Tests marked ``gpu`` are taken only where the adapter in use is a real GPU.
+All of them are ``long``: the software driver compiles each shader. Tests marked ``gpu`` are taken only where the
+adapter in use is a real GPU.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,10 @@ from toolchain.gpu.device import Device
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.long)
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not accelerated():
         config.hook.pytest_deselected(items=marked)

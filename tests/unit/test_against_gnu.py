@@ -16,6 +16,8 @@ from toolchain.encode import Encoder
 from toolchain.errors import InputError
 from toolchain.types import Diagnostic
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
 KERNEL = ROOT / "kernel"

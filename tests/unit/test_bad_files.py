@@ -28,6 +28,8 @@ from tests.unit.bad_things import (
 from tests.unit.pxos import pxos
 from tests.unit.test_files import full_disk
 
+pytestmark = pytest.mark.long
+
 FILES = [("nosuch", ABSENT), ("folder", FOLDER), ("pipe", PIPE), ("/dev/zero", PIPE), ("text/x", NOT_FOLDER)]
 
 

@@ -292,9 +292,11 @@ def test_an_answer_that_says_something_else_is_refused(monkeypatch: pytest.Monke
         learn(shape, reply.replace("add", "sub"))
 
     monkeypatch.setattr(Shape, "learn", wrong)
-    read("add r13, r14")[1].core.plan = None  # what another test has learnt of it
+    core = read("add r13, r14")[1].core
+    core.plan = None  # what another test has learnt of it
     with Encoder() as fresh:
         assert "would be encoded as `sub r13, r14'" in error(fresh, "add r13, r14")
+    core.plan = None  # none shall learn from this one
 
 
 # --- between runs ------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ from toolchain.errors import InputError
 from toolchain.insn import PREFIXES, Insn, parse
 from toolchain.types import Diagnostic, Encoding, Mode, Place
 
+pytestmark = pytest.mark.long
+
 HERE = Place("corpus.tsv", 1)
 CORPUS = Path(__file__).parents[1] / "fixtures" / "corpus.tsv"
 

@@ -41,6 +41,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "good.pxa").write_text("main: push 1\n jump main\n")
     (folder / "fault.log").write_text(FAULT)
     (folder / "quiet.log").write_text("PXBOOT v1 gpu start tsc=10\nPXREADY v1 tsc=11\n")
+    store = (
+        "--lessons",
+        str(folder / "store"),
+    )  # no row may need what another row, or another process, has done
+    for words in (
+        ("lessons", "add", "--cause", "y", "--insert", "mov [rax], rcx", "--vector", "14", *store),
+        ("lessons", "export", str(folder / "kept.toml"), *store),
+        ("vm", "pack", str(folder / "good.pxa"), str(folder / "good.png")),
+    ):
+        assert pxos(*words).status == 0
     return folder
 
 

@@ -48,7 +48,10 @@ class Run:
 def runs(
     image: Image, origins: Sequence[Origin], headers: Mapping[str, Routine], broken: Collection[str]
 ) -> tuple[Run, ...]:
-    """The rows of every model, and of the headers of the ``broken`` routines.
+    """The rows of the models near to what is broken, and of the headers of the ``broken`` routines.
+
+    A model is near when it answers for a routine that is broken, or that a failing call executed: the rows of others
+    would hold no line that can be suspected, for recording takes several times as long as asking.
 
     Args:
         image: the kernel as it fails.
@@ -57,9 +60,16 @@ def runs(
         broken: names of the routines that some violation names.
     """
     asked: list[tuple[str, bool, list[Coverage]]] = []
+    broken = frozenset(broken)
+    ran: frozenset[str] | None = None
     with recording() as recorder:
         harness = Harness(image)
-        for item in contracts.registry().values():
+        for item in sorted(contracts.registry().values(), key=lambda one: broken.isdisjoint(one.judges)):
+            near = not broken.isdisjoint(item.judges)
+            if not near and ran is None:
+                ran = _routines(image, [run for _, failed, runs in asked if failed for run in runs])
+            if not near and ran is not None and ran.isdisjoint(item.judges):
+                continue
             first = len(recorder.runs)
             failed = bool(item.violations(harness))
             asked.append((item.name, failed, recorder.runs[first:]))
@@ -78,6 +88,25 @@ def runs(
                 rows.append(places.row(name, True, _LAST, calls[-1:]))
                 rows.append(places.row(name, False, _BEFORE, calls[:-1]))
     return tuple(row for row in rows if row.lines)
+
+
+def _routines(image: Image, calls: Iterable[Coverage]) -> frozenset[str]:
+    """The routines that some calls executed."""
+    symbols = sorted((s.address, s.address + s.size, s.name) for s in image.symbols if s.size)
+    starts = [start for start, _, _ in symbols]
+    found = set()
+    for address in {address for call in calls for address in call.blocks}:
+        places = [address]
+        places += [  # code before paging runs at its physical address
+            address - s.physical + s.address
+            for s in image.sections
+            if s.physical <= address < s.physical + s.size
+        ]
+        for place in places:
+            start, end, name = symbols[max(0, bisect_right(starts, place) - 1)]
+            if start <= place < end:
+                found.add(name)
+    return frozenset(found)
 
 
 class _Places:

@@ -1,1 +1,0 @@
-halted with 0, fuel spent 284843

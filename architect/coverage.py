@@ -61,18 +61,21 @@ def runs(
     """
     asked: list[tuple[str, bool, list[Coverage]]] = []
     broken = frozenset(broken)
-    ran: frozenset[str] | None = None
+    near = [item for item in contracts.registry().values() if not broken.isdisjoint(item.judges)]
     with recording() as recorder:
         harness = Harness(image)
-        for item in sorted(contracts.registry().values(), key=lambda one: broken.isdisjoint(one.judges)):
-            near = not broken.isdisjoint(item.judges)
-            if not near and ran is None:
-                ran = _routines(image, [run for _, failed, runs in asked if failed for run in runs])
-            if not near and ran is not None and ran.isdisjoint(item.judges):
-                continue
+
+        def ask(item: contracts.Contract) -> None:
             first = len(recorder.runs)
             failed = bool(item.violations(harness))
             asked.append((item.name, failed, recorder.runs[first:]))
+
+        for item in near:
+            ask(item)
+        ran = _routines(image, [run for _, failed, calls in asked if failed for run in calls])
+        for item in contracts.registry().values():
+            if item not in near and not ran.isdisjoint(item.judges):
+                ask(item)
         for name in sorted(broken & headers.keys()):
             first = len(recorder.runs)
             if harness.has(name) and generic.check(harness, headers[name]):
@@ -95,18 +98,23 @@ def _routines(image: Image, calls: Iterable[Coverage]) -> frozenset[str]:
     symbols = sorted((s.address, s.address + s.size, s.name) for s in image.symbols if s.size)
     starts = [start for start, _, _ in symbols]
     found = set()
+    shifts = _shifts(image)
     for address in {address for call in calls for address in call.blocks}:
-        places = [address]
-        places += [  # code before paging runs at its physical address
-            address - s.physical + s.address
-            for s in image.sections
-            if s.physical <= address < s.physical + s.size
-        ]
-        for place in places:
-            start, end, name = symbols[max(0, bisect_right(starts, place) - 1)]
-            if start <= place < end:
-                found.add(name)
+        place = _linked(address, shifts)
+        start, end, name = symbols[max(0, bisect_right(starts, place) - 1)]
+        if start <= place < end:
+            found.add(name)
     return frozenset(found)
+
+
+def _shifts(image: Image) -> list[tuple[int, int, int]]:
+    """Where each section lies in physical memory (end exclusive), and how far from there it is linked."""
+    return [(s.physical, s.physical + s.size, s.address - s.physical) for s in image.sections]
+
+
+def _linked(address: int, shifts: Iterable[tuple[int, int, int]]) -> int:
+    """The address that code was linked at; before paging it runs at its physical one."""
+    return next((address + shift for low, high, shift in shifts if low <= address < high), address)
 
 
 class _Places:
@@ -115,9 +123,7 @@ class _Places:
     def __init__(self, image: Image, origins: Sequence[Origin], calls: Iterable[Coverage]) -> None:
         self.origins = origins
         self.starts = [origin.address for origin in origins]
-        self.shifts = [  # code before paging runs at its physical address
-            (s.physical, s.physical + s.size, s.address - s.physical) for s in image.sections
-        ]
+        self.shifts = _shifts(image)
         self.known: dict[tuple[int, int], frozenset[Key]] = {}
         ways: dict[int, set[int]] = {}
         for call in calls:
@@ -148,10 +154,7 @@ class _Places:
         return found
 
     def _lines(self, address: int, size: int) -> Iterable[Key]:
-        for low, high, shift in self.shifts:
-            if low <= address < high:
-                address += shift
-                break
+        address = _linked(address, self.shifts)
         at = max(0, bisect_right(self.starts, address) - 1)
         while at < len(self.origins) and self.origins[at].address < address + size:
             origin = self.origins[at]

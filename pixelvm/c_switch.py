@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelvm import isa
-from pixelvm.host import Host
+from pixelvm.host import Host, answered
 from pixelvm.isa import Op, Operand, Stop, System
 from pixelvm.program import Program
 from pixelvm.state import State
@@ -134,38 +134,9 @@ def run(program: Program, state: State, host: Host) -> Stop:
 def _call(host: Host, number: int, m: Any, arguments: Any, answers: Any, failed: list[BaseException]) -> None:
     """One system call; what a host raises is kept for the caller, for C cannot carry it."""
     try:
-        found = _answered(host, System(number), m, arguments)
+        found = answered(host, System(number), m, arguments)
     except BaseException as error:
         failed.append(error)
         return
     for at, value in enumerate(found):
-        answers[at] = value & isa.MASK
-
-
-def _answered(host: Host, call: System, m: Any, arguments: Any) -> tuple[int, ...]:
-    match call:
-        case System.PUTC:
-            host.put(m.written, arguments[0] & 0xFF)
-            m.written = m.written + 1 & isa.MASK
-        case System.GETC:
-            byte = host.get(m.read)
-            if byte is None:
-                return (isa.MASK,)
-            m.read = m.read + 1 & isa.MASK
-            return (byte & 0xFF,)
-        case System.TIME:
-            return (host.milliseconds(),)
-        case System.SIZE:
-            return host.size()
-        case System.PLOT:
-            host.plot(arguments[0], arguments[1], arguments[2])
-        case System.PIXEL:
-            return (host.pixel(arguments[0], arguments[1]),)
-        case System.SHOW:
-            host.show()
-        case System.SEND:
-            return (int(host.send(arguments[0])),)
-        case System.RECEIVE:
-            word = host.receive()
-            return (0, 0) if word is None else (word, 1)
-    return ()
+        answers[at] = value

@@ -6,9 +6,18 @@ Owns the Protocol that every engine calls. A host never fails and never changes 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from pixelvm import isa
+from pixelvm.isa import System
+
+
+class Indexed(Protocol):
+    """Arguments of a call, by index: a list, or memory of another language."""
+
+    def __getitem__(self, index: int, /) -> int:
+        """The argument."""
 
 
 class Host(Protocol):
@@ -41,6 +50,69 @@ class Host(Protocol):
     def receive(self) -> int | None:
         """Take a word out of the mailbox; None when it is empty."""
 
+
+class Positions(Protocol):
+    """The console's two positions, in a state or in a machine of another engine: bytes so far, modulo 2^32."""
+
+    written: int
+    read: int
+
+
+def answered(host: Host, call: System, at: Positions, taken: Indexed) -> list[int]:
+    """Do a system call for an engine in another language; ``reference`` says on its own what each means.
+
+    Args:
+        host: what is reached.
+        call: which; not ``RANDOM``, which no host has to do with.
+        at: where the console stands; moved on.
+        taken: its arguments, the top of the stack last.
+
+    Returns:
+        What it leaves on the stack, below 2^32 each.
+    """
+    return [value & isa.MASK for value in _CALLS[call](host, at, taken)]
+
+
+def _put(host: Host, at: Positions, taken: Indexed) -> tuple[int, ...]:
+    host.put(at.written, taken[0] & 0xFF)
+    at.written = at.written + 1 & isa.MASK
+    return ()
+
+
+def _get(host: Host, at: Positions, taken: Indexed) -> tuple[int, ...]:
+    byte = host.get(at.read)
+    if byte is None:
+        return (isa.MASK,)
+    at.read = at.read + 1 & isa.MASK
+    return (byte & 0xFF,)
+
+
+def _plot(host: Host, at: Positions, taken: Indexed) -> tuple[int, ...]:
+    host.plot(taken[0], taken[1], taken[2])
+    return ()
+
+
+def _show(host: Host, at: Positions, taken: Indexed) -> tuple[int, ...]:
+    host.show()
+    return ()
+
+
+def _receive(host: Host, at: Positions, taken: Indexed) -> tuple[int, ...]:
+    word = host.receive()
+    return (0, 0) if word is None else (word, 1)
+
+
+_CALLS: dict[System, Callable[[Host, Positions, Indexed], tuple[int, ...]]] = {
+    System.PUTC: _put,
+    System.GETC: _get,
+    System.TIME: lambda host, at, taken: (host.milliseconds(),),
+    System.SIZE: lambda host, at, taken: host.size(),
+    System.PLOT: _plot,
+    System.PIXEL: lambda host, at, taken: (host.pixel(taken[0], taken[1]),),
+    System.SHOW: _show,
+    System.SEND: lambda host, at, taken: (int(host.send(taken[0])),),
+    System.RECEIVE: _receive,
+}
 
 OUTPUT_MAX = 1 << 20  # bytes of console output that are kept
 MAILBOX_MAX = 256  # words that wait in one direction

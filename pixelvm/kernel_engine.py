@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pixelvm import isa, reference
-from pixelvm.host import Host
-from pixelvm.isa import MASK, Stop, System
+from pixelvm.host import Host, answered
+from pixelvm.isa import Stop, System
 from pixelvm.program import Program
 from pixelvm.state import State, is_sound
 from pixelvm.x86 import pages
@@ -105,7 +105,7 @@ def run(program: Program, state: State, host: Host) -> Stop:
                 depth = len(state.stack)
                 arguments = struct.unpack_from("<4I", machine, _STACK + 4 * min(depth, isa.STACK_SLOTS - 4))
                 shift = depth - min(depth, isa.STACK_SLOTS - 4)
-                state.stack += _answered(System(call - 1), arguments[shift:], state, host)
+                state.stack += answered(host, System(call - 1), state, arguments[shift:])
             elif stop is Stop.FUEL and kept >= isa.cost(program.code[state.pc]).fuel:
                 state.stop = Stop.RUNNING
             else:
@@ -136,35 +136,3 @@ def _out_of(machine: ctypes.Array[ctypes.c_char], state: State) -> Stop:
     values = struct.unpack_from(f"<{frames * isa.LOCALS}I", machine, _LOCALS)
     state.locals = [list(values[at : at + isa.LOCALS]) for at in range(0, len(values), isa.LOCALS)]
     return state.stop
-
-
-def _answered(call: System, arguments: tuple[int, ...], state: State, host: Host) -> list[int]:
-    """Do a system call that has been paid for; what it leaves on the stack."""
-    match call:
-        case System.PUTC:
-            host.put(state.written, arguments[0] & 0xFF)
-            state.written = state.written + 1 & MASK
-        case System.GETC:
-            byte = host.get(state.read)
-            if byte is None:
-                return [MASK]
-            state.read = state.read + 1 & MASK
-            return [byte & 0xFF]
-        case System.TIME:
-            return [host.milliseconds() & MASK]
-        case System.SIZE:
-            return [side & MASK for side in host.size()]
-        case System.PLOT:
-            host.plot(arguments[0], arguments[1], arguments[2])
-        case System.PIXEL:
-            return [host.pixel(arguments[0], arguments[1]) & MASK]
-        case System.SHOW:
-            host.show()
-        case System.SEND:
-            return [int(host.send(arguments[0]))]
-        case System.RECEIVE:
-            word = host.receive()
-            return [0, 0] if word is None else [word & MASK, 1]
-        case System.RANDOM:
-            raise AssertionError("the kernel's engine draws random numbers itself")
-    return []

@@ -8,11 +8,10 @@ state from anybody is checked here; what is no state of the program goes to the 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 
 from pixelvm import isa, reference
-from pixelvm.host import Host
-from pixelvm.isa import MASK, Stop, System
+from pixelvm.host import Host, answered
+from pixelvm.isa import Stop, System
 from pixelvm.program import Program
 from pixelvm.state import State, is_sound
 from pixelvm.x86 import context, pages
@@ -161,53 +160,11 @@ class _Stay:
         top = words[DEPTH // 4] // 4
         taken = [words[at] for at in range(top - call.pops, top)]
         try:
-            given = _CALLS[System(number)](self._state, self._host, taken)
+            given = answered(self._host, System(number), self._state, taken)
         except BaseException:
             self._fuel += call.fuel
             raise
         for at, value in enumerate(given, top - call.pops):
-            words[at] = value & MASK
+            words[at] = value
         words[DEPTH // 4] += 4 * (call.pushes - call.pops)
         self._pc += 1
-
-
-def _putc(state: State, host: Host, taken: list[int]) -> list[int]:
-    host.put(state.written, taken[0] & 0xFF)
-    state.written = (state.written + 1) & MASK
-    return []
-
-
-def _getc(state: State, host: Host, taken: list[int]) -> list[int]:
-    byte = host.get(state.read)
-    if byte is None:
-        return [MASK]
-    state.read = (state.read + 1) & MASK
-    return [byte & 0xFF]
-
-
-def _plot(state: State, host: Host, taken: list[int]) -> list[int]:
-    host.plot(*taken)
-    return []
-
-
-def _show(state: State, host: Host, taken: list[int]) -> list[int]:
-    host.show()
-    return []
-
-
-def _receive(state: State, host: Host, taken: list[int]) -> list[int]:
-    word = host.receive()
-    return [0, 0] if word is None else [word, 1]
-
-
-_CALLS: dict[System, Callable[[State, Host, list[int]], list[int]]] = {
-    System.PUTC: _putc,
-    System.GETC: _getc,
-    System.TIME: lambda state, host, taken: [host.milliseconds()],
-    System.SIZE: lambda state, host, taken: list(host.size()),
-    System.PLOT: _plot,
-    System.PIXEL: lambda state, host, taken: [host.pixel(*taken)],
-    System.SHOW: _show,
-    System.SEND: lambda state, host, taken: [int(host.send(taken[0]))],
-    System.RECEIVE: _receive,
-}

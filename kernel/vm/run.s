@@ -129,6 +129,22 @@ end_function vm_decode
     add rsi, 4
 .endm
 
+# vm_pop -- the value on top is gone: the one below it comes on top
+.macro vm_pop
+    sub rsi, 4
+    mov eax, dword ptr [rsi]
+.endm
+
+# vm_divisor -- the divisor into ecx, what it divides into eax; 0 is a stop
+.macro vm_divisor
+    vm_pay 4
+    vm_two 4
+    mov ecx, eax
+    test eax, eax
+    jz .Ldivision
+    mov eax, dword ptr [rsi - 4]
+.endm
+
 # vm_binary NAME, INSTRUCTION -- eax = what lies below INSTRUCTION eax, for those where the order is all one
 .macro vm_binary name, instruction
 .Lop_\name:
@@ -242,8 +258,7 @@ vm_handlers:
 .Lop_drop:
     vm_pay 1
     vm_one 1
-    sub rsi, 4
-    mov eax, dword ptr [rsi]
+    vm_pop
     vm_next
 .Lop_swap:
     vm_pay 1
@@ -303,35 +318,20 @@ vm_compare lts, setl
     vm_next
 
 .Lop_divu:
-    vm_pay 4
-    vm_two 4
-    mov ecx, eax
-    test eax, eax
-    jz .Ldivision
-    mov eax, dword ptr [rsi - 4]
+    vm_divisor
     xor edx, edx
     div ecx
     sub rsi, 4
     vm_next
 .Lop_remu:
-    vm_pay 4
-    vm_two 4
-    mov ecx, eax
-    test eax, eax
-    jz .Ldivision
-    mov eax, dword ptr [rsi - 4]
+    vm_divisor
     xor edx, edx
     div ecx
     mov eax, edx
     sub rsi, 4
     vm_next
 .Lop_divs:
-    vm_pay 4
-    vm_two 4
-    mov ecx, eax
-    test eax, eax
-    jz .Ldivision
-    mov eax, dword ptr [rsi - 4]
+    vm_divisor
     sub rsi, 4
     cmp ecx, -1
     je .Ldivs_negate                            # of -2^31 idiv would be an exception
@@ -342,12 +342,7 @@ vm_compare lts, setl
     neg eax
     vm_next
 .Lop_rems:
-    vm_pay 4
-    vm_two 4
-    mov ecx, eax
-    test eax, eax
-    jz .Ldivision
-    mov eax, dword ptr [rsi - 4]
+    vm_divisor
     sub rsi, 4
     cmp ecx, -1
     je .Lrems_zero
@@ -410,8 +405,7 @@ vm_compare lts, setl
     vm_pay 1
     vm_one 1
     mov ecx, eax
-    sub rsi, 4
-    mov eax, dword ptr [rsi]
+    vm_pop
     test ecx, ecx
     jz .Ljump
     vm_next
@@ -419,8 +413,7 @@ vm_compare lts, setl
     vm_pay 1
     vm_one 1
     mov ecx, eax
-    sub rsi, 4
-    mov eax, dword ptr [rsi]
+    vm_pop
     test ecx, ecx
     jnz .Ljump
     vm_next
@@ -475,8 +468,7 @@ vm_compare lts, setl
     vm_pay 1
     vm_one 1
     mov dword ptr [r13 + rdx * 4], eax
-    sub rsi, 4
-    mov eax, dword ptr [rsi]
+    vm_pop
     vm_next
 
 .Lop_sys:

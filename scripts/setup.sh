@@ -27,6 +27,7 @@ readonly NEEDS=(
     as:binutils
     ld:binutils
     gdb:gdb
+    bwrap:bubblewrap
     gcc:gcc
     /usr/lib/x86_64-linux-gnu/libvulkan.so.1:libvulkan1
     /usr/lib/x86_64-linux-gnu/libvulkan_lvp.so:mesa-vulkan-drivers

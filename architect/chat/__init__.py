@@ -1,0 +1,1 @@
+"""The conversation in the terminal: commands, answers without a model, sessions, undo."""

@@ -1,0 +1,1 @@
+"""What is learnt beyond one repair: guards, prevention, trajectories, prompts that evolve."""

@@ -1,8 +1,9 @@
-"""The trajectory of one repair as JSON lines, so that a killed run resumes where it stood.
+"""The journal of one repair as JSON lines, so that a killed run resumes where it stood.
 
-Owns ``journal.jsonl`` and the lock of a run's folder, and how patches and evaluations read as JSON. A line is
-written with one ``write`` to an append-only file: a run killed at any moment loses at most the line it was
-writing, and reading drops that. Never decides what to do next.
+Owns ``journal.jsonl`` and the lock of a run's folder, and how patches and evaluations read as JSON; what a person reads
+later, ``trajectories/N.jsonl``, is written beside it (``architect.learn.trajectory``). A line is written with one
+``write`` to an append-only file: a run killed at any moment loses at most the line it was writing, and reading drops
+that. Never decides what to do next.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from architect.learn.trajectory import Trajectory
 from architect.protocols import Edit, Evaluation, GateResult, Patch
 from toolchain.errors import InputError
 from toolchain.files import make_folder, unwritable
@@ -23,6 +26,7 @@ from toolchain.files import make_folder, unwritable
 STAGE = "journal"
 VERSION = 1
 LINE_BYTES_MAX = 1 << 20
+TRAJECTORIES_KEPT = 20  # runs of one tree, the newest
 
 
 def edits_digest(patch: Patch) -> str:
@@ -99,6 +103,7 @@ class Journal:
         boots: boots of the interrupted run.
         seconds: wall seconds of the interrupted run.
         resumed: whether there was one.
+        trajectory: what the run does, step by step; that of the interrupted run goes on.
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
@@ -122,6 +127,7 @@ class Journal:
         except OSError as error:
             raise unwritable(self._path, error, stage=STAGE) from error
         self._mend_tail()
+        self.trajectory = _trajectory(folder / "trajectories", resume=self.resumed)
         self.write("resume" if self.resumed else "run", {"version": VERSION, **about})
 
     def _take_lock(self) -> int:
@@ -179,6 +185,15 @@ class Journal:
         """Append an evaluation; ``seconds`` is the wall time of the whole repair so far."""
         self.evaluations[edits_digest(evaluation.patch)] = evaluation
         self.write("evaluation", {**evaluation_to_json(evaluation), "seconds": round(seconds, 3)})
+        number = self.trajectory.proposals + 1
+        self.trajectory.write("proposal", {"id": number, "patch": patch_to_json(evaluation.patch)})
+        self.judged(evaluation.gates, number, passed=evaluation.passed, progress=evaluation.progress)
+
+    def judged(self, gates: Sequence[GateResult], proposal: int = 0, **about: object) -> None:
+        """Tell the trajectory what gates said; their evidence lies in the candidate's folder."""
+        rows = [{**gate_to_json(gate), "evidence": {}} for gate in gates]
+        passed = all(gate.passed for gate in gates)
+        self.trajectory.write("gate", {"of": proposal, "passed": passed, "gates": rows, **about})
 
     def spent(self, boots: int, seconds: float) -> None:
         """Append boots that belong to no evaluation."""
@@ -186,13 +201,27 @@ class Journal:
 
     def forget(self) -> None:
         """In a child process: leave the journal and its lock to the parent."""
+        self.trajectory.forget()
         os.close(self._fd)
         os.close(self._lock)
 
     def close(self) -> None:
         """Give the lock back; the journal stays."""
+        self.trajectory.close()
         os.close(self._fd)
         os.close(self._lock)
+
+
+def _trajectory(folder: Path, *, resume: bool) -> Trajectory:
+    """The file of this run: the next number, or that of the run that goes on."""
+    numbers = sorted(int(path.stem) for path in folder.glob("*.jsonl") if path.stem.isdecimal())
+    for old in numbers[: -TRAJECTORIES_KEPT + 1]:
+        (folder / f"{old}.jsonl").unlink(missing_ok=True)
+    last = numbers[-1] if numbers else 0
+    if resume and numbers:
+        with suppress(InputError):  # it is damaged: the run goes on all the same, in a file of its own
+            return Trajectory.open(folder / f"{last}.jsonl", resume=True)
+    return Trajectory.open(folder / f"{last + 1}.jsonl")
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

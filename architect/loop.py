@@ -163,7 +163,9 @@ class FixLoop:
         gates: tuple[GateResult, ...] = (),
         lesson: int | None = None,
     ) -> Verdict:
-        self.journal.write("end", {"outcome": outcome, "reason": reason})
+        end = {"outcome": outcome, "reason": reason}
+        self.journal.write("end", end)
+        self.journal.trajectory.write("end", end)
         spent = (self.budget.boots, self.budget.candidates, self.budget.total_seconds())
         tokens = sum(getattr(engine, "tokens", 0) for engine in self.engines)
         return Verdict(

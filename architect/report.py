@@ -53,7 +53,9 @@ def coloured(diff: str, enabled: bool) -> str:
     return "\n".join(out)
 
 
-def as_json(verdict: Verdict, workspace: TreeCopy, folder: Path) -> dict[str, Any]:
+def as_json(
+    verdict: Verdict, workspace: TreeCopy, folder: Path, trajectory: Path | None = None
+) -> dict[str, Any]:
     """The JSON object of ``pxos fix --json``; ``report.json`` holds the same."""
     return {
         "outcome": verdict.outcome,
@@ -65,6 +67,7 @@ def as_json(verdict: Verdict, workspace: TreeCopy, folder: Path) -> dict[str, An
         "seconds": round(verdict.seconds, 3),
         "tokens": verdict.tokens,
         "report": str(folder / "report.md"),
+        "trajectory": str(trajectory) if trajectory else None,
         "lesson": verdict.lesson,
         "tried": dict(verdict.tried),
         "diagnosis": _diagnosis(verdict.case),
@@ -96,14 +99,16 @@ def _partial(verdict: Verdict, workspace: TreeCopy) -> dict[str, Any] | None:
     return {**patch_to_json(best.patch), "diff": diff, "gates": [gate_to_json(gate) for gate in best.gates]}
 
 
-def write(verdict: Verdict, workspace: TreeCopy, folder: Path) -> dict[str, Any]:
-    """Write the three files into ``folder``; the JSON object.
+def write(
+    verdict: Verdict, workspace: TreeCopy, folder: Path, trajectory: Path | None = None
+) -> dict[str, Any]:
+    """Write the three files into ``folder``; the JSON object. ``trajectory`` is the file that tells the run.
 
     ``patch.diff`` is there only when a patch was proved; the best partial result is ``partial.diff``. Those of an
     earlier run are removed.
     """
     make_folder(folder, stage=STAGE)
-    data = as_json(verdict, workspace, folder)
+    data = as_json(verdict, workspace, folder, trajectory)
     partial = data["partial"]["diff"] if data["partial"] else None
     for name, text in (("patch.diff", data["patch"]), ("partial.diff", partial)):
         if text is None:

@@ -97,6 +97,7 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         budget = Budget(settings.seconds, settings.max_boots, reserve=FINAL_BOOTS)
         budget.boots, budget.earlier_seconds = journal.boots, journal.seconds
         budget.candidates = len(journal.evaluations)
+        _introduce(journal, settings, workspace, store)
         if journal.resumed:
             ui.step(f"resuming: {budget.candidates} candidates and {budget.boots} boots are done")
         tree = _pristine(workspace, folder)
@@ -108,8 +109,23 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         court = _Court(workers, evaluator, budget, journal, earlier, ui, partial(_read, workspace))
         chosen = engines.make(settings.engine, store)
         verdict = FixLoop(court, chosen, evaluator, store, budget, journal, ui.step).run()
-        data = report.write(verdict, workspace, settings.out)
+        data = report.write(verdict, workspace, settings.out, journal.trajectory.path)
     return Repair(verdict, workspace, data)
+
+
+def _introduce(journal: Journal, settings: Settings, workspace: TreeCopy, store: SqliteLessons) -> None:
+    """Tell the trajectory what is repaired under which terms, so that it can be run again."""
+    from architect import lesson_text
+
+    if journal.resumed:
+        journal.trajectory.write("note", {"text": "resumed after an interruption"})
+        return
+    terms = {"engine": settings.engine, "seconds": settings.seconds, "max_boots": settings.max_boots}
+    tree = {"tree": str(settings.tree.absolute()), "digest": workspace.digest()}
+    baseline = str(settings.baseline.absolute()) if settings.baseline else None
+    known = lesson_text.dump(store.all())
+    judge = {"baseline": baseline, "good": settings.good, "lessons": known}
+    journal.trajectory.write("run", {"what": "fix", **tree, **terms, **judge})
 
 
 def _read(workspace: TreeCopy) -> None:
@@ -217,6 +233,8 @@ class _Court:
         self.evaluator.boots_each = BOOTS_PER_CANDIDATE + len(demands.gates)
         gates = [gate_to_json(gate) for gate in found.case.failures]
         self.journal.write("diagnosis", {"failures": gates})
+        cause = found.case.report.cause if found.case.report else None
+        self.journal.trajectory.write("diagnosis", {"failures": gates, "cause": cause})
         return replace(found, case=replace(found.case, baseline=self.earlier))
 
     def finalise(self, patch: Patch) -> Sequence[GateResult]:
@@ -227,6 +245,7 @@ class _Court:
             "finalise", patch, granted, *self.evaluator.terms, seconds=self._seconds()
         )
         self._spent(granted, boots)
+        self.journal.judged(gates, final=True)
         for gate in gates:
             self.ui.step(f"  {gate.gate:<18} {'pass' if gate.passed else 'FAIL'}  {gate.message}")
         return tuple(gates)

@@ -19,7 +19,8 @@
 #           background thread), ERROR_OVERLOAD (then rdx = the sum that is too much, in ppm), ERROR_FULL,
 #           ERROR_NO_MEMORY, ERROR_TIMEOUT (the timer does not come)
 # Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
-# Context:  long mode, any IF (on while the overhead is measured), GS base set; the thread may run before this returns
+# Context:  long mode, any IF (on while the overhead is measured), GS base set; the thread may run before this
+#           returns, within a section after its end
 function sched_create
     call_frame
     push rbx
@@ -153,7 +154,10 @@ function sched_add
     call clock_ns
     mov rdi, rax
     call sched_charge
+    cmp qword ptr gs:[PERCPU_SECTION], 0
+    jne .Ladd_section
     call sched_yield_to
+.Ladd_made:
     push r13
     popfq
     mov rax, rbx
@@ -164,6 +168,9 @@ function sched_add
     pop r12
     pop rbx
     return_frame
+.Ladd_section:
+    mov qword ptr gs:[PERCPU_RESCHEDULE], 1     # its end decides
+    jmp .Ladd_made
 .Ladd_no_stack:
     mov r12, rax
     mov rdi, rbx

@@ -18,7 +18,7 @@
 
 .set INIT_WAIT, 10000000                        # ns after INIT; a virtual CPU needs none
 .set SIPI_WAIT, 200000                          # ns after the first SIPI; who has come by then gets no second
-.set CPU_WAIT, 500000000                        # ns without another CPU coming
+.set CPU_WAIT, 2000000000                       # ns without another CPU coming: virtual ones wait for a busy host
 
 .section .rodata, "a"
 note_cpus:      .asciz "cpus"

@@ -31,7 +31,7 @@ def _asciz(harness: Harness, at: int) -> bytes:
     return harness.read(at, _SIZE).split(b"\0")[0]
 
 
-@contract("words_split", "words_same", "words_number", "words_nth")
+@contract("words_split", "words_same", "words_number", "words_nth", "words_find")
 def words(harness: Harness) -> None:
     """Lines of any blanks, words that begin alike, numbers at the edges of 64 bits, tables of any row size."""
     session, noise = Session(harness), random.Random(1)
@@ -72,6 +72,27 @@ def words(harness: Harness) -> None:
         session.equal(result.flag("cf"), n >= rows, "words_nth", "is wrong about the end of a table", n=n)
         if n < rows:
             session.equal(result.registers["rax"], 0x1000 + n, "words_nth", "gives another row", n=n)
+    _find(session)
+
+
+def _find(session: Session) -> None:
+    """Names of a table by which others begin, the first and the last among them, and such as it has not."""
+    names, size = (b"one", b"on", b"", b"other"), 24
+    text = _OTHER_BUFFER
+    for row, name in enumerate(names):
+        session.harness.write(text, name + b"\0")
+        session.harness.write_u64(BUFFER_BASE + row * size, text)
+        text += len(name) + 1
+    asked = ((4, b"one"), (4, b"on"), (4, b""), (4, b"other"), (4, b"oth"), (3, b"other"), (0, b"one"))
+    for rows, name in asked:
+        session.harness.write(text, name + b"\0")
+        end = BUFFER_BASE + rows * size
+        result = session.call("words_find", rdi=text, rsi=BUFFER_BASE, rdx=end, rcx=size)
+        here = name in names[:rows]
+        session.equal(result.flag("cf"), not here, "words_find", "is wrong about a name", name=repr(name))
+        if here:
+            row = BUFFER_BASE + names.index(name) * size
+            session.equal(result.registers["rax"], row, "words_find", "gives another row", name=repr(name))
 
 
 _NUMBERS: tuple[tuple[str, int | None], ...] = (

@@ -198,19 +198,13 @@ local_function command_fault
     cmp rsi, 1
     jne .Lfault_unknown
     mov rdi, qword ptr [rdi]
-    lea rbx, [rip + fault_kinds]
-    lea r12, [rip + fault_kinds_end]
-.Lfault_row:
-    cmp rbx, r12
-    jae .Lfault_unknown
-    mov rsi, qword ptr [rbx + KIND_NAME]
-    call words_same
-    jnc .Lfault_raise
-    add rbx, KIND_SIZE
-    jmp .Lfault_row
-.Lfault_raise:
-    mov rdi, qword ptr [rbx + KIND_ARGUMENT]
-    call qword ptr [rbx + KIND_ROUTINE]
+    lea rsi, [rip + fault_kinds]
+    lea rdx, [rip + fault_kinds_end]
+    mov ecx, KIND_SIZE
+    call words_find
+    jc .Lfault_unknown
+    mov rdi, qword ptr [rax + KIND_ARGUMENT]
+    call qword ptr [rax + KIND_ROUTINE]
     call provoke_restore
     lea rax, [rip + text_no_fault]
     stc

@@ -1,6 +1,6 @@
 # Purpose:  a command line as words and numbers.
 # Mode:     64-bit long mode
-# Exports:  words_split, words_number, words_same, words_nth
+# Exports:  words_split, words_number, words_same, words_nth, words_find
 # Invariants: nothing is read behind the zero that ends a line.
 .intel_syntax noprefix
 .include "macros.inc"
@@ -138,3 +138,25 @@ function words_nth
 .Lnth_return:
     ret
 end_function words_nth
+
+# words_find -- the row of a name in a table whose rows begin with the address of a name
+# In:       rdi = name:asciz, rsi = first:ptr, rdx = end:ptr, rcx = size:u64 (of a row)
+# Out:      rax = row:ptr, cf = there is none
+# Clobbers: rsi
+# Context:  long mode
+function words_find
+    call_frame
+    mov rax, rsi
+.Lfind_row:
+    cmp rax, rdx
+    jae .Lfind_none
+    mov rsi, qword ptr [rax]
+    call words_same
+    jnc .Lfind_return
+    add rax, rcx
+    jmp .Lfind_row
+.Lfind_none:
+    stc
+.Lfind_return:
+    return_frame
+end_function words_find

@@ -124,24 +124,13 @@ end_function ktap_nth
 # ktap_find -- the row of a test
 # In:       rdi = name:asciz
 # Out:      rax = row:ptr, cf = there is none
-# Clobbers: rcx, rsi
+# Clobbers: rcx, rdx, rsi
 # Context:  long mode
 function ktap_find
-    call_frame
-    lea rax, [rip + ktap_rows]
-.Lktap_find_row:
-    lea rcx, [rip + ktap_rows_end]
-    cmp rax, rcx
-    jae .Lktap_find_none
-    mov rsi, qword ptr [rax + KTAP_ROW_NAME]
-    call words_same
-    jnc .Lktap_find_return
-    add rax, KTAP_ROW_SIZE
-    jmp .Lktap_find_row
-.Lktap_find_none:
-    stc
-.Lktap_find_return:
-    return_frame
+    lea rsi, [rip + ktap_rows]
+    lea rdx, [rip + ktap_rows_end]
+    mov ecx, KTAP_ROW_SIZE
+    jmp words_find
 end_function ktap_find
 
 # ktap_say_result -- the result line of a test

@@ -23,17 +23,21 @@ UNITS_MAX = 64  # a row holds what it needs as one 64-bit mask of rows
 
 _UNIT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _SYMBOL = re.compile(r"[A-Za-z_.$][A-Za-z0-9_.$]*")
-_KEYS = ("name", "entry", "needs", "provides", "optional")
+_KEYS = ("name", "entry", "needs", "after", "provides", "optional")
 
 
 class BootUnit(NamedTuple):
-    """One ``[[unit]]`` of ``boot.toml``. It provides its own name besides ``provides``."""
+    """One ``[[unit]]`` of ``boot.toml``. It provides its own name besides ``provides``.
+
+    ``needs`` must have succeeded before it, else it is skipped; ``after`` must have had its turn, however that went.
+    """
 
     name: str
     entry: str
     needs: tuple[str, ...]
     provides: tuple[str, ...]
     optional: bool
+    after: tuple[str, ...] = ()
 
 
 def _refuse(path: Path, key: str, message: str) -> InputError:
@@ -157,7 +161,7 @@ def load_boot_units(path: Path) -> tuple[BootUnit, ...]:
     """Read and check ``boot.toml``.
 
     Returns:
-        The units in the order of the file, which satisfies every ``needs``.
+        The units in the order of the file, which satisfies every ``needs`` and ``after``.
 
     Raises:
         InputError: file, key and mend of the first thing that is wrong.
@@ -210,7 +214,7 @@ def _unit(path: Path, index: int, row: Mapping[str, Any]) -> BootUnit:
         raise wrong("entry", "the symbol of the unit's entry routine")
     if not isinstance(optional, bool):
         raise wrong("optional", "true or false")
-    return BootUnit(name, entry, names("needs"), names("provides"), optional)
+    return BootUnit(name, entry, names("needs"), names("provides"), optional, names("after"))
 
 
 def _providers(path: Path, units: tuple[BootUnit, ...]) -> dict[str, int]:
@@ -232,24 +236,30 @@ def _providers(path: Path, units: tuple[BootUnit, ...]) -> dict[str, int]:
 
 
 def _check_order(path: Path, units: tuple[BootUnit, ...], provider: Mapping[str, int]) -> None:
+    """Refuse what is missing, what goes in a circle, and what comes too late, for ``needs`` and ``after`` alike."""
+    asked = [
+        (i, key, verb, what)
+        for i, unit in enumerate(units)
+        for key, verb, names in (("needs", "needs", unit.needs), ("after", "comes after", unit.after))
+        for what in names
+    ]
     edges: dict[int, list[int]] = {}
-    for i, unit in enumerate(units):
-        for what in unit.needs:
-            if what not in provider:
-                problem = f"'{unit.name}' needs '{what}', which no unit provides"
-                mend = "add it to a unit's provides or drop the need"
-                raise _refuse(path, f"unit[{i}].needs", f"{problem}; {mend}")
-            edges.setdefault(i, []).append(provider[what])
+    for i, key, verb, what in asked:
+        if what not in provider:
+            problem = f"'{units[i].name}' {verb} '{what}', which no unit provides"
+            mend = f"add it to a unit's provides or drop it from {key}"
+            raise _refuse(path, f"unit[{i}].{key}", f"{problem}; {mend}")
+        edges.setdefault(i, []).append(provider[what])
     ring = _cycle(edges)
     if ring:
         chain = " -> ".join(units[i].name for i in ring)
-        raise _refuse(path, f"unit[{ring[0]}].needs", f"a cycle: {chain}; drop one of these needs")
-    for i, unit in enumerate(units):
-        for what in unit.needs:
-            if provider[what] > i:
-                later = units[provider[what]].name
-                problem = f"'{unit.name}' needs '{what}' of '{later}', which comes later"
-                raise _refuse(path, f"unit[{i}].needs", f"{problem}; move '{later}' above '{unit.name}'")
+        key = next(key for i, key, _, what in asked if (i, provider[what]) == (ring[0], ring[1]))
+        raise _refuse(path, f"unit[{ring[0]}].{key}", f"a cycle: {chain}; drop one of these")
+    for i, key, verb, what in asked:
+        if provider[what] > i:
+            name, later = units[i].name, units[provider[what]].name
+            problem = f"'{name}' {verb} '{what}' of '{later}', which comes later"
+            raise _refuse(path, f"unit[{i}].{key}", f"{problem}; move '{later}' above '{name}'")
 
 
 def _cycle(edges: Mapping[int, list[int]]) -> list[int]:

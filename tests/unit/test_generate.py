@@ -109,6 +109,13 @@ def unit(name: str, more: str = "") -> str:
         (unit("a", 'needs = ["b"]') + unit("b"), ["unit[0].needs", "move 'b' above 'a'"]),
         (unit("a", 'needs = ["b"]') + unit("b", 'needs = ["a"]'), ["a cycle: a -> b -> a"]),
         (unit("a", 'needs = ["a"]'), ["a cycle: a -> a"]),
+        (unit("a", 'after = "b"'), ["unit[0].after: 'b'", "list"]),
+        (unit("a", 'after = ["x"]'), ["unit[0].after", "comes after 'x', which no unit provides"]),
+        (unit("a", 'after = ["b"]') + unit("b"), ["unit[0].after", "move 'b' above 'a'"]),
+        (
+            unit("a", 'after = ["b"]') + unit("b", 'needs = ["c"]') + unit("c", 'after = ["a"]'),
+            ["unit[0].after: a cycle: a -> b -> c -> a"],
+        ),
         ("".join(unit(f"u{i}") for i in range(65)), ["65 units", "64"]),
     ],
 )
@@ -121,6 +128,16 @@ def test_wrong_boot_toml_names_file_key_and_mend(tmp_path: Path, text: str | byt
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_after_orders_without_need(tmp_path: Path) -> None:
+    path = tmp_path / "boot.toml"
+    text = unit("a", 'provides = ["x"]') + unit("b", 'after = ["x"]') + unit("c", 'needs = ["a"]')
+    units = generate.parse_boot_units(path, text)
+    assert [found.after for found in units] == [(), ("x",), ()]
+    table = generate.boot_table_text(units)
+    rows = [line.split(", ")[-1] for line in table.splitlines() if ".quad .Lboot_unit_name_" in line]
+    assert rows == ["0x0", "0x0", "0x1"]  # nothing of it is in the mask of needs
 
 
 def test_missing_boot_toml(tmp_path: Path) -> None:

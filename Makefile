@@ -3,7 +3,7 @@ PXOS := .venv/bin/pxos
 PYTEST := .venv/bin/python -m pytest
 JOBS ?= 2
 
-.PHONY: help setup demo iso run debug test test-fast test-slow lint bench fix clean
+.PHONY: help setup demo iso run debug test test-fast test-slow test-matrix lint bench fix clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -30,8 +30,11 @@ test: setup ## all tests but the slow ones: the fast first, then longer ones, th
 test-fast: setup ## the quick tests that need no QEMU, under a minute
 	@$(PYTEST) -q -n $(JOBS) -m "not long and not qemu and not slow"
 
-test-slow: setup ## the long suites: more generated programs, every bug of the corpus, the boot matrix
+test-slow: setup ## the long suites: more generated programs, every bug of the corpus
 	@$(PYTEST) -q -n $(JOBS) -m slow --timeout 3600
+
+test-matrix: setup ## the kernel's own tests on all 288 machines of the matrix; goes on where it was interrupted
+	@.venv/bin/python -m tests.boot.matrix --jobs $(JOBS)
 
 lint: setup ## ruff and mypy --strict
 	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy

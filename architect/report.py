@@ -28,9 +28,15 @@ def patch_text(workspace: TreeCopy, patch: Patch) -> str:
     """The patch as a unified diff that ``git apply`` and ``patch -p1`` take inside the tree."""
     parts: list[str] = []
     for name, text in sorted(workspace.apply(patch).items()):
-        old, new = _lines(workspace.sources()[name]), _lines(text)
-        parts += [_ended(line) for line in difflib.unified_diff(old, new, f"a/{name}", f"b/{name}")]
+        parts.append(unified(name, workspace.sources()[name], text))
     return "".join(parts)
+
+
+def unified(name: str, old: str, new: str) -> str:
+    """One file's change as a unified diff; a file that was not there has no old text."""
+    before = f"a/{name}" if old else "/dev/null"
+    rows = difflib.unified_diff(_lines(old), _lines(new), before, f"b/{name}")
+    return "".join(_ended(line) for line in rows)
 
 
 def _lines(text: str) -> list[str]:

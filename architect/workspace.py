@@ -125,6 +125,18 @@ class TreeCopy:
         return [self.tree / name for name in changed]
 
 
+def check_text(name: str, old: str, new: str) -> None:
+    """Hold the lines that a new text of a whole file brings in to what is asked of an edit's.
+
+    Raises:
+        InputError: a line is none, or brings in files.
+    """
+    known = set(old.split("\n"))
+    for number, line in enumerate(new.split("\n"), 1):
+        if line not in known:
+            _check_lines(Edit(name, number, (), (line,)), f"{name}:{number}")
+
+
 def _refuse(message: str) -> InputError:
     return InputError(message, stage=STAGE)
 
@@ -167,7 +179,7 @@ def _read_tree(tree: Path) -> dict[str, bytes]:
         raise _refuse(f"{tree}: not a kernel tree (no image.toml); name one with --kernel DIR")
     found: dict[str, bytes] = {}
     total, root = 0, tree.resolve()
-    for path in _walk(tree):
+    for path in walk(tree):
         if path.is_symlink() and not path.resolve().is_relative_to(root):
             raise _refuse(f"{path}: a link that leads out of the tree; put the file itself there")
         if not path.is_file():
@@ -180,7 +192,8 @@ def _read_tree(tree: Path) -> dict[str, bytes]:
     return found
 
 
-def _walk(tree: Path) -> Iterable[Path]:
+def walk(tree: Path) -> Iterable[Path]:
+    """Every file below ``tree`` that belongs to it, sorted; hidden ones and build folders left out."""
     for folder, folders, names in os.walk(tree):
         folders[:] = sorted(f for f in folders if not f.startswith(".") and f not in ("build", "__pycache__"))
         yield from (Path(folder) / name for name in sorted(names) if not name.startswith("."))

@@ -95,7 +95,7 @@ class Bench:
             image = self.session.build()
         except InputError as error:
             gate = _unassembled(error, time.perf_counter() - began)
-            case = Case(tree, sources, None, None, None, tuple(error.diagnostics), (gate,))  # type: ignore[arg-type]
+            case = Case(tree, sources, None, None, None, tuple(error.diagnostics), (gate,), asked=(gate,))  # type: ignore[arg-type]
             return Diagnosis(case, timeout=CANDIDATE_FACTOR * empty_boot_seconds(self.folder / gates[0]))
         data, sha = linked(image)
         folder = self.folder / f"original-{gates[0]}"
@@ -119,6 +119,7 @@ class Bench:
             trial.report,
             failures=failures,
             runs=self._runs(image, failures),
+            asked=tuple(gate for gate in trial.gates if gate.message != NO_BOOTS),
         )
         reached = self.judge.reached(trial.result.serial) if trial.result else 0.0
         return Diagnosis(case, sha, reached, _candidates_timeout(trial, unit), trial.boots, trial.cut_short)

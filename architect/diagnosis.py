@@ -35,11 +35,13 @@ class Diagnosis:
         """This and what ``other`` gates say of the same tree; the boot of whichever booted."""
         failures = (*self.case.failures, *other.case.failures)
         main = other if other.case.boot is not None else self
+        asked = (*self.case.asked, *other.case.asked)
         if main.case.diagnostics:
-            failures = main.case.failures
+            failures, asked = main.case.failures, main.case.asked
+        runs = self.case.runs or other.case.runs
         return replace(
             main,
-            case=replace(main.case, failures=failures, runs=self.case.runs or other.case.runs),
+            case=replace(main.case, failures=failures, runs=runs, asked=asked),
             timeout=max(self.timeout, other.timeout),
             boots=self.boots + other.boots,
             incomplete=self.incomplete or other.incomplete,

@@ -48,11 +48,12 @@ class FixLoop:
     tried: Counter[str] = field(default_factory=Counter)
     lessons_tried: set[int] = field(default_factory=set)
     best: Evaluation | None = None
+    case: Case | None = None
 
     def run(self) -> Verdict:
         """The whole repair."""
         found = self.judge.diagnose()
-        case = found.case
+        case = self.case = found.case
         if not case.failures:
             if found.incomplete:
                 return self._verdict("budget", case, f"Nothing is wrong so far, and {self.budget.spent()}.")
@@ -68,6 +69,12 @@ class FixLoop:
                 self._reject(passed, gates)
         self._credit(None)
         return self._gave_up(case)
+
+    def broken_off(self) -> Verdict | None:
+        """What there is to tell of a run that somebody ends; None before anything is known."""
+        if self.case is None:
+            return None
+        return self._told("budget", self.case, "The run was broken off; the same call resumes it.")
 
     def _passing(self, engine: Engine, case: Case) -> Iterator[Evaluation]:
         """The proposals of one engine that pass; of those that were tried side by side, the cheapest first."""
@@ -166,6 +173,18 @@ class FixLoop:
         end = {"outcome": outcome, "reason": reason}
         self.journal.write("end", end)
         self.journal.trajectory.write("end", end)
+        return self._told(outcome, case, reason, patch=patch, gates=gates, lesson=lesson)
+
+    def _told(
+        self,
+        outcome: Literal["healthy", "fixed", "not-fixed", "budget"],
+        case: Case,
+        reason: str,
+        *,
+        patch: Patch | None = None,
+        gates: tuple[GateResult, ...] = (),
+        lesson: int | None = None,
+    ) -> Verdict:
         spent = (self.budget.boots, self.budget.candidates, self.budget.total_seconds())
         tokens = sum(getattr(engine, "tokens", 0) for engine in self.engines)
         return Verdict(

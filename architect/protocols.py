@@ -98,6 +98,7 @@ class Case:
         failures: the gates that the unpatched tree fails, cheapest first.
         baseline: source texts of the last good commit when the person named one, else empty.
         runs: which lines each contract executed, when the contract gate failed.
+        asked: every gate that the unpatched tree was asked, passed ones too.
     """
 
     tree: Path
@@ -109,6 +110,7 @@ class Case:
     failures: tuple[GateResult, ...] = ()
     baseline: Mapping[str, str] = field(default_factory=dict)
     runs: tuple[Run, ...] = ()
+    asked: tuple[GateResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

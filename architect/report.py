@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,7 @@ def as_json(
         "lesson": verdict.lesson,
         "tried": dict(verdict.tried),
         "diagnosis": _diagnosis(verdict.case),
+        "asked": [gate_to_json(gate) for gate in verdict.case.asked],
         "gates": [gate_to_json(gate) for gate in verdict.gates],
         "operator": verdict.patch.operator if verdict.patch else None,
         "why": verdict.patch.reason if verdict.patch else None,
@@ -86,12 +88,37 @@ def as_json(
 
 def _diagnosis(case: Case) -> dict[str, Any]:
     report = case.report
+    failing = []
+    for gate in case.failures:
+        file, line = place(case, gate)
+        failing.append({"gate": gate.gate, "message": gate.message, "file": file, "line": line})
     return {
-        "failing": [{"gate": gate.gate, "message": gate.message} for gate in case.failures],
+        "failing": failing,
         "cause": report.cause if report else None,
         "rules": [d.rule for d in report.diagnosis] if report else [],
         "sentences": [d.sentence for d in report.diagnosis] if report else [],
     }
+
+
+def place(case: Case, gate: GateResult) -> tuple[str | None, int | None]:
+    """Where in the tree a person should look first for what a gate says: file and line, None where nothing tells."""
+    if gate.gate == "assembles":
+        where = next((d.place for d in case.diagnostics), None)
+        return (where.file, where.line) if where else (None, None)
+    for finding in gate.evidence.get("findings", ()):
+        if finding.get("file"):
+            return finding["file"], finding["line"]
+    routine = gate.evidence.get("routine")
+    if routine is None and case.report is not None and case.report.place is not None:
+        at = case.report.place
+        if at.file in case.sources:
+            return at.file, at.line
+        routine = at.symbol
+    label = re.compile(rf"^\s*(?:function\s+)?{re.escape(str(routine))}\b:?\s*(?:#.*)?$", re.MULTILINE)
+    for name, text in case.sources.items() if routine else ():
+        if found := label.search(text):
+            return name, text.count("\n", 0, found.end()) + 1
+    return None, None
 
 
 def _partial(verdict: Verdict, workspace: TreeCopy) -> dict[str, Any] | None:

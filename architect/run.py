@@ -29,7 +29,7 @@ from architect.verify import BOOTS, FINAL_BOOTS, REST, STATIC
 from architect.workers import Workers, seldom_collected
 from architect.workspace import TreeCopy
 from toolchain.command import Ui
-from toolchain.errors import InputError
+from toolchain.errors import InputError, PxError
 from toolchain.files import make_folder
 
 PROGRESS_SECONDS = 5.0
@@ -108,7 +108,12 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         evaluator = PooledEvaluator(workers, budget, journal, CALL_SECONDS, _Progress(ui, budget))
         court = _Court(workers, evaluator, budget, journal, earlier, ui, partial(_read, workspace))
         chosen = engines.make(settings.engine, store)
-        verdict = FixLoop(court, chosen, evaluator, store, budget, journal, ui.step).run()
+        loop = FixLoop(court, chosen, evaluator, store, budget, journal, ui.step)
+        try:
+            verdict = loop.run()
+        except (KeyboardInterrupt, SystemExit):
+            _keep(loop.broken_off(), workspace, settings.out, journal.trajectory.path)
+            raise
         data = report.write(verdict, workspace, settings.out, journal.trajectory.path)
     return Repair(verdict, workspace, data)
 
@@ -126,6 +131,13 @@ def _introduce(journal: Journal, settings: Settings, workspace: TreeCopy, store:
     known = lesson_text.dump(store.all())
     judge = {"baseline": baseline, "good": settings.good, "lessons": known}
     journal.trajectory.write("run", {"what": "fix", **tree, **terms, **judge})
+
+
+def _keep(verdict: Verdict | None, workspace: TreeCopy, out: Path, trajectory: Path) -> None:
+    """The best result of a run that somebody ends, as far as the disk takes it."""
+    with suppress(PxError):
+        if verdict is not None:
+            report.write(verdict, workspace, out, trajectory)
 
 
 def _read(workspace: TreeCopy) -> None:
@@ -197,8 +209,7 @@ def _code_digest() -> str:
     for package in (Path(__file__).parent, Path(toolchain.__file__).parent):
         for path in sorted(package.rglob("*")):
             if path.suffix in (".py", ".toml"):
-                seen = path.stat()
-                total.update(f"{path.name} {seen.st_size} {seen.st_mtime_ns}\n".encode())
+                total.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()
 
 

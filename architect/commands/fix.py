@@ -6,9 +6,13 @@ import argparse
 import math
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolchain.command import STATUS_NO, STATUS_OK, STATUS_SPENT, Outcome, Ui, paint, wants_colour
 from toolchain.errors import InputError
+
+if TYPE_CHECKING:
+    from architect.run import Settings
 
 HELP = "Repair a kernel tree: diagnose, try repairs in a copy, prove one by booting it, remember what worked."
 EXAMPLE = "pxos fix --kernel kernel --budget 60"
@@ -16,6 +20,7 @@ EXAMPLE = "pxos fix --kernel kernel --budget 60"
 STATUS = {"healthy": STATUS_OK, "fixed": STATUS_OK, "not-fixed": STATUS_NO, "budget": STATUS_SPENT}
 BUDGET_SECONDS = 120.0
 BOOTS_MAX = 1000
+CI_SERVICES = ("auto", "github", "files")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +44,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--baseline", type=Path, metavar="FILE", help="boot units of a good boot: TOML, or pxos boot --json"
     )
     folder("--lessons", help="the lesson store (default: the person's own)")
+    parser.add_argument(
+        "--ci",
+        nargs="?",
+        const="auto",
+        choices=CI_SERVICES,
+        metavar="SERVICE",
+        help="leave what a CI service reads in OUT/ci: JUnit, SARIF, a summary, a pull request's text; with github"
+        " annotations too (default: ask the environment)",
+    )
     parser.add_argument("--good", metavar="REV", help="the last good commit, when the tree is a git checkout")
 
 
@@ -65,10 +79,26 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         baseline=args.baseline,
         good=args.good,
     )
+    if args.ci is None:
+        return _repaired(settings, ui, apply=args.apply)
+    from architect.ci.escape import inert
+    from architect.ci.output import Ci
+
+    ci = Ci(args.ci, args.kernel, args.out)
+    with ci.watch():
+        outcome = _repaired(settings, ui, apply=args.apply)
+    ci.write(outcome.data, outcome.status)
+    return outcome._replace(text=inert(outcome.text))
+
+
+def _repaired(settings: Settings, ui: Ui, *, apply: bool) -> Outcome:
+    """Run the loop; with ``apply`` a proved patch is written into the tree."""
+    from architect import run as runner
+
     done = runner.repair(settings, ui)
     verdict, data = done.verdict, dict(done.data)
     data["applied"] = []
-    if args.apply and verdict.patch is not None:
+    if apply and verdict.patch is not None:
         data["applied"] = [str(path) for path in done.workspace.commit(verdict.patch)]
     return Outcome(STATUS[verdict.outcome], data, _text(data))
 

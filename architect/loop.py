@@ -49,6 +49,7 @@ class FixLoop:
     lessons_tried: set[int] = field(default_factory=set)
     best: Evaluation | None = None
     case: Case | None = None
+    learns: bool = True
 
     def run(self) -> Verdict:
         """The whole repair."""
@@ -121,6 +122,9 @@ class FixLoop:
         return smallest, gates
 
     def _learned(self, case: Case, patch: Patch, gates: Sequence[GateResult]) -> Verdict:
+        reason = f"{patch.reason}; {len(gates)} gates passed on a fresh copy."
+        if not self.learns:
+            return self._verdict("fixed", case, reason, patch=patch, gates=tuple(gates))
         edit = generalise(patch, case)
         evidence = {
             "before": f"{case.failures[0].gate}: {case.failures[0].message}",
@@ -132,7 +136,6 @@ class FixLoop:
         }
         number = self._recorded(case, patch, edit, evidence)
         self._credit(lesson_of(patch))
-        reason = f"{patch.reason}; {len(gates)} gates passed on a fresh copy."
         return self._verdict("fixed", case, reason, patch=patch, gates=tuple(gates), lesson=number)
 
     def _recorded(

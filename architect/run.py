@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from architect import engines, history, judge, report
-from architect.bench import Bench
+from architect import engines, history, kinds, report
 from architect.budget import Budget
 from architect.diagnosis import Demands, Diagnosis
 from architect.evaluate import BOOTS_PER_CANDIDATE, PooledEvaluator
@@ -25,7 +24,6 @@ from architect.lessons import SqliteLessons
 from architect.loop import FixLoop
 from architect.protocols import Evaluation, GateResult, Patch
 from architect.verdict import Verdict
-from architect.verify import BOOTS, FINAL_BOOTS, REST, STATIC
 from architect.workers import Workers, seldom_collected
 from architect.workspace import TreeCopy
 from toolchain.command import Ui
@@ -83,9 +81,9 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         PxError: the tree, its baseline, the lesson store or the output folder cannot be used; a tool is missing.
         KeyboardInterrupt: after every worker and QEMU has ended; the journal is kept, and the same call resumes.
     """
-    workspace = TreeCopy(settings.tree)
+    opened = kinds.of(settings.tree).opened(settings)
+    workspace = opened.workspace
     _keep_apart(settings)
-    verdicts = judge.load(settings.tree, workspace.files, settings.baseline)
     earlier = history.texts(settings.tree, settings.good) if settings.good else {}
     store = SqliteLessons(settings.lessons)
     store.all()  # a damaged store is told before the work, not after it
@@ -94,21 +92,21 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         folder = settings.out / _key(workspace, settings)
         journal = Journal(folder, {"tree": str(settings.tree), "engine": settings.engine})
         stack.callback(journal.close)
-        budget = Budget(settings.seconds, settings.max_boots, reserve=FINAL_BOOTS)
+        budget = Budget(settings.seconds, settings.max_boots, reserve=opened.reserve)
         budget.boots, budget.earlier_seconds = journal.boots, journal.seconds
         budget.candidates = len(journal.evaluations)
         _introduce(journal, settings, workspace, store)
         if journal.resumed:
             ui.step(f"resuming: {budget.candidates} candidates and {budget.boots} boots are done")
         tree = _pristine(workspace, folder)
-        start = partial(_on_bench, workspace, tree, verdicts, folder, settings.out / "cache")
+        start = partial(opened.bench, tree, folder, settings.out / "cache")
         count = settings.workers or os.cpu_count() or 1
         workers = Workers(start, count, journal.forget, folder / "errors.log")
         stack.callback(workers.close)
         evaluator = PooledEvaluator(workers, budget, journal, CALL_SECONDS, _Progress(ui, budget))
-        court = _Court(workers, evaluator, budget, journal, earlier, ui, partial(_read, workspace))
-        chosen = engines.make(settings.engine, store)
-        loop = FixLoop(court, chosen, evaluator, store, budget, journal, ui.step)
+        court = _Court(workers, evaluator, budget, journal, earlier, ui, opened)
+        chosen = opened.engines(engines.make(settings.engine, store))
+        loop = FixLoop(court, chosen, evaluator, store, budget, journal, ui.step, learns=opened.lessons)
         try:
             verdict = loop.run()
         except (KeyboardInterrupt, SystemExit):
@@ -140,16 +138,6 @@ def _keep(verdict: Verdict | None, workspace: TreeCopy, out: Path, trajectory: P
             report.write(verdict, workspace, out, trajectory)
 
 
-def _read(workspace: TreeCopy) -> None:
-    """What engines make of the sources alone, while the workers find out what is wrong with them."""
-    from architect.anomalies import anomalies
-    from architect.dataflow import Flows
-    from architect.source import Tree
-
-    with suppress(InputError):  # told when it is asked for
-        anomalies(Flows(Tree.of(workspace.tree, workspace.sources())))
-
-
 def _keep_apart(settings: Settings) -> None:
     """The reports must not become part of the tree that they are about."""
     tree, out = settings.tree.resolve(), settings.out.resolve()
@@ -158,14 +146,6 @@ def _keep_apart(settings: Settings) -> None:
         raise InputError(
             f"{settings.out}: lies in the kernel tree; choose a folder outside (--out DIR)", stage="fix"
         )
-
-
-@contextmanager
-def _on_bench(
-    workspace: TreeCopy, tree: Path, verdicts: judge.Judge, folder: Path, cache: Path
-) -> Iterator[Bench]:
-    with Bench(workspace, tree, verdicts, folder, cache) as bench:
-        yield bench
 
 
 class _Progress:
@@ -223,21 +203,23 @@ class _Court:
     journal: Journal
     earlier: dict[str, str]
     ui: Ui
-    prepare: Callable[[], None]
+    opened: kinds.Opened
 
     def diagnose(self) -> Diagnosis:
         """Every gate on the unpatched tree; from then on candidates are held to what it failed.
 
         When nothing is wrong so far, ISO and other machines follow: before a kernel is called healthy.
         """
-        self.ui.step("building and booting the kernel as it is")
-        granted = self.budget.grant(FINAL_BOOTS, final=True)
-        parts = [("diagnose", STATIC, 0), ("diagnose", BOOTS, granted)]
-        first, second = self.workers.gather(parts, seconds=self._seconds(), meanwhile=self.prepare)
+        self.ui.step("building and trying the tree as it is")
+        granted = self.budget.grant(self.opened.reserve, final=True)
+        parts = [("diagnose", self.opened.static, 0), ("diagnose", self.opened.boots, granted)]
+        first, second = self.workers.gather(parts, seconds=self._seconds(), meanwhile=self.opened.prepare)
         found: Diagnosis = first.joined(second)
         if not found.case.failures and not found.incomplete:
             left = granted - found.boots
-            found = found.joined(self.workers.call("diagnose", REST, left, seconds=self._seconds()))
+            found = found.joined(
+                self.workers.call("diagnose", self.opened.rest, left, seconds=self._seconds())
+            )
         self._spent(granted, found.boots)
         demands = Demands.of(found)
         self.evaluator.terms = (demands,)
@@ -250,8 +232,8 @@ class _Court:
 
     def finalise(self, patch: Patch) -> Sequence[GateResult]:
         """Every gate on a fresh copy with the patch."""
-        self.ui.step("the whole again on a fresh copy: direct boot, ISO, other machines")
-        granted = self.budget.grant(FINAL_BOOTS, final=True)
+        self.ui.step("the whole again on a fresh copy")
+        granted = self.budget.grant(self.opened.reserve, final=True)
         gates, boots = self.workers.call(
             "finalise", patch, granted, *self.evaluator.terms, seconds=self._seconds()
         )

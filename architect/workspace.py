@@ -31,16 +31,26 @@ _FOREIGN = re.compile(r'^\s*(?:[\w.$]+:\s*)*(\.incbin\b|\.include\s+"(?:/|[^"]*\
 class TreeCopy:
     """A kernel tree as it was when the repair began, held in memory.
 
+    Args:
+        tree: the original tree.
+        suffixes: of the files that a repair may edit.
+        mark: a file that every such tree holds, or None.
+
     Attributes:
         tree: the original tree.
         files: every file of it, path relative to the tree -> bytes.
     """
 
-    def __init__(self, tree: Path) -> None:
+    def __init__(
+        self, tree: Path, suffixes: tuple[str, ...] = EDITABLE_SUFFIXES, mark: str | None = "image.toml"
+    ) -> None:
         self.tree = tree
-        self.files = _read_tree(tree)
+        self.suffixes = suffixes
+        self.files = _read_tree(tree, mark)
         texts = {
-            name: text for name, data in self.files.items() if (text := _as_text(name, data)) is not None
+            name: text
+            for name, data in self.files.items()
+            if (text := _as_text(name, data, suffixes)) is not None
         }
         guarded = _judges_includes(texts)
         self._sources = {n: t for n, t in texts.items() if not _is_protected(n) and n not in guarded}
@@ -75,7 +85,8 @@ class TreeCopy:
     def _edited(self, name: str, edits: list[Edit]) -> str:
         if name not in self._sources:
             raise _refuse(
-                f"{name}: a repair may edit *.s and *.inc of the tree, never its judge (tests, layout)"
+                f"{name}: a repair may edit {' and '.join('*' + s for s in self.suffixes)} of the tree,"
+                " never its judge (tests, layout)"
             )
         lines = self._sources[name].split("\n")
         last: Edit | None = None
@@ -162,8 +173,8 @@ def _judges_includes(texts: Mapping[str, str]) -> set[str]:
     return {n for n in texts if (uses := wanted.get(PurePosixPath(n).name)) and all(uses)}
 
 
-def _as_text(name: str, data: bytes) -> str | None:
-    if not name.endswith(EDITABLE_SUFFIXES):
+def _as_text(name: str, data: bytes, suffixes: tuple[str, ...]) -> str | None:
+    if not name.endswith(suffixes):
         return None
     try:
         return data.decode()
@@ -171,12 +182,12 @@ def _as_text(name: str, data: bytes) -> str | None:
         return None  # not a text that can be edited line by line; the assembler names it
 
 
-def _read_tree(tree: Path) -> dict[str, bytes]:
+def _read_tree(tree: Path, mark: str | None) -> dict[str, bytes]:
     """Every regular file below ``tree``, hidden ones and build folders left out; links must stay inside."""
     if not tree.is_dir():
         raise _refuse(f"{tree}: no such folder; name a kernel tree with --kernel DIR")
-    if not (tree / "image.toml").is_file():
-        raise _refuse(f"{tree}: not a kernel tree (no image.toml); name one with --kernel DIR")
+    if mark is not None and not (tree / mark).is_file():
+        raise _refuse(f"{tree}: not a kernel tree (no {mark}); name one with --kernel DIR")
     found: dict[str, bytes] = {}
     total, root = 0, tree.resolve()
     for path in walk(tree):

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
 
 def _fix(args: argparse.Namespace, ui: Ui) -> Outcome:
     from architect import bench_fix
-    from architect.commands.fix import check_tools
+    from architect.kernel_tree import check_tools
 
     check_tools()
     terms = bench_fix.Terms(args.engine, args.budget)

@@ -77,7 +77,7 @@ def _check(bugs: list[Any], tree: Path, ui: Ui) -> Outcome:
     import sys
 
     from architect import corpus_check
-    from architect.commands.fix import check_tools
+    from architect.kernel_tree import check_tools
 
     check_tools()
     ui.step(f"the sound kernel and the invariants of {len(bugs)} bugs")

@@ -58,6 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Check the arguments, run the loop, say how it ended."""
+    from architect import kinds
     from architect import run as runner
     from architect.lessons import default_folder
 
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     if args.good == "":
         raise InputError("--good '': not a revision", stage="arguments")
     _check_fixed_inputs(args.kernel, args.baseline)
-    check_tools()
+    kinds.of(args.kernel).check_tools()
     settings = runner.Settings(
         tree=args.kernel,
         out=args.out.absolute(),
@@ -101,18 +102,6 @@ def _repaired(settings: Settings, ui: Ui, *, apply: bool) -> Outcome:
     if apply and verdict.patch is not None:
         data["applied"] = [str(path) for path in done.workspace.commit(verdict.patch)]
     return Outcome(STATUS[verdict.outcome], data, _text(data))
-
-
-def check_tools() -> None:
-    """What the last proof needs is asked for first: a search without it would be in vain.
-
-    Raises:
-        ToolError: QEMU, or a program that makes an ISO, is missing.
-    """
-    from toolchain import iso, qemu_args
-
-    qemu_args.qemu_path()
-    iso.check_tools()
 
 
 def _check_fixed_inputs(tree: Path, baseline: Path | None) -> None:

@@ -84,6 +84,7 @@ local_function cpu_start
     call gdt_load
     call idt_load
     call features_enable
+    call syscall_enable
     call lapic_enable
     call timer_enable
     call tlb_join

@@ -3,7 +3,7 @@
 # Mode:     64-bit long mode, on the stack of the exception
 # Spec:     Intel SDM vol. 3, 6.14 (frames, IST), 6.7 (NMI); what is said is the contract's (PXFAULT, PXPANIC)
 # Exports:  fault_dispatch, fault_catch
-# Invariants: a fault of scope kernel never returns; a fault while one is reported never loops: the first nested
+# Invariants: a fault of ring 3 ends a thread (user_fault); a fault of scope kernel never returns; a fault while one is reported never loops: the first nested
 #           one ends in PXPANIC, the next one ends the machine without a word.
 .intel_syntax noprefix
 .include "macros.inc"
@@ -50,6 +50,9 @@ function fault_dispatch
     cmp ecx, dword ptr gs:[PERCPU_ID]
     jne cpu_stopped
 .Ldispatch_not_stopped:
+    cmp byte ptr [rbx + FRAME_CS], SELECTOR_USER_CODE | SELECTOR_RPL_MASK
+    je .Ldispatch_ring3
+.Ldispatch_own:
     inc qword ptr gs:[PERCPU_FAULT_DEPTH]
     cmp qword ptr gs:[PERCPU_FAULT_DEPTH], 1
     jne .Ldispatch_nested
@@ -64,6 +67,15 @@ function fault_dispatch
     pop r12
     pop rbx
     return_frame
+.Ldispatch_ring3:
+    cmp rax, VECTOR_NMI                         # these are asked for, or the machine's: not the program's fault
+    je .Ldispatch_own
+    cmp rax, VECTOR_DF
+    je .Ldispatch_own
+    cmp rax, VECTOR_MC
+    je .Ldispatch_own
+    mov rdi, rbx
+    call user_fault                             # does not return
 .Ldispatch_kernel:
     call cpu_claim_end                          # one report, by the first CPU that has one to make
     call serial_line_begin                      # until the end: nobody speaks after the report

@@ -2,8 +2,10 @@
 # Mode:     64-bit long mode
 # Spec:     Intel SDM vol. 3, 6.3.1 vectors, 6.13 error codes, 6.14 interrupts in 64-bit mode
 # Exports:  idt_fill, idt_load
-# Invariants: every vector has a gate; all gates are interrupt gates (IF is cleared); an exception without an error
-#           code gets a 0 in its place, so that all frames look alike (percpu.inc: FRAME_*).
+# Invariants: every vector has a gate; all gates are interrupt gates (IF is cleared) that ring 3 cannot call (DPL 0); an
+#           exception without an error code gets a 0 in its place, so that all frames look alike (percpu.inc: FRAME_*).
+#           SWAPGS goes by the CS in the frame; where that is the kernel's and the GS base is not (an exception within a
+#           few instructions of syscall_enter), fault_restore_gs mends it.
 #
 #   gate, 16 bytes: 15:0 offset 15:0   31:16 selector   34:32 IST   43:40 type 0xe   46:45 DPL   47 present
 #                   63:48 offset 31:16   95:64 offset 63:32   127:96 zero
@@ -86,6 +88,10 @@ local_function interrupt_enter
     cld
     mov rdi, rsp
     sub rsp, 8                                  # the CPU aligned the stack to 16 and 23 quads lie on it
+    test byte ptr [rdi + FRAME_CS], SELECTOR_RPL_MASK
+    jnz .Lenter_ring3
+    lfence                                      # as there
+.Lenter_kernel:
     cmp qword ptr [rdi + FRAME_VECTOR], EXCEPTION_COUNT
     jae .Lenter_external
     call fault_dispatch
@@ -93,6 +99,9 @@ local_function interrupt_enter
 .Lenter_external:
     call interrupt_dispatch
 .Lenter_restore:
+    test byte ptr [rsp + 8 + FRAME_CS], SELECTOR_RPL_MASK
+    jnz .Lenter_leave
+.Lenter_registers:
     add rsp, 16
     pop r15
     pop r14
@@ -111,6 +120,18 @@ local_function interrupt_enter
     pop rax
     add rsp, 16                                 # vector and error code
     iretq
+.Lenter_ring3:
+    swapgs
+    pushfq                                      # a gate leaves AC as ring 3 set it: SMAP would be off
+    and dword ptr [rsp], ~RFLAGS_AC
+    popfq
+    lfence                                      # nobody runs ahead with the wrong GS base (CVE-2019-1125)
+    jmp .Lenter_kernel
+.Lenter_leave:
+    lea rdi, [rsp + 8]
+    call user_return_check                      # returns when the thread may go on
+    swapgs
+    jmp .Lenter_registers
 end_function interrupt_enter
 
 # idt_fill -- point all gates at their stubs; #DF, NMI and #MC get a stack of the interrupt stack table

@@ -16,6 +16,7 @@
 .include "apic.inc"
 .include "cpu.inc"
 .include "sched.inc"
+.include "user.inc"
 
 .set WORK_FREE, 0
 .set WORK_FILLING, 1
@@ -61,8 +62,14 @@ function sched_idle
     mov ecx, WORK_TAKEN
     lock cmpxchg [rdi + PERCPU_WORK_STATE], rcx
     je .Lidle_work
+    cmp qword ptr [rdi + PERCPU_USER_WORK], 0
+    jne .Lidle_attend
     sti                                         # takes effect behind the next instruction
     hlt
+    jmp .Lidle_look
+.Lidle_attend:
+    sti
+    call user_attend
     jmp .Lidle_look
 .Lidle_work:
     sti

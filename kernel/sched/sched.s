@@ -240,6 +240,13 @@ local_function sched_switch
     mov qword ptr gs:[PERCPU_CURRENT], rsi
     mov rax, [rsi + THREAD_ID]
     mov qword ptr gs:[PERCPU_THREAD], rax
+    mov rax, qword ptr gs:[PERCPU_SPACE]
+    mov [rdi + THREAD_SPACE], rax
+    or rax, [rsi + THREAD_SPACE]
+    or rax, [rsi + THREAD_FPU]
+    jz .Lswitch_registers                       # both run in the kernel's own space, and this one uses no SSE
+    call user_switch
+.Lswitch_registers:
     call thread_switch
     return_frame
 end_function sched_switch

@@ -1,8 +1,10 @@
 # Purpose:  kernel threads: made, admitted, told to stop, given back.
 # Mode:     64-bit long mode
-# Exports:  sched_create sched_add sched_stop sched_free sched_shortest_window sched_check; sched_last_id
-# Invariants: a thread is made and given back by the background thread of its CPU. What was refused leaves nothing
-#           behind. Memory of a thread goes after it has ended, never before.
+# Exports:  sched_create sched_add sched_make sched_enlist sched_stop sched_free sched_shortest_window sched_check
+#           sched_check_times; sched_last_id
+# Invariants: a kernel thread is made by the background thread of its CPU, a thread of ring 3 by any that runs there, with
+#           interrupts off; all are given back by the background thread. The list of the threads changes with
+#           interrupts off. What was refused leaves nothing behind. Memory of a thread goes after it has ended, never before.
 .intel_syntax noprefix
 .include "macros.inc"
 .include "errors.inc"
@@ -33,6 +35,9 @@ function sched_create
     mov r13, rax                                # its window
     call sched_measure
     jc .Lcreate_return
+    pushfq
+    push rbx
+    cli                                         # nobody is admitted meanwhile
     mov rdi, [rbx + SPEC_BUDGET]
     add rdi, qword ptr gs:[PERCPU_OVERHEAD]
     mov rsi, r13
@@ -49,6 +54,10 @@ function sched_create
     mov rdi, rbx
     mov rsi, r14
     call sched_add
+    sbb ecx, ecx                                # cf, while the flags come back
+    pop rbx
+    popfq
+    add ecx, ecx
 .Lcreate_return:
     pop r14
     pop r13
@@ -58,6 +67,8 @@ function sched_create
 .Lcreate_overload:
     mov qword ptr gs:[PERCPU_REFUSED], rax
     mov rdx, rax
+    pop rbx
+    popfq
     mov eax, ERROR_OVERLOAD
     stc
     jmp .Lcreate_return
@@ -75,35 +86,48 @@ function sched_check
     jz .Lcheck_refused
     cmp rcx, qword ptr gs:[PERCPU_BACKGROUND]
     jne .Lcheck_refused
+    jmp sched_check_times
+.Lcheck_refused:
+    stc
+    ret
+end_function sched_check
+
+# sched_check_times -- whether the times that a thread asks for make sense, and there is room for it
+# In:       rdi = spec:ptr (SPEC_*)
+# Out:      rax = window:u64 (the shorter of period and deadline) or error code, cf = refused: ERROR_INVALID, ERROR_FULL
+# Clobbers: rcx
+# Context:  long mode, any IF, GS base set
+function sched_check_times
+    mov eax, ERROR_INVALID
     cmp qword ptr [rdi + SPEC_ENTRY], 0
-    je .Lcheck_refused
+    je .Ltimes_refused
     mov rcx, SCHED_PERIOD_MAX - SCHED_PERIOD_MIN
     mov rax, [rdi + SPEC_PERIOD]
     sub rax, SCHED_PERIOD_MIN
     cmp rax, rcx
     mov eax, ERROR_INVALID
-    ja .Lcheck_refused
+    ja .Ltimes_refused
     cmp [rdi + SPEC_WINDOW], rcx
-    ja .Lcheck_refused
+    ja .Ltimes_refused
     mov rcx, [rdi + SPEC_WINDOW]
     sub rcx, 1                                  # 0 = the period: becomes the longest of all
     cmp rcx, [rdi + SPEC_PERIOD]
     lea rcx, [rcx + 1]
     cmovae rcx, [rdi + SPEC_PERIOD]
     cmp qword ptr [rdi + SPEC_BUDGET], 0
-    je .Lcheck_refused
+    je .Ltimes_refused
     cmp [rdi + SPEC_BUDGET], rcx
-    ja .Lcheck_refused
+    ja .Ltimes_refused
     mov eax, ERROR_FULL
     cmp qword ptr gs:[PERCPU_THREAD_COUNT], SCHED_THREADS_MAX
-    jae .Lcheck_refused
+    jae .Ltimes_refused
     mov rax, rcx
     clc
     ret
-.Lcheck_refused:
+.Ltimes_refused:
     stc
     ret
-end_function sched_check
+end_function sched_check_times
 
 # sched_add -- make a thread and let it wait for its first release
 # In:       rdi = spec:ptr (SPEC_*, sound), rsi = share:u64 (ppm)
@@ -113,44 +137,15 @@ end_function sched_check
 function sched_add
     call_frame
     push rbx
-    push r12
     push r13
-    push r14
-    mov r12, rdi
-    mov r14, rsi
-    mov edi, THREAD_SIZE
-    mov esi, THREAD_ALIGN
-    call heap_alloc_zeroed
+    call sched_make
     jc .Ladd_return
     mov rbx, rax
-    mov edi, STACK_SIZE
-    call stack_alloc
-    jc .Ladd_no_stack
-    mov [rbx + THREAD_STACK], rax
-    mov [rbx + THREAD_SHARE], r14
-    mov rdi, rbx
-    mov rsi, r12
-    call thread_fill
     pushfq
     pop r13
     cli
-    mov rax, qword ptr gs:[PERCPU_THREADS]
-    mov [rbx + THREAD_NEXT], rax
-    mov qword ptr gs:[PERCPU_THREADS], rbx
-    inc qword ptr gs:[PERCPU_THREAD_COUNT]
-    add r14, qword ptr gs:[PERCPU_LOAD]
-    mov qword ptr gs:[PERCPU_LOAD], r14
-    cmp r14, qword ptr gs:[PERCPU_LOAD_MOST]
-    jbe .Ladd_queue
-    mov qword ptr gs:[PERCPU_LOAD_MOST], r14
-.Ladd_queue:
-    lea rdi, [rip + sched_tick]
-    call timer_set_handler
-    mov rdx, rbx
-    mov rsi, [rbx + THREAD_RELEASE]
-    mov rdi, qword ptr gs:[PERCPU_SELF]
-    add rdi, PERCPU_RELEASES
-    call queue_push
+    mov rdi, rbx
+    call sched_enlist
     call clock_ns
     mov rdi, rax
     call sched_charge
@@ -163,22 +158,86 @@ function sched_add
     mov rax, rbx
     clc
 .Ladd_return:
-    pop r14
     pop r13
+    pop rbx
+    return_frame
+end_function sched_add
+
+# sched_make -- a thread's record and its stack
+# In:       rdi = spec:ptr (SPEC_*, sound), rsi = share:u64 (ppm)
+# Out:      rax = thread:ptr (in no queue yet) or error code, cf = refused: ERROR_NO_MEMORY, ERROR_FULL (no stack)
+# Clobbers: rcx, rdx, rsi, rdi
+# Context:  long mode, any IF, GS base set
+function sched_make
+    call_frame
+    push rbx
+    push r12
+    push r14
+    push r14
+    mov r12, rdi
+    mov r14, rsi
+    mov edi, THREAD_SIZE
+    mov esi, THREAD_ALIGN
+    call heap_alloc_zeroed
+    jc .Lmake_return
+    mov rbx, rax
+    mov edi, STACK_SIZE
+    call stack_alloc
+    jc .Lmake_no_stack
+    mov [rbx + THREAD_STACK], rax
+    mov [rbx + THREAD_SHARE], r14
+    mov rdi, rbx
+    mov rsi, r12
+    call thread_fill
+    mov rax, rbx
+    clc
+.Lmake_return:
+    pop r14
+    pop r14
     pop r12
     pop rbx
     return_frame
-.Ladd_section:
-    mov qword ptr gs:[PERCPU_RESCHEDULE], 1     # its end decides
-    jmp .Ladd_made
-.Ladd_no_stack:
+.Lmake_no_stack:
     mov r12, rax
     mov rdi, rbx
     call heap_free
     mov rax, r12
     stc
-    jmp .Ladd_return
-end_function sched_add
+    jmp .Lmake_return
+end_function sched_make
+
+# sched_enlist -- let a thread wait for its first release on the CPU that runs; whoever calls has decided that it may
+# In:       rdi = thread:ptr (of sched_make)
+# Out:      none
+# Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9
+# Context:  long mode, interrupts off, GS base set; a decision follows
+function sched_enlist
+    call_frame
+    push rbx
+    push rbx
+    mov rbx, rdi
+    mov rax, qword ptr gs:[PERCPU_THREADS]
+    mov [rbx + THREAD_NEXT], rax
+    mov qword ptr gs:[PERCPU_THREADS], rbx
+    inc qword ptr gs:[PERCPU_THREAD_COUNT]
+    mov rax, [rbx + THREAD_SHARE]
+    add rax, qword ptr gs:[PERCPU_LOAD]
+    mov qword ptr gs:[PERCPU_LOAD], rax
+    cmp rax, qword ptr gs:[PERCPU_LOAD_MOST]
+    jbe .Lenlist_queue
+    mov qword ptr gs:[PERCPU_LOAD_MOST], rax
+.Lenlist_queue:
+    lea rdi, [rip + sched_tick]
+    call timer_set_handler
+    mov rdx, rbx
+    mov rsi, [rbx + THREAD_RELEASE]
+    mov rdi, qword ptr gs:[PERCPU_SELF]
+    add rdi, PERCPU_RELEASES
+    call queue_push
+    pop rbx
+    pop rbx
+    return_frame
+end_function sched_enlist
 
 # thread_fill -- what a thread is told, in its record and on its stack
 # In:       rdi = thread:ptr (cleared; THREAD_STACK is set), rsi = spec:ptr (SPEC_*)
@@ -239,6 +298,9 @@ function sched_free
     push rbx
     push rdi
     mov rbx, rdi
+    pushfq
+    push rdi
+    cli
     mov rdx, qword ptr gs:[PERCPU_SELF]
     add rdx, PERCPU_THREADS - THREAD_NEXT       # as if a thread stood before the first
 .Lfree_find:
@@ -256,6 +318,8 @@ function sched_free
     jne .Lfree_refused
     mov rcx, [rbx + THREAD_NEXT]
     mov [rdx + THREAD_NEXT], rcx
+    pop rdi
+    popfq
     mov rdi, [rbx + THREAD_STACK]
     call stack_free
     mov rdx, rax
@@ -265,6 +329,8 @@ function sched_free
     neg rdx                                     # cf: not 0
     jmp .Lfree_return
 .Lfree_refused:
+    pop rdi
+    popfq
     stc
 .Lfree_return:
     pop rdi

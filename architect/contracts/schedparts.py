@@ -128,7 +128,7 @@ def sched_median(harness: Harness) -> None:
         session.equal(got, sorted(values)[count // 2], "sched_median", "chooses another value", count=count)
 
 
-@contract("sched_check", needs=("sched_create",))
+@contract("sched_check", "sched_check_times", needs=("sched_create",))
 def sched_specs(harness: Harness) -> None:
     """Only times that make sense, only of the background thread, only as many as the queues hold."""
     session = Session(harness)

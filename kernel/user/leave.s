@@ -34,13 +34,11 @@ function user_return_check
     jnz .Lcheck_no_address
     ret
 .Lcheck_no_address:
-    call_frame
     mov qword ptr [rdi + FRAME_VECTOR], VECTOR_GP   # what the CPU would say, and where it would be too late
     mov qword ptr [rdi + FRAME_ERROR], 0
-    call user_fault                             # does not return
+    jmp user_fault
 .Lcheck_end:
-    call_frame
-    call user_thread_end
+    jmp user_thread_end
 end_function user_return_check
 
 # user_fault -- a thread of ring 3 has raised an exception: say so, and end it

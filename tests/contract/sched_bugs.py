@@ -31,8 +31,8 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("sched/measure.s", "sched_median", ("shr edx, 1", "")),
     ),
     "sched_specs": (
-        plant("sched/thread.s", "sched_check", ("cmovae rcx, [rdi + SPEC_PERIOD]", "")),
-        plant("sched/thread.s", "sched_check", ("SCHED_THREADS_MAX jae", "SCHED_THREADS_MAX \n ja")),
+        plant("sched/thread.s", "sched_check_times", ("cmovae rcx, [rdi + SPEC_PERIOD]", "")),
+        plant("sched/thread.s", "sched_check_times", ("SCHED_THREADS_MAX jae", "SCHED_THREADS_MAX \n ja")),
         plant("sched/thread.s", "sched_check", ("jne .Lcheck_refused", "")),
     ),
     "sched_decision": (

@@ -161,6 +161,9 @@ function sched_add
     pop r13
     pop rbx
     return_frame
+.Ladd_section:
+    mov qword ptr gs:[PERCPU_RESCHEDULE], 1     # its end decides
+    jmp .Ladd_made
 end_function sched_add
 
 # sched_make -- a thread's record and its stack

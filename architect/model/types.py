@@ -97,6 +97,9 @@ class ModelError(PxError):
         code: HTTP status, or None.
         retry_after: seconds that the server asks to wait, or None.
         partial: what had come of the answer before it failed.
+
+    Attributes:
+        detail: the server's own words at length, without keys; for programs.
     """
 
     def __init__(
@@ -116,6 +119,7 @@ class ModelError(PxError):
         self.code = code
         self.retry_after = retry_after
         self.partial = partial
+        self.detail = ""
         self.status = _STATUS.get(kind, PxError.status)
 
 

@@ -19,7 +19,9 @@ _FRAME = BUFFER_BASE
 _RECORD = BUFFER_BASE + 0x400
 _DEPTH, _CATCH, _NMI_COUNT = 0x20, 0x28, 0x40  # of the per-CPU block
 _REPORT = 1
-_NMI, _SS, _GP, _PF, _UD = 2, 12, 13, 14, 6
+_IN_PROGRESS = 0x230  # PERCPU_REPORT
+_NMI_STACK = 0x180 + 0x2C  # PERCPU_TSS + TSS_IST2
+_NMI, _DF, _SS, _GP, _PF, _UD = 2, 8, 12, 13, 14, 6
 
 
 class _Faults(Session):
@@ -62,8 +64,11 @@ class _Faults(Session):
 
 
 @contract(
-    "fault_dispatch", "fault_land", "fault_restore_gs",
-    needs=("fault_report", "percpu_boot", "percpu_init", "descriptors_init", "fault_probe_load", "fault_probe_failed"),
+    "fault_dispatch", "fault_land", "fault_restore_gs", "fault_end", "fault_nested", "fault_redirect", "fault_panic",
+    needs=(
+        "fault_report", "fault_report_cut", "percpu_boot", "percpu_init", "descriptors_init", "fault_probe_load",
+        "fault_probe_failed",
+    ),
 )  # fmt: skip
 def fault_paths(harness: Harness) -> None:
     """Each way that an exception can take."""
@@ -86,6 +91,7 @@ def fault_paths(harness: Harness) -> None:
     kept = harness.read_u64(here.percpu + _DEPTH), harness.read_u64(here.percpu + _NMI_COUNT)
     let = result.end == "returned" and kept == (1, 1) and not here.reports
     here.expect(let, "fault_dispatch", "does not let a report go on after an NMI", got=repr(kept))
+    _cut(here)
     load, failed = harness.address("fault_probe_load"), harness.address("fault_probe_failed")
     for vector in (_SS, _GP, _PF):
         result = here.raised(vector, rip=load)
@@ -118,4 +124,27 @@ def fault_paths(harness: Harness) -> None:
     mended = result.end == "returned" and harness.get("gs_base") == here.percpu
     here.expect(
         mended, "fault_restore_gs", "does not mend a GS base that is damaged", got=harness.get("gs_base")
+    )
+
+
+def _cut(here: _Faults) -> None:
+    """A fault in a key of a report goes on behind it, once for each key; a #DF, whose stack is lost, does not."""
+    harness, record, field = here.harness, BUFFER_BASE + 0x600, here.percpu + _IN_PROGRESS
+    stack = harness.read_u64(here.percpu + _NMI_STACK)
+    for vector, goes_on in ((_GP, True), (_PF, True), (_DF, False)):
+        harness.write_u64(field, record)
+        result = here.raised(vector, depth=1)
+        if not goes_on:
+            here.ended(result, "does not end the boot at a double fault in a report")
+            continue
+        frame, left = here.frame(), (harness.read_u64(here.percpu + _DEPTH), harness.read_u64(field))
+        led = result.end == "returned" and (frame["rip"], frame["rsp"]) == (
+            harness.address("fault_report_cut"),
+            record,
+        )
+        here.expect(led and left == (1, 0), "fault_nested", "does not let the report go on", vector=vector)
+    harness.write_u64(field, 0)
+    here.raised(_NMI, depth=1)
+    here.equal(
+        harness.read_u64(here.percpu + _NMI_STACK), stack, "fault_dispatch", "keeps a part of the NMIs' stack"
     )

@@ -3,14 +3,19 @@
 # Mode:     64-bit long mode, on the stack of the exception
 # Spec:     Intel SDM vol. 3, 6.14 (frames, IST), 6.7 (NMI); what is said is the contract's (PXFAULT, PXPANIC)
 # Exports:  fault_dispatch, fault_catch
-# Invariants: a fault of ring 3 ends a thread (user_fault); a fault of scope kernel never returns; a fault while one is reported never loops: the first nested
-#           one ends in PXPANIC, the next one ends the machine without a word.
+# Invariants: a fault of ring 3 ends a thread (user_fault); a fault of scope kernel never returns. A fault while one is
+#           reported never loops: it costs the report the key that was being printed, and PXPANIC follows the report; one
+#           that is not in a key, or a #DF, ends in PXPANIC at once, and a third one ends the machine without a word.
+#           While an NMI is treated, the next one gets the lower half of their stack: a probe that fails returns by
+#           iretq, and that lets NMIs in again.
 .intel_syntax noprefix
 .include "macros.inc"
 .include "layout.inc"
 .include "registers.inc"
 .include "percpu.inc"
 .include "fault.inc"
+
+.set NMI_PART, IST_STACK_SIZE / 2               # of the stack that the NMIs of a CPU share
 
 .section .rodata, "a"
 text_scope_kernel:   .asciz "kernel"
@@ -32,6 +37,10 @@ function fault_dispatch
     mov rbx, rdi
     call fault_restore_gs
     mov rax, qword ptr [rbx + FRAME_VECTOR]
+    cmp rax, VECTOR_NMI
+    jne .Ldispatch_stacks
+    sub qword ptr gs:[PERCPU_TSS + TSS_IST2], NMI_PART
+.Ldispatch_stacks:
     lea rcx, [rip + fault_probe_load]
     cmp qword ptr [rbx + FRAME_RIP], rcx
     jne .Ldispatch_no_probe
@@ -64,6 +73,10 @@ function fault_dispatch
     call fault_land
     dec qword ptr gs:[PERCPU_FAULT_DEPTH]
 .Ldispatch_return:
+    cmp qword ptr [rbx + FRAME_VECTOR], VECTOR_NMI
+    jne .Ldispatch_leave
+    add qword ptr gs:[PERCPU_TSS + TSS_IST2], NMI_PART
+.Ldispatch_leave:
     pop r12
     pop rbx
     return_frame
@@ -76,7 +89,25 @@ function fault_dispatch
     je .Ldispatch_own
     mov rdi, rbx
     call user_fault                             # does not return
+.Ldispatch_nested:
+    mov rdi, rbx
+    call fault_nested
+    jmp .Ldispatch_return
 .Ldispatch_kernel:
+    mov rdi, rbx
+    call fault_end
+end_function fault_dispatch
+
+# fault_end -- report a fault that nobody waits for, and end the machine
+# In:       rdi = frame:ptr (FRAME_*)
+# Out:      none
+# Clobbers: none
+# Context:  long mode, interrupts off, GS base set; does not return
+local_function fault_end
+    call_frame
+    push rbx
+    push rbx
+    mov rbx, rdi
     call cpu_claim_end                          # one report, by the first CPU that has one to make
     call serial_line_begin                      # until the end: nobody speaks after the report
     call cpu_stop_others
@@ -87,21 +118,38 @@ function fault_dispatch
     mov rdi, rbx
     lea rsi, [rip + text_scope_kernel]
     call fault_report
-.Ldispatch_end:
+    jc fault_panic
     call debug_exit_fault
-.Ldispatch_nested:
-    cmp rax, VECTOR_NMI
-    je .Ldispatch_late_nmi
+end_function fault_end
+
+# fault_nested -- a fault while one is reported: let the report go on where that can be, else end the machine
+# In:       rdi = frame:ptr (FRAME_*)
+# Out:      none
+# Clobbers: rax, rdx, rsi, rdi
+# Context:  long mode, interrupts off, GS base set, PERCPU_FAULT_DEPTH counts it; returns when the report goes on
+local_function fault_nested
+    call_frame
+    cmp qword ptr [rdi + FRAME_VECTOR], VECTOR_NMI
+    je .Lnested_nmi
     cmp qword ptr gs:[PERCPU_FAULT_DEPTH], 2
-    jne .Ldispatch_end
-    lea rdi, [rip + text_nested_code]
-    lea rsi, [rip + text_nested]
-    call panic
-.Ldispatch_late_nmi:
-    inc qword ptr gs:[PERCPU_NMI_COUNT]         # the report goes on; nothing is lost but this NMI's own report
+    jne .Lnested_end
+    cmp qword ptr [rdi + FRAME_VECTOR], VECTOR_DF
+    je fault_panic                              # what lay on its stack is lost
+    xor edx, edx
+    xchg rdx, qword ptr gs:[PERCPU_REPORT]      # once for each key
+    test rdx, rdx
+    jz fault_panic
+    lea rsi, [rip + fault_report_cut]
+    call fault_redirect
+.Lnested_return:
     dec qword ptr gs:[PERCPU_FAULT_DEPTH]
-    jmp .Ldispatch_return
-end_function fault_dispatch
+    return_frame
+.Lnested_nmi:
+    inc qword ptr gs:[PERCPU_NMI_COUNT]         # the report goes on; nothing is lost but this NMI's own report
+    jmp .Lnested_return
+.Lnested_end:
+    call debug_exit_fault
+end_function fault_nested
 
 # fault_restore_gs -- make the GS base right again when the interrupted code damaged it
 # In:       none
@@ -142,6 +190,7 @@ local_function fault_land
     jz .Lland_quiet
     lea rsi, [rip + text_scope_expected]
     call fault_report
+    jc fault_panic
 .Lland_quiet:
     mov rax, qword ptr [rbx + FRAME_VECTOR]
     mov qword ptr gs:[CAUGHT_VECTOR], rax
@@ -151,16 +200,40 @@ local_function fault_land
     mov qword ptr gs:[CAUGHT_RIP], rax
     mov rax, qword ptr [rbx + FRAME_CR2]
     mov qword ptr gs:[CAUGHT_CR2], rax
-    lea rax, [rip + fault_landing]              # through iretq, which also opens the CPU to NMIs again
-    mov qword ptr [rbx + FRAME_RIP], rax
-    mov qword ptr [rbx + FRAME_RSP], r12
-    mov qword ptr [rbx + FRAME_CS], SELECTOR_KERNEL_CODE
-    mov qword ptr [rbx + FRAME_SS], SELECTOR_KERNEL_DATA
-    mov qword ptr [rbx + FRAME_RFLAGS], RFLAGS_RESERVED1
+    mov rdi, rbx
+    lea rsi, [rip + fault_landing]
+    mov rdx, r12
+    call fault_redirect
     pop r12
     pop rbx
     return_frame
 end_function fault_land
+
+# fault_redirect -- let an exception return to another place, through iretq, which also opens the CPU to NMIs again
+# In:       rdi = frame:ptr, rsi = rip:ptr, rdx = rsp:ptr
+# Out:      none
+# Clobbers: none
+# Context:  long mode, interrupts off
+local_function fault_redirect
+    mov qword ptr [rdi + FRAME_RIP], rsi
+    mov qword ptr [rdi + FRAME_RSP], rdx
+    mov qword ptr [rdi + FRAME_CS], SELECTOR_KERNEL_CODE
+    mov qword ptr [rdi + FRAME_SS], SELECTOR_KERNEL_DATA
+    mov qword ptr [rdi + FRAME_RFLAGS], RFLAGS_RESERVED1
+    ret
+end_function fault_redirect
+
+# fault_panic -- say that a fault came while one was reported, and end the machine
+# In:       none
+# Out:      none
+# Clobbers: none
+# Context:  long mode, interrupts off, GS base set; does not return
+local_function fault_panic
+    call_frame
+    lea rdi, [rip + text_nested_code]
+    lea rsi, [rip + text_nested]
+    call panic
+end_function fault_panic
 
 # fault_catch -- call a routine; when it raises an exception, return from here instead of ending the boot
 # In:       rdi = routine:ptr, rsi = argument:u64, rdx = flags:u64[0..1] (FAULT_CATCH_*)

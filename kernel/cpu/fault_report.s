@@ -1,9 +1,10 @@
 # Purpose:  the PXFAULT block: every key of the contract in its order, printed from a table.
 # Mode:     64-bit long mode, interrupts off
 # Spec:     contract.toml [fault]; Intel SDM vol. 3, table 6-1 (names of the exceptions)
-# Exports:  fault_report
+# Exports:  fault_report fault_report_cut
 # Invariants: the rows of the table are the keys of the contract, in its order (checked while assembling); nothing
-#           here follows a pointer of the interrupted code other than through fault_read.
+#           here follows a pointer of the interrupted code other than through fault_read. Should a key fault all the
+#           same, fault_dispatch goes on at fault_report_cut, and the block is whole but for that key.
 .intel_syntax noprefix
 .include "macros.inc"
 .include "contract.inc"
@@ -26,6 +27,14 @@
 .set ROW_PRINTER, 0
 .set ROW_ARGUMENT, 8
 .set ROW_SIZE, 16
+
+# what a report keeps on the stack, where a fault in it finds the way back
+.set RECORD_KEY, 0x00
+.set RECORD_CUT, 0x08                           # keys
+.set RECORD_FRAME, 0x10
+.set RECORD_SCOPE, 0x18
+.set RECORD_AROUND, 0x20
+.set RECORD_SIZE, 0x28
 
 .section .rodata, "a"
     .balign 8
@@ -79,24 +88,25 @@ text_interrupt: .asciz "interrupt"
 
 .section .text, "ax"
 
-# fault_report -- print one PXFAULT block
+# fault_report -- print one PXFAULT block; a key that cannot be printed for a fault is cut with a question mark
 # In:       rdi = frame:ptr, rsi = scope:asciz
-# Out:      none
+# Out:      cf = a key is cut
 # Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
 # Context:  long mode, interrupts off, GS base set
 function fault_report
     call_frame
     push rbx
-    push r12
-    push r13
-    push r14
-    mov r12, rdi
-    mov r13, rsi
+    push qword ptr gs:[PERCPU_REPORT]           # of the report around this one
+    push rsi                                    # the record, from RSP up: RECORD_*
+    push rdi
+    push 0
+    push 0
     call serial_line_begin
     lea rdi, [rip + contract_fault_begin]
     call serial_put_string
-    xor ebx, ebx
 .Lreport_key:
+    mov qword ptr gs:[PERCPU_REPORT], rsp
+    mov ebx, [rsp + RECORD_KEY]
     mov edi, CHAR_NEWLINE
     call serial_put_char
     lea rax, [rip + contract_fault_keys]
@@ -104,28 +114,38 @@ function fault_report
     call serial_put_string
     mov edi, '='
     call serial_put_char
-    lea r14, [rip + fault_rows]
+    lea rcx, [rip + fault_rows]
     mov rax, rbx
     shl rax, 4                                  # ROW_SIZE
-    add r14, rax
-    mov rdi, r12
-    mov rsi, qword ptr [r14 + ROW_ARGUMENT]
-    mov rdx, r13
-    call qword ptr [r14 + ROW_PRINTER]
-    inc ebx
-    cmp ebx, FAULT_KEY_COUNT
+    add rcx, rax
+    mov rdi, [rsp + RECORD_FRAME]
+    mov rsi, qword ptr [rcx + ROW_ARGUMENT]
+    mov rdx, [rsp + RECORD_SCOPE]
+    call qword ptr [rcx + ROW_PRINTER]
+.Lreport_next:
+    inc qword ptr [rsp + RECORD_KEY]
+    cmp qword ptr [rsp + RECORD_KEY], FAULT_KEY_COUNT
     jb .Lreport_key
+    mov rax, [rsp + RECORD_AROUND]
+    mov qword ptr gs:[PERCPU_REPORT], rax
     mov edi, CHAR_NEWLINE
     call serial_put_char
     lea rdi, [rip + contract_fault_end]
     call serial_put_string
     call serial_line_end
-    pop r14
-    pop r13
-    pop r12
+    xor eax, eax
+    cmp rax, [rsp + RECORD_CUT]                 # cf: there are some
+    lea rsp, [rsp + RECORD_SIZE]
     pop rbx
     return_frame
+fault_report_cut:                               # rsp = the record; all other registers are those of the second fault
+    lea rbp, [rsp + RECORD_SIZE + 8]
+    inc qword ptr [rsp + RECORD_CUT]
+    mov edi, '?'
+    call serial_put_char
+    jmp .Lreport_next
 end_function fault_report
+.global fault_report_cut
 .if ROW_SIZE - (1 << 4)
     .error "fault_report shifts by the size of a row"
 .endif

@@ -89,7 +89,7 @@ def _handled(said: serial.SerialLog) -> set[tuple[int, int]]:
 
 def _chain(result: BootResult, log: QemuLog, handled: set[tuple[int, int]]) -> tuple[Raised, ...]:
     """QEMU's part: the chain that holds the kernel's exception, or that ended in the triple fault."""
-    block = boot_log.numbers(result.kernel_fault or {})
+    block = _told(result)
     if "vector" in block:
         found = log.chain_of(block["vector"], block.get("rip"))
         if found or not log.triple_fault:
@@ -110,9 +110,19 @@ def _still_in_handler(result: BootResult, last: Raised) -> bool:
     return 0 <= (last.sp & ~15) - _FRAME - now < _HANDLER_REACH
 
 
+def _told(result: BootResult) -> dict[str, int]:
+    """The numbers of the kernel's block; a vector that a second fault cut out of it is known by its name."""
+    words = result.kernel_fault or {}
+    found = boot_log.numbers(words)
+    vector = vectors.number(words.get("name", ""))
+    if "vector" not in found and vector is not None:
+        found["vector"] = vector
+    return found
+
+
 def _joined(result: BootResult, raised: tuple[Raised, ...]) -> Iterator[Exception_]:
     """QEMU's chain, with the kernel's own account in place of the exception that it reported."""
-    block = boot_log.numbers(result.kernel_fault or {})
+    block = _told(result)
     own = _kernel_exception(block, result.kernel_fault or {}) if "vector" in block else None
     before: int | None = None
     for item in raised:

@@ -58,6 +58,11 @@ def name(vector: int) -> str:
     return f"#{vector}" if vector < EXCEPTIONS else f"INT {vector:#x}"
 
 
+def number(text: str) -> int | None:
+    """The vector that ``name`` gives that name, or None."""
+    return next((vector for vector in range(EXCEPTIONS) if name(vector) == text), None)
+
+
 def title(vector: int) -> str:
     """In words: ``page fault``."""
     if vector in _NAMES:

@@ -107,6 +107,9 @@ BUGS: dict[str, tuple[Plant, ...]] = {
     "fault_paths": (
         plant("cpu/fault.s", "fault_dispatch", ("fault_probe_failed]", "fault_probe_load]")),
         plant("cpu/fault.s", "fault_dispatch", ("jne .Ldispatch_nested", "")),
+        plant("cpu/fault.s", "fault_dispatch", ("add qword ptr gs:[PERCPU_TSS + TSS_IST2], NMI_PART", "")),
+        plant("cpu/fault.s", "fault_nested", ("je fault_panic", "")),
+        plant("cpu/fault.s", "fault_nested", ("xchg rdx, qword ptr gs:[PERCPU_REPORT]", "mov rdx, gs:[PERCPU_REPORT]")),
         plant("cpu/fault.s", "fault_restore_gs", ("wrmsr", "")),
     ),
     "caught_faults": (plant("cpu/fault.s", "fault_catch", ("gs:[CAUGHT_ERROR]", "gs:[CAUGHT_RIP]")),),

@@ -1,6 +1,5 @@
-# Purpose:  commands of the shell about the boot and its tests: units, test, fault.
+# Purpose:  commands of the shell about the boot and its tests: units, test.
 # Mode:     64-bit long mode
-# Spec:     Intel SDM vol. 3, table 6-1 (exceptions)
 # Exports:  rows of section .shell
 .intel_syntax noprefix
 .include "macros.inc"
@@ -136,87 +135,3 @@ local_function test_give_screen
 .Lscreen_return:
     ret
 end_function test_give_screen
-
-# fault_kind NAME, ROUTINE, ARGUMENT -- a row of fault_kinds
-.macro fault_kind name, routine, argument=0
-    .section .rodata, "a"
-.Lfault_kind_\name:
-    .asciz "\name"
-    .section .rodata.fault_kinds, "a"
-    .quad .Lfault_kind_\name, \routine, \argument
-.endm
-.set KIND_NAME, 0x00
-.set KIND_ROUTINE, 0x08
-.set KIND_ARGUMENT, 0x10
-.set KIND_SIZE, 0x18
-.section .rodata.fault_kinds, "a"
-    .balign 8
-fault_kinds:
-fault_kind de, provoke_de
-fault_kind db, provoke_db
-fault_kind nmi, provoke_nmi
-fault_kind bp, provoke_bp
-fault_kind of, provoke_of
-fault_kind br, provoke_br
-fault_kind ud, provoke_ud
-fault_kind nm, provoke_nm
-fault_kind df, provoke_df
-fault_kind np, provoke_np
-fault_kind ss, provoke_ss
-fault_kind gp, provoke_gp
-fault_kind read, provoke_pf_read
-fault_kind write, provoke_pf_write
-fault_kind fetch, provoke_pf_fetch
-fault_kind mf, provoke_mf
-fault_kind xm, provoke_xm
-fault_kind overflow, provoke_overflow
-.section .rodata.fault_kinds, "a"
-fault_kinds_end:
-.section .text, "ax"
-
-# fault_kind_nth -- the name of the nth kind of fault
-# In:       rdi = n:u64[0..0xffff]
-# Out:      rax = name:asciz, cf = there are fewer
-# Clobbers: rcx, rdx, rsi
-# Context:  long mode
-local_function fault_kind_nth
-    lea rsi, [rip + fault_kinds]
-    lea rdx, [rip + fault_kinds_end]
-    mov ecx, KIND_SIZE
-    jmp words_nth
-end_function fault_kind_nth
-
-# command_fault -- fault KIND: raise an exception that nobody expects; the report ends the boot
-# In:       rdi = words:ptr, rsi = count:u64
-# Out:      rax = reason:asciz, cf = refused
-# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
-# Context:  long mode, GS base set; a command
-local_function command_fault
-    call_frame
-    push rbx
-    push r12
-    cmp rsi, 1
-    jne .Lfault_unknown
-    mov rdi, qword ptr [rdi]
-    lea rsi, [rip + fault_kinds]
-    lea rdx, [rip + fault_kinds_end]
-    mov ecx, KIND_SIZE
-    call words_find
-    jc .Lfault_unknown
-    mov rdi, qword ptr [rax + KIND_ARGUMENT]
-    call qword ptr [rax + KIND_ROUTINE]
-    call provoke_restore
-    lea rax, [rip + text_no_fault]
-    stc
-    jmp .Lfault_return
-.Lfault_unknown:
-    lea rax, [rip + text_no_kind]
-    stc
-.Lfault_return:
-    pop r12
-    pop rbx
-    return_frame
-end_function command_fault
-shell_text text_no_kind, "expected a kind of fault: Tab behind fault shows them"
-shell_text text_no_fault, "this CPU raised no exception"
-shell_command command_fault, "fault", "KIND", "raise an exception; its report ends the boot", fault_kind_nth

@@ -1,0 +1,180 @@
+"""Fault storms: every exception in every context on every CPU, with NMIs and with further faults during the report.
+
+Each boot is one exception, asked for at the shell (``fault KIND CONTEXT CPU``). The report must be whole. Read through
+``fault.analyse`` with the symbols of the image, it must name the routine, the line that raised it, and the way there.
+What ``test_kernel_faults`` plants in a boot unit is left to it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.boot.typist import Typist
+from toolchain import build, contract, fault, qemu
+from toolchain.symbols import SymbolTable
+from toolchain.types import BootConfig, BootResult, FaultReport
+
+pytestmark = pytest.mark.qemu
+
+ROOT = Path(__file__).resolve().parents[2]
+CPUS = 4
+NMI_TAKEN = re.compile(r"^ *\d+: v=02 ", re.MULTILINE)
+# kind -> the name in the report, the routine that raises it, a word of its line. TCG says #GP where a CPU says #SS.
+KINDS: dict[str, tuple[str, str | None, str]] = {
+    "de": ("#DE", "provoke_de", "div ecx"), "db": ("#DB", "provoke_db", "ret"), "nmi": ("NMI", "provoke_nmi", "ret"),
+    "bp": ("#BP", "provoke_bp", "ret"), "of": ("#OF", "provoke_of", "ret"), "br": ("#BR", "provoke_br", "ret"),
+    "ud": ("#UD", "provoke_ud", "ud2"), "nm": ("#NM", "provoke_nm", "fldz"), "df": ("#DF", "provoke_df", "push"),
+    "np": ("#NP", "provoke_np", "mov"), "ss": ("#GP", "provoke_ss", "mov"), "gp": ("#GP", "provoke_gp", "mov"),
+    "read": ("#PF", "provoke_pf_read", "mov"), "write": ("#PF", "provoke_pf_write", "mov"),
+    "fetch": ("#PF", None, ""), "mf": ("#MF", "provoke_mf", "fwait"),
+    "overflow": ("#DF", "provoke_overflow", "call provoke_overflow"),
+}  # fmt: skip
+# context -> routines that the trace goes through, on the boot CPU and on another one
+CONTEXTS: dict[str, tuple[list[str | None], list[str | None]]] = {
+    "shell": (["fault_raise", "command_fault", "shell_execute"], ["fault_raise", "sched_idle", "cpu_start"]),
+    "thread": (["fault_raise", "thread_begin"], ["fault_raise", "thread_begin"]),
+    "interrupt": (
+        ["fault_raise", "fault_handler", "interrupt_dispatch", "interrupt_enter", "fault_in_handler"],
+        ["fault_raise", "fault_handler", "interrupt_dispatch", "interrupt_enter", "fault_in_handler"],
+    ),
+    "lock": (["fault_raise", "fault_in_lock", "command_fault"], ["fault_raise", "fault_in_lock", "sched_idle"]),
+    "line": (["fault_raise", "fault_in_line", "command_fault"], ["fault_raise", "fault_in_line", "sched_idle"]),
+}  # fmt: skip
+EVERY = [*itertools.product(KINDS, CONTEXTS, range(CPUS))]
+# Each kind once, all contexts and CPUs in turn: 5 contexts and 4 CPUs have no common divisor.
+SAMPLE = [(kind, [*CONTEXTS][i % len(CONTEXTS)], i % CPUS) for i, kind in enumerate(KINDS)]
+
+
+class Kernel:
+    """An image with its symbols and its tree."""
+
+    def __init__(self, tree: Path, out: Path) -> None:
+        self.tree = tree
+        self.elf = build.build(tree, out, iso=False).elf
+        self.symbols = SymbolTable(self.elf)
+
+    def asked(self, line: str, cmdline: str = "", cpus: int = CPUS) -> tuple[BootResult, FaultReport]:
+        """The end of a boot at whose shell ``line`` is typed, and what the toolchain makes of it."""
+        with Typist(line) as person:
+            result = qemu.boot(BootConfig(self.elf, smp=cpus, cmdline=cmdline, timeout=60), console=person)
+        report = fault.analyse(result, self.symbols, self.tree)
+        assert report is not None, result.serial
+        return result, report
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
+    return Kernel(ROOT / "kernel", tmp_path_factory.mktemp("storm") / "out")
+
+
+@pytest.fixture(scope="module")
+def stormy(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
+    """The kernel whose reports call ``storm_key`` before they print the value of a key."""
+    tree = tmp_path_factory.mktemp("stormy") / "tree"
+    shutil.copytree(ROOT / "kernel", tree)
+    shutil.copy(ROOT / "tests/fixtures/kernels/storm.s", tree / "test/storm.s")
+    with (tree / "boot.toml").open("a") as file:
+        file.write('\n[[unit]]\nname = "storm"\nentry = "storm_init"\nneeds = ["cmdline"]\n')
+    source, before = tree / "cpu/fault_report.s", "    lea rcx, [rip + fault_rows]\n"
+    text = source.read_text()
+    assert text.count(before) == 1
+    source.write_text(text.replace(before, f"    call storm_key\n{before}"))
+    return Kernel(tree, tree.parent / "out")
+
+
+def check(result: BootResult, report: FaultReport, kind: str, context: str, cpu: int) -> None:
+    """The report is whole and names what happened, where, how it came there, on which CPU and in which thread."""
+    assert (result.outcome, result.panic) == ("fault", None), result.serial
+    assert result.serial.count("PXFAULT v1 begin") == result.serial.count("PXFAULT v1 end") == 1
+    said = result.kernel_fault
+    assert said is not None and tuple(said) == contract.load().fault_keys
+    name, routine, text = KINDS[kind]
+    assert (said["scope"], said["name"], int(said["cpu"], 16)) == ("kernel", name, cpu)
+    assert (int(said["thread"], 16) != 0) == (context == "thread")
+    assert bool(said["stack"]) == (kind != "df")  # that one has lost its stack
+    callers = [place.symbol for place in report.trace]
+    way = CONTEXTS[context][cpu > 0]
+    if kind == "overflow":
+        way = [routine] * contract.constant("FAULT_TRACE_MAX")
+    elif kind == "fetch":
+        way = ["provoke_pf_fetch", *way]
+    elif kind == "df":
+        way = way[1:]  # the stack is lost, and with it the caller of a routine without a frame
+    elif kind == "ss":
+        way = way[:1]  # its RBP leads nowhere
+    assert callers[: len(way)] == way
+    if routine is None:
+        assert report.place is not None and report.place.symbol is None  # nothing lies there
+        return
+    assert report.place is not None and report.place.symbol == routine
+    assert report.place.file == "test/provoke.s"
+    assert text in next(line.text for line in report.source if line.marked)
+
+
+@pytest.mark.parametrize(("kind", "context", "cpu"), SAMPLE)
+def test_a_fault_is_reported_from_where_it_came(kernel: Kernel, kind: str, context: str, cpu: int) -> None:
+    check(*kernel.asked(f"fault {kind} {context} {cpu}"), kind, context, cpu)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_every_fault_from_everywhere(kernel: Kernel) -> None:
+    for kind, context, cpu in EVERY:
+        check(*kernel.asked(f"fault {kind} {context} {cpu}"), kind, context, cpu)
+
+
+def test_an_exception_that_the_cpu_does_not_raise_is_none(kernel: Kernel) -> None:
+    with pytest.raises(AssertionError, match="this CPU raised no exception"):  # TCG has no #XM
+        with Typist("fault xm line 1") as person:
+            result = qemu.boot(BootConfig(kernel.elf, smp=2, timeout=3), console=person)
+        assert result.outcome == "fault", result.serial
+
+
+def test_nmis_during_the_report_do_not_cut_it(stormy: Kernel) -> None:
+    for kind, context, cpu in (
+        ("de", "shell", 0),
+        ("ud", "interrupt", 1),
+        ("nmi", "lock", 2),
+        ("overflow", "thread", 3),
+    ):
+        result, report = stormy.asked(f"fault {kind} {context} {cpu}", "storm-nmi")
+        check(result, report, kind, context, cpu)
+        assert len(NMI_TAKEN.findall(result.qemu_log)) >= len(contract.load().fault_keys)
+
+
+def check_cut(stormy: Kernel, key: int, context: str, cpu: int) -> None:
+    """A second fault costs the report one key, and is told; the first is named all the same."""
+    result, report = stormy.asked(f"fault de {context} {cpu}", f"storm-nested-{chr(ord('A') + key)}")
+    keys = contract.load().fault_keys
+    said = result.kernel_fault
+    assert said is not None and tuple(said) == keys, result.serial
+    assert [name for name, value in said.items() if "?" in value] == [keys[key]]
+    assert result.serial.count("PXFAULT v1 end") == 1
+    assert result.panic == ("nested-fault", "a fault came while a fault was reported")
+    if keys[key] not in ("vector", "name"):
+        assert report.chain[0].name == "#DE"
+    assert report.place is not None and report.place.symbol == "provoke_de"
+    assert (report.place.file, report.source[0].number < (report.place.line or 0)) == ("test/provoke.s", True)
+
+
+def test_a_fault_in_the_report_costs_one_key(stormy: Kernel) -> None:
+    keys = contract.load().fault_keys
+    for key, context, cpu in (
+        ("scope", "shell", 0),
+        ("rip", "interrupt", 1),
+        ("cr2", "thread", 2),
+        ("trace", "lock", 3),
+    ):
+        check_cut(stormy, keys.index(key), context, cpu)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_fault_in_any_key_of_the_report(stormy: Kernel) -> None:
+    for key in range(len(contract.load().fault_keys)):
+        check_cut(stormy, key, [*CONTEXTS][key % len(CONTEXTS)], key % CPUS)

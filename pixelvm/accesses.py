@@ -28,20 +28,35 @@ _SIZES = {Op.LOAD8: 1, Op.STORE8: 1, Op.LOAD32: 4, Op.STORE32: 4}
 _ENDS = (Op.JUMP, Op.JZ, Op.JNZ, Op.CALL, Op.RET, Op.HALT)
 
 
-def proved_accesses(program: Program) -> frozenset[int]:
-    """``pc`` of each load and store whose address is aligned and inside the program's memory on every path."""
+class Accesses(NamedTuple):
+    """What is known of a program's loads and stores.
+
+    Attributes:
+        proved: ``pc`` of those whose address is aligned and inside the program's memory on every path.
+        anchors: where nothing is taken to be known of the stack. What is said of an access holds for a machine that
+            comes to it from the anchor before it, whatever its stack holds there; not for one that begins in between.
+    """
+
+    proved: frozenset[int]
+    anchors: frozenset[int]
+
+
+def proved_accesses(program: Program) -> Accesses:
+    """Look at every word of a program."""
     leaders = {program.entry}
     for code in program.code:
         row = INSTRUCTIONS.get(code & 0xFF)
         if row is not None and row.operand is Operand.TARGET:
             leaders.add(code >> 8)
     proved: set[int] = set()
+    anchors = leaders | {0}
     stack: list[_Value] = []
     for pc, code in enumerate(program.code):
         if pc in leaders:
             stack = []
         if not isa.is_legal(code, len(program.code)):
             stack = []
+            anchors.add(pc + 1)
             continue
         op = Op(code & 0xFF)
         size = _SIZES.get(op)
@@ -52,7 +67,8 @@ def proved_accesses(program: Program) -> frozenset[int]:
         _step(stack, op, code)
         if op in _ENDS:
             stack = []
-    return frozenset(proved)
+            anchors.add(pc + 1)
+    return Accesses(frozenset(proved), frozenset(anchors))
 
 
 def _is_inside(base: _Value, offset: int, size: int, memory: int) -> bool:

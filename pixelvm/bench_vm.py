@@ -13,9 +13,10 @@ import math
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from pixelvm import bench_peers, bench_wgsl, cartridge, engines, load, png
+from pixelvm import bench_peers, bench_verified, bench_wgsl, cartridge, engines, load, png
 from pixelvm.bench_peers import FOLDER, PEERS, PROGRAMS, SWITCH, Run
 from pixelvm.host import PlainHost
 from pixelvm.isa import MASK, Stop
@@ -74,6 +75,7 @@ def run(ui: Ui) -> dict[str, Any]:
     peers = {peer.name: _together(found, peer.name) for peer in PEERS}
     rows += _rows(_TOGETHER, _together(found, "x86"), peers)
     rows.append(_row(f"{_TOGETHER} kernel", _together(found, "kernel"), SWITCH, peers))
+    rows += bench_verified.rows(ui, partial(_timed, who="x86"))
     rows += _starts(ui)
     try:
         rows += bench_wgsl.rows(ui)
@@ -229,6 +231,9 @@ def text(data: dict[str, Any]) -> str:
             continue
         if what.startswith(bench_wgsl.PREFIX):
             together.append(bench_wgsl.line(row))
+            continue
+        if what.startswith(bench_verified.PREFIX):
+            together.append(bench_verified.line(row))
             continue
         name = next(name for name in names if what.startswith(name))
         engine = {f"{name} python": "python *", f"{name} kernel": "kernel"}.get(what, "x86")

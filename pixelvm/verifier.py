@@ -5,9 +5,9 @@ call: what it leaves is a fixed point over all functions; how far it reaches bel
 chains of calls, of which a machine holds ``isa.FRAMES`` at most, so that recursion is bounded too. Never runs the
 program, never changes it.
 
-A program without findings never stops with ILLEGAL, UNDERFLOW, OVERFLOW or RETURN when it begins at its entry (a state
-from elsewhere proves nothing). ``calls`` says whether CALLS is excluded too, ``accesses`` which loads and stores cannot
-trap. Fuel and divisors are always checked.
+A program without findings never stops with ILLEGAL, UNDERFLOW, OVERFLOW or RETURN when it begins at its entry, or goes
+on from a state that ``Verdict.covers``. ``calls`` says whether CALLS is excluded too, ``accesses`` which loads and
+stores cannot trap. Fuel and divisors are always checked.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from pixelvm import isa
-from pixelvm.accesses import proved_accesses
+from pixelvm.accesses import Accesses, proved_accesses
 from pixelvm.isa import Op
 from pixelvm.program import Program
+from pixelvm.state import State
 
 _VISITS = 24  # of one place before a depth that still moves is taken to have no bound
 _STEPS = 2_000_000  # words looked at, all together; real programs need a few for each of theirs
@@ -41,12 +42,14 @@ class Verdict(NamedTuple):
         findings: by ``pc``; none means that the program is proved.
         calls: the calls of no path nest deeper than the machine's frames.
         accesses: ``pc`` of the loads and stores that are aligned and in bounds.
+        anchors: where a machine has to come by for that (``accesses.Accesses``).
         depths: for the entry of each function, of each of its words that is reached the depth, from that at its call.
     """
 
     findings: tuple[Finding, ...]
     calls: bool
     accesses: frozenset[int]
+    anchors: frozenset[int]
     depths: dict[int, dict[int, Interval]]
 
     @property
@@ -54,17 +57,35 @@ class Verdict(NamedTuple):
         """No stack fault, no illegal word, no stray return, whatever the input."""
         return not self.findings
 
+    def covers(self, program: Program, state: State) -> bool:
+        """Whether what was proved holds for a sound state, whoever made it.
 
-def verify(program: Program) -> Verdict:
-    """Verify a program that is within bounds; the time is bounded for any."""
-    proof = _Proof(program)
+        Each frame must be one of the proof: called from a word of its caller that calls just this function. A machine
+        goes by the depth of its whole stack, so it behaves as one whose depth is shared out among the frames in any
+        way; one within the proof's intervals exists when the depth lies between the sums of their ends.
+        """
+        if not self.proved:
+            return False
+        function, low, high = program.entry, 0, 0
+        for behind in state.returns:
+            depth = self.depths[function].get(behind - 1)
+            if depth is None or program.code[behind - 1] & 0xFF != Op.CALL:
+                return False
+            function, low, high = program.code[behind - 1] >> 8, low + depth[0], high + depth[1]
+        depth = self.depths[function].get(state.pc)
+        return depth is not None and low + depth[0] <= len(state.stack) <= high + depth[1]
+
+
+def verify(program: Program, steps: int = _STEPS) -> Verdict:
+    """Verify a program that is within bounds; ``steps`` bounds the time: words looked at, some more than once."""
+    proof = _Proof(program, steps)
     proof.follow()
     if not proof.findings:
         proof.bound()
     findings = tuple(sorted(proof.findings))
     if findings:
-        return Verdict(findings, False, frozenset(), proof.depths)
-    return Verdict((), proof.nesting() <= isa.FRAMES, proved_accesses(program), proof.depths)
+        return Verdict(findings, False, *Accesses(frozenset(), frozenset()), proof.depths)
+    return Verdict((), proof.nesting() <= isa.FRAMES, *proved_accesses(program), proof.depths)
 
 
 class _Proof:
@@ -77,7 +98,7 @@ class _Proof:
         edges: of each function, the functions that it calls and the depth at those calls; known once it is bounded.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, steps: int) -> None:
         self.code = program.code
         self.entry = program.entry
         self.findings: set[Finding] = set()
@@ -86,7 +107,7 @@ class _Proof:
         self.callers: defaultdict[int, set[int]] = defaultdict(set)
         self.edges: dict[int, dict[int, Interval]] = {}
         self._visits: defaultdict[int, int] = defaultdict(int)
-        self._steps = _STEPS
+        self._steps = steps
 
     # --- depths, function by function ----------------------------------------------------------------------
 

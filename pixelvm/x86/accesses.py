@@ -1,7 +1,8 @@
 """Loads and stores in translated code, with their checks; and the stubs that lie behind the blocks of a unit.
 
 Owns bounds and alignment: a test is left out only where what stands before it in the block leaves no address that
-could fail. The usual path compares once; an address that wraps around takes a longer way and comes back.
+could fail, as seen here or by the program's verifier. The usual path compares once; an address that wraps around takes
+a longer way and comes back.
 """
 
 from __future__ import annotations
@@ -25,16 +26,19 @@ class Accesses:
     Args:
         memory: bytes of the machine's memory.
         homes: the register of each local that has one.
+        proved: ``pc`` of the accesses that cannot trap where the block is ``anchored``.
 
     Attributes:
         out: the code.
         values: the virtual stack of the block.
         steps: ``pc`` and word of the block's instructions.
         refund: fuel that the block has charged for the instruction at hand and those behind it.
+        anchored: the block has come by a place from which on ``proved`` holds.
     """
 
-    def __init__(self, memory: int, homes: dict[int, int]) -> None:
-        self.memory, self.homes = memory, homes
+    def __init__(self, memory: int, homes: dict[int, int], proved: frozenset[int]) -> None:
+        self.memory, self.homes, self._proved = memory, homes, proved
+        self.anchored = False
         self.out = bytearray()
         self.values = Values(self.out, homes)
         self.steps: list[tuple[int, int]] = []
@@ -45,6 +49,7 @@ class Accesses:
         """A block begins."""
         self.values = Values(self.out, self.homes)
         self.steps = steps
+        self.anchored = False
 
     # --- jumps and stubs -----------------------------------------------------------------------------------
 
@@ -158,16 +163,20 @@ class Accesses:
         limit = self.memory - size - addend
         register = values.register(base)
         aligned = size == 1 or (shift >= _WORD_SHIFT and addend % size == 0)
+        most = values.most[register] if base[0] == REG else MASK
+        mem = Mem(R15, addend, register, shift)
+        if aligned and most << shift <= limit:
+            self.out += access(mem)
+            return
+        if self.anchored and pc in self._proved:
+            values.move(RAX, whole)
+            self.out += access(Mem(R15, 0, RAX))
+            return
         if limit < 0 or addend % size:
             traps = self.refuse(pc, operands)
             self.out += access(self._tested(whole, size, traps))
             return
-        mem = Mem(R15, addend, register, shift)
         if aligned:
-            most = values.most[register] if base[0] == REG else MASK
-            if most << shift <= limit:
-                self.out += access(mem)
-                return
             self.out += encode.alu_imm(encode.CMP, register, limit >> shift)
         else:
             values.move(RAX, (LINEAR, base, shift, 0))

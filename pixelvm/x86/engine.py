@@ -39,7 +39,7 @@ def run(program: Program, state: State, host: Host) -> Stop:
     fresh = True  # where it stands a block may begin
     steps = wait = 0
     while state.stop is Stop.RUNNING:
-        translation = kept.find(program)
+        translation = kept.find(program, state)
         if steps >= wait and (state.pc in translation.entries or fresh or steps >= _STEPS):
             stay = _Stay(translation, program, state, host)
             stay.run()
@@ -71,7 +71,8 @@ class _Stay:
         self._context: Context = translation.take()
         self._words = self._context.words
         self._pc = state.pc
-        self._fuel = state.fuel  # what is not in the context
+        self._fuel = self._limit()  # what is not in the context
+        self._later = state.fuel - self._fuel
         self._given = list(state.returns)  # of the frames that were there from the start
         self.is_cold = False
 
@@ -86,6 +87,11 @@ class _Stay:
             self._leave()
             del held
             self._translation.give(self._context)
+
+    def _limit(self) -> int:
+        """The fuel of this stay: it ends where the program has run for long enough to be verified."""
+        left = self._translation.trial()
+        return min(self._state.fuel, max(left, BLOCK_FUEL)) if left else self._state.fuel
 
     # --- in and out ----------------------------------------------------------------------------------------
 
@@ -108,7 +114,9 @@ class _Stay:
     def _leave(self) -> None:
         state, here, words = self._state, self._context.map, self._words
         state.pc = self._pc
-        state.fuel = self._fuel + words[FUEL // 4]
+        before = state.fuel
+        state.fuel = self._later + self._fuel + words[FUEL // 4]
+        self._translation.spent += before - state.fuel
         state.seed = words[SEED // 4]
         state.stack[:] = struct.unpack_from(f"<{words[DEPTH // 4] // 4}I", here, context.STACK)
         count = words[FRAMES // 4]

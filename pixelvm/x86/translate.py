@@ -1,7 +1,8 @@
 """From the words that one place leads to, to x86-64 machine code: a unit.
 
 Owns the code of a block's head and end, of calls and returns, and of every way out. What instructions between them do
-is ``instructions``'s. A block charges its fuel and checks the stack's depth once, at its head. An instruction that
+is ``instructions``'s. A block charges its fuel and checks the stack's depth once, at its head; what a
+proof of the program excludes is not checked. An instruction that
 cannot be carried out leaves through a stub that puts the state back to what it was before it; the reference then
 decides what it is. So does a head whose check fails: somewhere in that block the machine stops.
 """
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 from pixelvm import isa
 from pixelvm.isa import Op, System
+from pixelvm.verifier import Verdict
 from pixelvm.x86 import context, encode
 from pixelvm.x86.blocks import Block, Walk
 from pixelvm.x86.encode import RBP, RBX, RSI, RSP, Mem
@@ -61,12 +63,14 @@ class Scope(NamedTuple):
         memory: bytes of memory.
         known: whether another unit has a block at a place.
         slot: offset in the context of the address of a slot.
+        proof: what need not be checked, for states that it covers; None: everything is.
     """
 
     code: tuple[int, ...]
     memory: int
     known: Callable[[int], bool]
     slot: Callable[[Slot], int]
+    proof: Verdict | None = None
 
 
 class Translator(Instructions):
@@ -75,7 +79,10 @@ class Translator(Instructions):
     def __init__(self, scope: Scope, start: int) -> None:
         self.walk = Walk(scope.code, start, scope.known)
         homes, self.written = _homes(self.walk)
-        super().__init__(scope.memory, homes)
+        proof = scope.proof
+        super().__init__(scope.memory, homes, proof.accesses if proof else frozenset())
+        self._anchors: frozenset[int] = proof.anchors if proof else frozenset()
+        self._stack_proved, self._calls_proved = proof is not None, proof is not None and proof.calls
         self.scope, self.start, self.inside = scope, start, self.walk.inside
         self._heads: dict[int, int] = {}
         self._edges: list[tuple[int, int]] = []  # where a distance is to be filled in, and the block's pc
@@ -126,10 +133,10 @@ class Translator(Instructions):
         heads = []
         self.out += encode.alu_imm(encode.SUB, RBP, block.fuel)
         heads.append(self.jump(encode.B))
-        if block.needs > 0:
+        if block.needs > 0 and not self._stack_proved:
             self.out += encode.alu_imm(encode.CMP, RSI, 4 * block.needs)
             heads.append(self.jump(encode.B))
-        if block.growth > 0:
+        if block.growth > 0 and not self._stack_proved:
             self.out += encode.alu_imm(encode.CMP, RSI, 4 * (isa.STACK_SLOTS - block.growth))
             heads.append(self.jump(encode.A))
         self.later(lambda: self._refuse(heads, block))
@@ -139,6 +146,7 @@ class Translator(Instructions):
         while at <= last:
             pc, word = block.steps[at]
             self.refund = refund
+            self.anchored |= pc in self._anchors
             if at == last and word & 0xFF in _LAST and word != _RANDOM:
                 self._last(block, pc, word)
                 return
@@ -163,8 +171,9 @@ class Translator(Instructions):
         elif op is Op.CALL:
             self._call(pc, operand)
         elif op is Op.RET:
-            self.out += encode.cmp_wide_mem(RSP, Mem(RBX, context.BOTTOM))
-            self.trap(pc, encode.E)
+            if not self._stack_proved:
+                self.out += encode.cmp_wide_mem(RSP, Mem(RBX, context.BOTTOM))
+                self.trap(pc, encode.E)
             self._settle()
             self.out += encode.alu_imm(encode.ADD, RSP, context.FRAME, wide=1)
             self.out += encode.ret()
@@ -213,8 +222,9 @@ class Translator(Instructions):
     # --- calls ---------------------------------------------------------------------------------------------
 
     def _call(self, pc: int, target: int) -> None:
-        self.out += encode.cmp_wide_mem(RSP, Mem(RBX, context.LAST))
-        self.trap(pc, encode.BE)
+        if not self._calls_proved:
+            self.out += encode.cmp_wide_mem(RSP, Mem(RBX, context.LAST))
+            self.trap(pc, encode.BE)
         self._settle()
         self._spill_locals()
         if target in self.inside:

@@ -12,9 +12,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache
+from typing import TypeVar
 
 from pixelvm import program
 from pixelvm.program import Program
+from pixelvm.state import State
+from pixelvm.verifier import Verdict, verify
 from pixelvm.x86 import context, pages
 from pixelvm.x86.context import SLOTS, SLOTS_MAX
 from pixelvm.x86.pages import Pages
@@ -24,8 +27,13 @@ CODE_MAX = 64 << 20  # bytes of code of one program that are kept
 UNITS_MAX = 2048  # of one program; each has pages of its own
 EAGER = 4096  # instructions of a program all of which is translated as soon as it is reached
 VISITS = 4  # after so many a place of a larger one is translated: what is seldom reached costs less in the reference
-PROGRAMS_MAX = 32  # whose code is kept
+PROGRAMS_MAX = 32  # whose code is kept, verified and other; whose verdicts are
+TRIAL = 1 << 21  # fuel for each of its words after which verifying a program and translating it again pays
+_VISITS = 64  # of each word by the verifier, on average, before the program is left unproved
 _SLOTS_SPARE = 2048  # more than one unit can ask for, which is at most one for each block's end
+
+_Key = TypeVar("_Key")
+_Made = TypeVar("_Made")
 
 
 class _Gate:
@@ -67,15 +75,19 @@ class Translation:
     Args:
         code: the program's words.
         memory: bytes of its memory.
+        proof: what its code does not check: only states that it covers may enter. None: any sound state may.
+        trial: fuel after which verifying the program pays.
 
     Attributes:
         entries: ``pc`` of a block and the address where to go on there.
         returns: ``pc`` behind a call and the address that its callee returns to; ``sites``: the other way around.
         full: whether it should be dropped before anything is added.
+        spent: fuel that was spent in it.
     """
 
-    def __init__(self, code: tuple[int, ...], memory: int) -> None:
-        self.code, self.memory = code, memory
+    def __init__(self, code: tuple[int, ...], memory: int, proof: Verdict | None, trial: int) -> None:
+        self.code, self.memory, self.proof = code, memory, proof
+        self._trial, self.spent = trial, 0
         self.entries: dict[int, int] = {}
         self.returns: dict[int, int] = {}
         self.sites: dict[int, int] = {}
@@ -90,6 +102,10 @@ class Translation:
         self._contexts: list[Context] = []
         self._spare: list[Context] = []
         self._lock = threading.RLock()
+
+    def trial(self) -> int:
+        """The fuel until it has run for long enough for its program to be verified; 0 where it has, or is."""
+        return 0 if self.proof is not None else max(self._trial - self.spent, 0)
 
     # --- contexts ------------------------------------------------------------------------------------------
 
@@ -125,7 +141,8 @@ class Translation:
                 return
             # What a cut left over may be half of a loop: the unit goes through what is known, to have all of it.
             known = _unknown if start in self._cut else self.entries.__contains__
-            unit = Translator(Scope(self.code, self.memory, known, self._slot), start).unit()
+            scope = Scope(self.code, self.memory, known, self._slot, self.proof)
+            unit = Translator(scope, start).unit()
             self._cut |= unit.cut
             made = pages.code(unit.code)
             self._pages.append(made)
@@ -171,12 +188,18 @@ def _unknown(pc: int) -> bool:
 
 
 class _Kept:
-    """Which programs' code is kept: those used last."""
+    """Which programs' code is kept: those used last.
+
+    Attributes:
+        trial: fuel for each of a program's words after which it is verified.
+    """
 
     def __init__(self) -> None:
+        self.trial = TRIAL
         self._lock = threading.Lock()
         self._programs: OrderedDict[int, tuple[Program, bytes]] = OrderedDict()
-        self._made: OrderedDict[bytes, Translation] = OrderedDict()
+        self._made: OrderedDict[tuple[bytes, bool], Translation] = OrderedDict()
+        self._verdicts: OrderedDict[bytes, Verdict] = OrderedDict()
 
     def digest(self, of: Program) -> bytes:
         """The program's digest, which is computed once for an object that comes again."""
@@ -189,23 +212,47 @@ class _Kept:
             self._programs.popitem(last=False)
         return made
 
-    def find(self, of: Program) -> Translation:
-        """The translation of a program."""
+    def find(self, of: Program, state: State) -> Translation:
+        """The translation of a program that this sound state may enter.
+
+        What was proved of the program is not checked in it, once the program has run for long enough to be verified.
+        """
         with self._lock:
-            key = self.digest(of)
-            found = self._made.get(key)
-            if found is None or found.full:
-                found = self._made[key] = Translation(of.code, of.memory)
-            self._made.move_to_end(key)
-            while len(self._made) > PROGRAMS_MAX:
-                self._made.popitem(last=False)
-            return found
+            checked = self._translation(of, None)
+            if checked.trial():
+                return checked
+            verdict = self._verdict(of)
+            return self._translation(of, verdict) if verdict.covers(of, state) else checked
+
+    def _translation(self, of: Program, proof: Verdict | None) -> Translation:
+        key = self.digest(of), proof is not None
+        found = self._made.get(key)
+        if found is None or found.full:
+            spent = found.spent if found is not None else 0
+            found = self._made[key] = Translation(of.code, of.memory, proof, self.trial * len(of.code))
+            found.spent = spent
+        _use(self._made, key, found)
+        return found
+
+    def _verdict(self, of: Program) -> Verdict:
+        key = self.digest(of)
+        return _use(self._verdicts, key, self._verdicts.get(key) or verify(of, _VISITS * len(of.code)))
 
     def clear(self) -> None:
         """Forget all code; machines that run keep theirs."""
         with self._lock:
             self._made.clear()
+            self._verdicts.clear()
             self._programs.clear()
+
+
+def _use(cache: OrderedDict[_Key, _Made], key: _Key, made: _Made) -> _Made:
+    """What was used last stays."""
+    cache[key] = made
+    cache.move_to_end(key)
+    while len(cache) > PROGRAMS_MAX:
+        cache.popitem(last=False)
+    return made
 
 
 kept = _Kept()

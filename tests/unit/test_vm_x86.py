@@ -345,7 +345,7 @@ def test_memory_can_be_resized_after_a_run() -> None:
 def test_pages_of_code_can_be_executed_and_not_written() -> None:
     program = program_of("call f\nhalt\nf: ret")
     X86(program, State(program, fuel=9), PlainHost())
-    made = translation.kept.find(program)
+    made = translation.kept.find(program, State(program))
     addresses = [translation.gate().pages.address, *made.entries.values()]
     rights = []
     for line in Path("/proc/self/maps").read_text().splitlines():

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -125,6 +125,7 @@ class Sandbox:
         words = {**ENVIRONMENT, **(environment or {})}
         inside = [
             *_view(),
+            *_way_to([*readable, *writable]),
             *(part for path in readable for part in ("--ro-bind", str(path), str(path))),
             *(part for path in writable for part in ("--bind", str(path), str(path))),
             "--remount-ro", "/", "--chdir", str(cwd), "--clearenv",
@@ -238,8 +239,19 @@ def _view() -> tuple[str, ...]:
             found += ["--ro-bind", name, name]
     for name in _ETC:
         found += ["--ro-bind-try", name, name]
-    found += ["--proc", "/proc", "--dev", "/dev"]
+    found += ["--proc", "/proc", "--dev", "/dev", "--perms", "0755", "--dir", "/var", "--symlink", "/tmp", "/var/tmp"]
     return (*found, "--perms", "1777", "--size", str(_TMP_BYTES), "--tmpfs", "/tmp")
+
+
+def _way_to(places: Sequence[Path]) -> Iterator[str]:
+    """The folders above some places; bubblewrap would make them for root's eyes alone."""
+    seen = {"/", "/tmp"}
+    for place in places:
+        for parent in reversed(place.parents):
+            name = str(parent)
+            if name not in seen and not name.startswith(("/usr/", "/opt/")) and name not in _SYSTEM:
+                seen.add(name)
+                yield from ("--perms", "0755", "--dir", name)
 
 
 def user() -> int:

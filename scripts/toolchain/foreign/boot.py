@@ -1,0 +1,343 @@
+"""Boot what a foreign tree built, in the sandbox, to a verdict or the deadline.
+
+Owns: QEMU's arguments around those that the tree gave, the watch over serial line, debug port, screen, monitor and
+process, the snapshot where it died. ``judge`` says what counts; a kernel that becomes ready is watched a little
+longer, because words are printed more easily than kept. Never explains a death: ``report`` does.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolchain import boot_log, files, qemu_args, qemulog, snapshot
+from toolchain.errors import InputError, ToolError
+from toolchain.foreign import machine as allowed
+from toolchain.foreign.build import Built
+from toolchain.foreign.config import Foreign
+from toolchain.foreign.judge import DEBUG, SERIAL, VGA_BYTES, VGA_TEXT, Judge
+from toolchain.foreign.sandbox import Limits, Sandbox
+from toolchain.machine import Machine, process_handle, quick_environment
+from toolchain.qmp import QmpClosed, QmpError
+from toolchain.types import BootResult, OutcomeName, Snapshot
+
+STAGE = "boot"
+SETTLE_SECONDS = 0.3  # a kernel that says it is up must not die in this time
+LOG_LIMIT = 64 << 20
+LOG_TEXT = 1 << 20
+DEBUG_LIMIT = 16 << 20
+SERIAL_LIMIT = 16 << 20
+DEBUG_NAME = "debug.log"
+ISO_NAME = "boot.iso"
+
+_CHUNK = 1 << 16
+_LOOK_SECONDS = 0.05  # between two looks at the screen, the debug port's file and the log
+_GRACE_SECONDS = 1.0
+_PAUSE_SECONDS = 0.001
+_QEMU_MEMORY = 12 << 30  # bytes of address space: TCG's code buffer and guest memory are mapped, hardly touched
+_POWER_OFF = "guest-shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """One boot: what it left behind, what it said, and the verdict in a sentence."""
+
+    result: BootResult
+    judge: Judge
+    message: str
+
+    @property
+    def good(self) -> bool:
+        """Everything that had to be said was said, and the machine ended as it should."""
+        return self.result.outcome == "ready"
+
+
+def boot(foreign: Foreign, built: Built, folder: Path, sandbox: Sandbox, timeout: float | None = None) -> Boot:
+    """Boot once.
+
+    Args:
+        foreign: the machine and the judge.
+        built: what to boot.
+        folder: for the logs; becomes the machine's own.
+        sandbox: what keeps QEMU apart.
+        timeout: seconds; None for the tree's own.
+
+    Raises:
+        ToolError: QEMU or the sandbox is missing.
+        InputError: the artifact cannot be booted with these arguments.
+    """
+    files.make_folder(folder, stage=STAGE)
+    command, readable = _command(foreign, built, folder)
+    seconds = timeout if timeout is not None else foreign.timeout
+    limits = Limits(
+        cpu=int(4 * seconds) + 60, address_space=_QEMU_MEMORY, file=LOG_LIMIT * 4, processes=256
+    )
+    words = quick_environment({})
+    wrapped = sandbox.wrapped(command, folder, [folder], [readable], limits, environment=words)
+    began = time.monotonic()
+    with Machine(wrapped, folder) as machine, _Watch(machine, foreign, began, seconds) as watch:
+        watch.run()
+        result = watch.result(folder)
+    if result.outcome == "qemu-died":
+        said = result.stderr_tail.splitlines()
+        if said and said[0].startswith("bwrap: "):
+            raise ToolError(f"the sandbox cannot be set up for QEMU: {said[0]}", stage=STAGE)
+        qemu_args.check_firmware(result.stderr_tail)
+    boot_log.save(result, folder)
+    return Boot(result, watch.judge, watch.message)
+
+
+def _command(foreign: Foreign, built: Built, folder: Path) -> tuple[list[str], Path]:
+    """QEMU's argument vector, and the file that it reads."""
+    given = list(foreign.qemu)
+    arguments = [qemu_args.qemu_path(), "-no-user-config", "-nodefaults", "-accel", "tcg", "-display", "none"]
+    if "-vga" not in given and not any(word.startswith(("VGA", "bochs", "virtio-vga", "cirrus")) for word in given):
+        arguments += ["-vga", "std"]
+    image = built.artifact.resolve()
+    if built.kind != "elf" and "-append" in given:
+        raise InputError("[boot] qemu: -append needs an ELF artifact: a boot loader has its own", stage=STAGE)
+    if built.kind == "elf" and built.loader == "qemu":
+        arguments += [*given, "-kernel", str(image)]
+    elif built.kind == "disk":
+        arguments += [*given, "-drive", f"if=ide,index=0,media=disk,format=raw,snapshot=on,file={_escape(image)}"]
+    else:
+        if built.kind == "elf":
+            image = _wrapped(built, folder)
+        arguments += [*given, "-drive", f"if=ide,media=cdrom,format=raw,readonly=on,file={_escape(image)}"]
+        arguments += [] if "-boot" in given else ["-boot", "order=d"]
+    arguments += [
+        "-action", "reboot=shutdown,shutdown=pause,panic=pause",
+        "-d", qemu_args.LOG_ITEMS, "-D", qemu_args.LOG_NAME,
+        "-chardev", f"file,id=pxdbg,path={DEBUG_NAME}", "-device", "isa-debugcon,iobase=0xe9,chardev=pxdbg",
+    ]  # fmt: skip
+    return arguments, image
+
+
+def _wrapped(built: Built, folder: Path) -> Path:
+    """A Multiboot2 kernel on an ISO image with GRUB."""
+    from toolchain import iso
+
+    target = folder / ISO_NAME
+    iso.make(built.artifact, target, firmware="bios")
+    return target
+
+
+def _escape(path: Path) -> str:
+    return str(path).replace(",", ",,")
+
+
+class _Watch:
+    """The loop over what QEMU and the guest say, up to an outcome."""
+
+    def __init__(self, machine: Machine, foreign: Foreign, began: float, seconds: float) -> None:
+        self.machine = machine
+        self.foreign = foreign
+        self.judge = Judge(foreign)
+        self.began = began
+        self.deadline = began + seconds
+        self.outcome: OutcomeName | None = None
+        self.message = ""
+        self.ended = began
+        self.snapshot: Snapshot | None = None
+        self.status: int | None = None
+        self.settled: float | None = None  # when a kernel that is ready has stayed up long enough
+        self.serial = bytearray()
+        self.debug_read = 0
+        self.logging = True
+        self.serial_open = True
+
+    def __enter__(self) -> _Watch:
+        with ExitStack() as stack:
+            self.handle = process_handle(self.machine.process)
+            stack.callback(os.close, self.handle)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def run(self) -> None:
+        """Watch until there is an outcome."""
+        poller = select.poll()
+        ear = self.machine.serial_handle
+        for number in (ear, self.machine.qmp.fileno(), self.handle):
+            poller.register(number, select.POLLIN)
+        look = self.began
+        while self.outcome is None:
+            until = min(self.deadline, self.settled or self.deadline, time.monotonic() + _LOOK_SECONDS)
+            ready = poller.poll(max(0.0, until - time.monotonic()) * 1000 + 1)
+            if any(number == ear for number, _ in ready):
+                self._listen()
+                if not self.serial_open:
+                    poller.unregister(ear)
+            with suppress(QmpClosed):
+                now = time.monotonic()
+                if now >= look + _LOOK_SECONDS:
+                    look = now
+                    self._look()
+                self._step(any(number == self.handle for number, _ in ready))
+            if self.outcome is None:
+                time.sleep(_PAUSE_SECONDS)
+
+    def _step(self, exited: bool) -> None:
+        self.machine.qmp.pump()
+        while self.machine.qmp.events and self.outcome is None:
+            event = self.machine.qmp.events.popleft()
+            if event.name in ("SHUTDOWN", "GUEST_PANICKED"):
+                self.machine.qmp.wait_event("STOP", _GRACE_SECONDS)
+                self._stood_still(event.name, str(event.data.get("reason", "")))
+        if self.outcome is not None:
+            return
+        if exited:
+            self._exited()
+        elif self.judge.forbidden is not None:
+            self._died("panic", self._forbidden())
+        elif self._is_up():
+            self._finish("ready", self._praise())
+        elif time.monotonic() >= self.deadline:
+            self._look()
+            if self.judge.forbidden is not None:
+                self._died("panic", self._forbidden())
+            elif self._is_up():
+                self._finish("ready", self._praise())
+            else:
+                self._died("timeout" if self.judge.spoke else "silent", self._late())
+
+    def _is_up(self) -> bool:
+        """Ready, and still well after a while; a kernel that must end the machine is up when it did."""
+        if self.foreign.expect_exit is not None or not self.judge.passed:
+            return False
+        if self.settled is None:
+            self.settled = time.monotonic() + SETTLE_SECONDS
+            self.deadline = max(self.deadline, self.settled)
+        return time.monotonic() >= self.settled
+
+    def _late(self) -> str:
+        if self.judge.passed:
+            return f"it did not end the machine (expect_exit = {self.foreign.expect_exit})"
+        return self.judge.missing()
+
+    def _praise(self) -> str:
+        seen = self.judge.ready
+        return f"{seen.stream}: {seen.line!r}" if seen else f"ended with status {self.foreign.expect_exit}"
+
+    def _forbidden(self) -> str:
+        seen = self.judge.forbidden
+        assert seen is not None
+        return f"forbidden {seen.pattern!r} on {seen.stream}: {seen.line!r}"
+
+    def _stood_still(self, event: str, reason: str) -> None:
+        """The guest panicked, reset, or powered off; the machine stands still."""
+        self._look()
+        if self.judge.forbidden is not None:
+            self._died("panic", self._forbidden())
+        elif event == "GUEST_PANICKED":
+            self._died("panic", "the kernel told pvpanic")
+        elif reason == _POWER_OFF:
+            self.status = 0
+            self._ended_with(0)
+        else:
+            triple = self._parsed_log().triple_fault
+            self._died("fault" if triple else "reset", "triple fault" if triple else "the kernel reset the machine")
+
+    def _exited(self) -> None:
+        self.status = self.machine.process.wait()
+        self._listen_all()
+        self._debug()
+        self._ended_with(self.status)
+
+    def _ended_with(self, status: int) -> None:
+        wanted = self.foreign.expect_exit
+        if self.judge.forbidden is not None:
+            self._died("panic", self._forbidden())
+        elif wanted == status and self.judge.passed:
+            self._finish("ready", self._praise())
+        elif wanted == status:
+            self._died("shutdown", self.judge.missing())
+        elif status % 2 or status == 0:
+            expected = f", not with {wanted}" if wanted is not None else " by itself"
+            self._died("shutdown", f"the machine ended with status {status}{expected}")
+        else:
+            self._died("qemu-died", f"QEMU ended with status {status}")
+        if self.outcome == "shutdown" and self.machine.stderr_tail() and status == 1:
+            self.outcome, self.message = "qemu-died", self.machine.stderr_tail().splitlines()[-1]
+
+    def _finish(self, outcome: OutcomeName, message: str) -> None:
+        self.ended, self.outcome, self.message = time.monotonic(), outcome, message
+
+    def _died(self, outcome: OutcomeName, message: str) -> None:
+        """Read the machine as it stands."""
+        self._finish(outcome, message)
+        try:
+            self.machine.stop()
+            chain = () if outcome in ("timeout", "silent", "reset", "panic") else self._parsed_log().final_chain()
+            first = dict(chain[0].registers) if chain else {}
+            memory = allowed.memory_of(self.foreign.qemu)
+            self.snapshot = snapshot.at_death(self.machine, memory, first)
+        except QmpError:
+            self.snapshot = None  # it has gone
+
+    def _parsed_log(self) -> qemulog.QemuLog:
+        return qemulog.parse(boot_log.tail(self.machine.folder / qemu_args.LOG_NAME, LOG_TEXT))
+
+    # --- what is said --------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        data = self.machine.read_serial(_CHUNK)
+        if data is None:
+            return
+        if not data:
+            self.serial_open = False
+            return
+        if len(self.serial) < SERIAL_LIMIT:
+            self.serial += data
+        self.judge.hear(SERIAL, data.decode("latin-1"))
+
+    def _listen_all(self) -> None:
+        while self.serial_open and (data := self.machine.read_serial(_CHUNK)):
+            self.serial += data
+            self.judge.hear(SERIAL, data.decode("latin-1"))
+
+    def _look(self) -> None:
+        """The debug port's file, the screen, and how long the log has become."""
+        self._debug()
+        with suppress(QmpClosed, ToolError):
+            self.judge.see(self.machine.read_physical(VGA_TEXT, VGA_BYTES))
+        if self.logging and self.machine.log_size() > LOG_LIMIT:
+            self.machine.stop_log()
+            self.logging = False
+
+    def _debug(self) -> None:
+        with suppress(OSError):
+            with (self.machine.folder / DEBUG_NAME).open("rb") as file:
+                file.seek(self.debug_read)
+                data = file.read(_CHUNK if self.debug_read < DEBUG_LIMIT else 0)
+            self.debug_read += len(data)
+            self.judge.hear(DEBUG, data.decode("latin-1"))
+
+    def result(self, folder: Path) -> BootResult:
+        """Everything that the boot left; the machine is killed first if it still runs."""
+        assert self.outcome is not None
+        if self.status is None:
+            self.status = self.machine.kill()
+        said = "".join(text for _, text in sorted(self.judge.streams.items()))
+        forbidden = self.judge.forbidden if self.outcome == "panic" else None
+        return BootResult(
+            outcome=self.outcome,
+            seconds=self.ended - self.began,
+            qemu_status=self.status,
+            serial=bytes(self.serial).decode("latin-1") or said,
+            units=(),
+            tests={},
+            kernel_fault=None,
+            panic=("", forbidden.line) if forbidden else None,
+            qemu_log=boot_log.tail(folder / qemu_args.LOG_NAME, LOG_TEXT).decode("latin-1"),
+            snapshot=self.snapshot,
+            command=self.machine.command,
+            log_dir=folder,
+            stderr_tail=self.machine.stderr_tail(),
+        )

@@ -1,0 +1,89 @@
+"""What a foreign kernel must say, and must not: regular expressions on what COM1, the debug port and the screen show.
+
+Owns the three streams and the verdict on them. Never talks to QEMU. Success is an expression that matched or an exit
+status that was named; silence is neither.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from toolchain.foreign.config import Foreign
+
+SERIAL, DEBUG, SCREEN = "COM1", "the debug port", "the screen"
+KEPT = 256 << 10  # characters of a stream that are searched, from its end
+COLUMNS, ROWS = 80, 25
+VGA_TEXT, VGA_BYTES = 0xB8000, COLUMNS * ROWS * 2
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """An expression that matched: where, and the line that holds it."""
+
+    pattern: str
+    stream: str
+    line: str
+
+
+@dataclass
+class Judge:
+    """Takes what the streams say and knows at any time what is proved."""
+
+    foreign: Foreign
+    streams: dict[str, str] = field(default_factory=dict)
+    ready: Match | None = None
+    forbidden: Match | None = None
+    spoke: bool = False
+
+    def hear(self, stream: str, text: str) -> None:
+        """More characters of a stream."""
+        if not text:
+            return
+        self.spoke = self.spoke or stream != SCREEN
+        self._look(stream, self.streams.get(stream, "") + text.replace("\r\n", "\n"))
+
+    def see(self, cells: bytes) -> None:
+        """The screen as it is now: character and attribute for each cell."""
+        text = screen_text(cells)
+        if text != self.streams.get(SCREEN):
+            self._look(SCREEN, text)
+
+    def _look(self, stream: str, text: str) -> None:
+        self.streams[stream] = text[-KEPT:]
+        for pattern in self.foreign.forbid:
+            self.forbidden = self.forbidden or _match(pattern, stream, self.streams[stream])
+        if self.foreign.ready is not None and self.ready is None:
+            self.ready = _match(self.foreign.ready, stream, self.streams[stream])
+
+    @property
+    def passed(self) -> bool:
+        """What must be said has been said, and nothing that must not."""
+        return self.forbidden is None and (self.foreign.ready is None or self.ready is not None)
+
+    def missing(self) -> str:
+        """What has not come, in a clause, with the last line that did."""
+        wanted = f"nothing matches ready = {self.foreign.ready!r}"
+        for stream in (SERIAL, DEBUG, SCREEN):
+            lines = [line.strip() for line in self.streams.get(stream, "").splitlines() if line.strip()]
+            if lines:
+                return f"{wanted}; the last line on {stream}: {lines[-1][:120]!r}"
+        return f"{wanted}; the kernel said nothing"
+
+
+def _match(pattern: str, stream: str, text: str) -> Match | None:
+    found = re.search(pattern, text, re.MULTILINE)
+    if found is None:
+        return None
+    start = text.rfind("\n", 0, found.start()) + 1
+    end = text.find("\n", found.end())
+    return Match(pattern, stream, text[start : end if end >= 0 else len(text)].strip()[:300])
+
+
+def screen_text(cells: bytes) -> str:
+    """The lines of the text screen, trailing blanks and lines left out."""
+    rows = []
+    for row in range(ROWS):
+        line = cells[row * COLUMNS * 2 : (row + 1) * COLUMNS * 2 : 2]
+        rows.append("".join(chr(c) if 0x20 <= c < 0x7F else " " for c in line).rstrip())
+    return "\n".join(rows).rstrip("\n")

@@ -22,6 +22,7 @@ from toolchain.process import Ended, Process, leave, say
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("toolchain.commands.build", "assemble, link, make the ELF and the ISO"),
+    "init": ("toolchain.commands.init", "write a pxos.toml for a kernel of any make, by looking at its tree"),
     "boot": ("toolchain.commands.boot", "boot and wait for PXREADY, a fault or the deadline"),
     "run": ("toolchain.commands.run", "boot with the serial line on this terminal"),
     "debug": ("toolchain.commands.debug", "boot halted, with gdb attached and the symbols loaded"),

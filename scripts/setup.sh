@@ -29,6 +29,7 @@ readonly NEEDS=(
     gdb:gdb
     bwrap:bubblewrap
     gcc:gcc
+    nasm:nasm
     /usr/lib/x86_64-linux-gnu/libvulkan.so.1:libvulkan1
     /usr/lib/x86_64-linux-gnu/libvulkan_lvp.so:mesa-vulkan-drivers
 )

@@ -18,7 +18,18 @@ BASE = [
     "bash", "cat", "chmod", "cut", "dirname", "env", "flock", "grep", "id", "mkdir", "mktemp", "rm", "sed",
     "sha256sum", "sort", "tail", "tr", "true",
 ]  # fmt: skip
-TOOLS = ["qemu-system-x86_64", "grub-mkrescue", "xorriso", "mformat", "as", "ld", "gdb", "bwrap", "gcc"]
+TOOLS = [
+    "qemu-system-x86_64",
+    "grub-mkrescue",
+    "xorriso",
+    "mformat",
+    "as",
+    "ld",
+    "gdb",
+    "bwrap",
+    "gcc",
+    "nasm",
+]
 # Makes .venv with itself as its Python; its pip says on a pipe that it is there, and waits where it is told to.
 PYTHON = """\
 #!/bin/bash

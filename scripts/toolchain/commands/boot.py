@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 HELP = "Boot a kernel in QEMU and wait for PXREADY, a fault or the deadline; say how it ended, and why."
 EXAMPLE = "pxos boot --display none --memory 64M --cmdline test"
 
+FOREIGN = "pxos.toml"  # says how somebody else's tree is built, booted and judged
 _GOOD = ("ready", "tests-passed")
 _UNEXPLAINED = (*_GOOD, "tests-failed", "qemu-died")  # they need no fault report
 
@@ -25,12 +26,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     boot_options.configure(parser)
     parser.add_argument(
+        "--unsafe-no-sandbox",
+        action="store_true",
+        help="build and boot a foreign tree (pxos.toml) without a sandbox: only for a tree that you trust",
+    )
+    parser.add_argument(
         "--plot", type=Path, metavar="FILE.svg", help="draw the boot chart: when each boot unit ran"
     )
 
 
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Boot once."""
+    if (args.kernel / FOREIGN).is_file():
+        from toolchain.foreign import commands as foreign
+
+        return foreign.boot(args, ui)
     target = boot_options.target(args, ui)
     with boot_options.config(args, target) as config:
         return _boot(target, config, ui, args.plot)

@@ -8,8 +8,13 @@ from pathlib import Path
 
 from toolchain.command import STATUS_OK, Outcome, Ui
 
-HELP = "Assemble and link a kernel tree; write the ELF, its map and listing, and a bootable ISO."
+HELP = (
+    "Assemble and link a kernel tree; write the ELF, its map and listing, and a bootable ISO. A tree with a pxos.toml"
+    " is built by its own command, in a sandbox."
+)
 EXAMPLE = "pxos build --kernel kernel --out build --no-iso"
+
+FOREIGN = "pxos.toml"  # says how somebody else's tree is built
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,10 +36,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a boot module in the ISO: a program that the kernel's shell runs (pxos vm pack X.pxl X.pxvm makes one,"
         " run X.pxvm starts it); may be given several times",
     )
+    parser.add_argument(
+        "--unsafe-no-sandbox",
+        action="store_true",
+        help="run a foreign tree's build command (pxos.toml) without a sandbox: only for a tree that you trust",
+    )
 
 
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Build."""
+    if args.kernel is not None and (args.kernel / FOREIGN).is_file():
+        from toolchain.foreign import commands as foreign
+
+        return foreign.build(args, ui)
     if args.no_iso and args.module:
         from toolchain.errors import InputError
 

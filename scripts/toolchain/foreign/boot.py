@@ -37,8 +37,11 @@ ISO_NAME = "boot.iso"
 _CHUNK = 1 << 16
 _LOOK_SECONDS = 0.05  # between two looks at the screen, the debug port's file and the log
 _GRACE_SECONDS = 1.0
+_LINE_SECONDS = 0.2  # between forbidden words and the end of their line
 _PAUSE_SECONDS = 0.001
-_QEMU_MEMORY = 12 << 30  # bytes of address space: TCG's code buffer and guest memory are mapped, hardly touched
+_QEMU_MEMORY = (
+    12 << 30
+)  # bytes of address space: TCG's code buffer and guest memory are mapped, hardly touched
 _POWER_OFF = "guest-shutdown"
 
 
@@ -56,7 +59,9 @@ class Boot:
         return self.result.outcome == "ready"
 
 
-def boot(foreign: Foreign, built: Built, folder: Path, sandbox: Sandbox, timeout: float | None = None) -> Boot:
+def boot(
+    foreign: Foreign, built: Built, folder: Path, sandbox: Sandbox, timeout: float | None = None
+) -> Boot:
     """Boot once.
 
     Args:
@@ -73,9 +78,7 @@ def boot(foreign: Foreign, built: Built, folder: Path, sandbox: Sandbox, timeout
     files.make_folder(folder, stage=STAGE)
     command, readable = _command(foreign, built, folder)
     seconds = timeout if timeout is not None else foreign.timeout
-    limits = Limits(
-        cpu=int(4 * seconds) + 60, address_space=_QEMU_MEMORY, file=LOG_LIMIT * 4, processes=256
-    )
+    limits = Limits(cpu=int(4 * seconds) + 60, address_space=_QEMU_MEMORY, file=LOG_LIMIT * 4, processes=256)
     words = quick_environment({})
     wrapped = sandbox.wrapped(command, folder, [folder], [readable], limits, environment=words)
     began = time.monotonic()
@@ -95,7 +98,9 @@ def _command(foreign: Foreign, built: Built, folder: Path) -> tuple[list[str], P
     """QEMU's argument vector, and the file that it reads."""
     given = list(foreign.qemu)
     arguments = [qemu_args.qemu_path(), "-no-user-config", "-nodefaults", "-accel", "tcg", "-display", "none"]
-    if "-vga" not in given and not any(word.startswith(("VGA", "bochs", "virtio-vga", "cirrus")) for word in given):
+    if "-vga" not in given and not any(
+        word.startswith(("VGA", "bochs", "virtio-vga", "cirrus")) for word in given
+    ):
         arguments += ["-vga", "std"]
     image = built.artifact.resolve()
     if built.kind != "elf" and "-append" in given:
@@ -103,7 +108,11 @@ def _command(foreign: Foreign, built: Built, folder: Path) -> tuple[list[str], P
     if built.kind == "elf" and built.loader == "qemu":
         arguments += [*given, "-kernel", str(image)]
     elif built.kind == "disk":
-        arguments += [*given, "-drive", f"if=ide,index=0,media=disk,format=raw,snapshot=on,file={_escape(image)}"]
+        arguments += [
+            *given,
+            "-drive",
+            f"if=ide,index=0,media=disk,format=raw,snapshot=on,file={_escape(image)}",
+        ]
     else:
         if built.kind == "elf":
             image = _wrapped(built, folder)
@@ -145,6 +154,7 @@ class _Watch:
         self.snapshot: Snapshot | None = None
         self.status: int | None = None
         self.settled: float | None = None  # when a kernel that is ready has stayed up long enough
+        self.forbidden_since: float | None = None
         self.serial = bytearray()
         self.debug_read = 0
         self.logging = True
@@ -194,7 +204,7 @@ class _Watch:
             return
         if exited:
             self._exited()
-        elif self.judge.forbidden is not None:
+        elif self._gave_up():
             self._died("panic", self._forbidden())
         elif self._is_up():
             self._finish("ready", self._praise())
@@ -215,6 +225,18 @@ class _Watch:
             self.settled = time.monotonic() + SETTLE_SECONDS
             self.deadline = max(self.deadline, self.settled)
         return time.monotonic() >= self.settled
+
+    def _gave_up(self) -> bool:
+        """Forbidden words were said, and their line is whole (or does not become it)."""
+        if self.judge.forbidden is None:
+            return False
+        if self.forbidden_since is None:
+            self.forbidden_since = time.monotonic()
+        whole = self.judge.streams[self.judge.forbidden.stream].endswith("\n")
+        if not whole and time.monotonic() < self.forbidden_since + _LINE_SECONDS:
+            return False
+        self.judge.recall()
+        return True
 
     def _late(self) -> str:
         if self.judge.passed:
@@ -242,7 +264,9 @@ class _Watch:
             self._ended_with(0)
         else:
             triple = self._parsed_log().triple_fault
-            self._died("fault" if triple else "reset", "triple fault" if triple else "the kernel reset the machine")
+            self._died(
+                "fault" if triple else "reset", "triple fault" if triple else "the kernel reset the machine"
+            )
 
     def _exited(self) -> None:
         self.status = self.machine.process.wait()
@@ -274,7 +298,9 @@ class _Watch:
         self._finish(outcome, message)
         try:
             self.machine.stop()
-            chain = () if outcome in ("timeout", "silent", "reset", "panic") else self._parsed_log().final_chain()
+            chain = (
+                () if outcome in ("timeout", "silent", "reset", "panic") else self._parsed_log().final_chain()
+            )
             first = dict(chain[0].registers) if chain else {}
             memory = allowed.memory_of(self.foreign.qemu)
             self.snapshot = snapshot.at_death(self.machine, memory, first)
@@ -334,7 +360,7 @@ class _Watch:
             units=(),
             tests={},
             kernel_fault=None,
-            panic=("", forbidden.line) if forbidden else None,
+            panic=("forbidden", forbidden.line) if forbidden else None,
             qemu_log=boot_log.tail(folder / qemu_args.LOG_NAME, LOG_TEXT).decode("latin-1"),
             snapshot=self.snapshot,
             command=self.machine.command,

@@ -36,8 +36,12 @@ _MULTIBOOT2 = struct.pack("<I", 0xE85250D6)
 _MULTIBOOT_REACH, _MULTIBOOT2_REACH = 8192, 32768  # bytes of the file within which the header must lie
 _PVH = struct.pack("<III", 4, 4, 18) + b"Xen\0"  # XEN_ELFNOTE_PHYS32_ENTRY
 _PVH64 = struct.pack("<III", 4, 8, 18) + b"Xen\0"
-_DIAGNOSTIC = re.compile(r"^([^\s:][^:\n]*):(\d+):(?:\d+:)?\s*(?:fatal )?(?:error|Error|ERROR):\s*(.*)$", re.MULTILINE)
-_LINKER = re.compile(r"^(?:\S*ld: )?([^\s:][^:\n]*):(\d+): (undefined reference.*|multiple definition.*)$", re.MULTILINE)
+_DIAGNOSTIC = re.compile(
+    r"^([^\s:][^:\n]*):(\d+):(?:\d+:)?\s*(?:fatal )?(?:error|Error|ERROR):\s*(.*)$", re.MULTILINE
+)
+_LINKER = re.compile(
+    r"^(?:\S*ld: )?([^\s:][^:\n]*):(\d+): (undefined reference.*|multiple definition.*)$", re.MULTILINE
+)
 _ANY_ERROR = re.compile(r"^.*\b(?:error|Error|undefined reference|not found|No such file)\b.*$", re.MULTILINE)
 _SHOWN = 20  # lines of a build that failed without naming a place
 
@@ -126,12 +130,16 @@ def kind_of(data: bytes, name: str) -> tuple[Kind, Loader]:
             return "elf", "multiboot2"
         if _aligned(data, _MULTIBOOT, _MULTIBOOT_REACH, 4):
             mend = "make it ELF32 (objcopy -O elf32-i386), or an ISO image"
-            raise InputError(f"{name}: QEMU starts no 64-bit ELF file with a Multiboot header; {mend}", stage=STAGE)
+            raise InputError(
+                f"{name}: QEMU starts no 64-bit ELF file with a Multiboot header; {mend}", stage=STAGE
+            )
         what = "no Multiboot header in its first 8 KB, no Multiboot2 header in 32 KB, no PVH note"
         raise InputError(f"{name}: an ELF file that nothing starts: {what}", stage=STAGE)
     if data[_BOOT_AT : _BOOT_AT + 2] == _BOOT_MARK:
         return "disk", ""
-    seen = "shorter than a sector" if len(data) < _SECTOR else f"bytes 510 and 511 are {data[510:512].hex(' ')}"
+    seen = (
+        "shorter than a sector" if len(data) < _SECTOR else f"bytes 510 and 511 are {data[510:512].hex(' ')}"
+    )
     raise InputError(
         f"{name}: neither ISO 9660 nor ELF, nor a disk whose first sector ends in 55 aa ({seen})", stage=STAGE
     )
@@ -160,7 +168,9 @@ def _failed(foreign: Foreign, folder: Path, done: Completed) -> InputError:
     found = diagnostics(done.output, folder)
     if found:
         first = found[0]
-        return InputError(f"{first.place.file}:{first.place.line}: {first.message}", stage=STAGE, diagnostics=found)
+        return InputError(
+            f"{first.place.file}:{first.place.line}: {first.message}", stage=STAGE, diagnostics=found
+        )
     lines = [line for line in done.output.splitlines() if line.strip()][-_SHOWN:]
     telling = _ANY_ERROR.findall("\n".join(lines))
     said = (telling or lines or ["it said nothing"])[0 if telling else -1].strip()

@@ -14,6 +14,7 @@ from toolchain.foreign.config import Foreign
 SERIAL, DEBUG, SCREEN = "COM1", "the debug port", "the screen"
 KEPT = 256 << 10  # characters of a stream that are searched, from its end
 COLUMNS, ROWS = 80, 25
+_BIOS = re.compile(r"SeaBIOS|iPXE|Booting from|Press Ctrl|$|\s*\*+$")
 VGA_TEXT, VGA_BYTES = 0xB8000, COLUMNS * ROWS * 2
 
 
@@ -40,13 +41,14 @@ class Judge:
         """More characters of a stream."""
         if not text:
             return
-        self.spoke = self.spoke or stream != SCREEN
+        self.spoke = True
         self._look(stream, self.streams.get(stream, "") + text.replace("\r\n", "\n"))
 
     def see(self, cells: bytes) -> None:
         """The screen as it is now: character and attribute for each cell."""
         text = screen_text(cells)
         if text != self.streams.get(SCREEN):
+            self.spoke = self.spoke or bool(text)
             self._look(SCREEN, text)
 
     def _look(self, stream: str, text: str) -> None:
@@ -55,6 +57,12 @@ class Judge:
             self.forbidden = self.forbidden or _match(pattern, stream, self.streams[stream])
         if self.foreign.ready is not None and self.ready is None:
             self.ready = _match(self.foreign.ready, stream, self.streams[stream])
+
+    def recall(self) -> None:
+        """Look at the forbidden words again: their line may have gone on."""
+        if self.forbidden is not None:
+            seen = _match(self.forbidden.pattern, self.forbidden.stream, self.streams[self.forbidden.stream])
+            self.forbidden = seen or self.forbidden
 
     @property
     def passed(self) -> bool:
@@ -81,9 +89,9 @@ def _match(pattern: str, stream: str, text: str) -> Match | None:
 
 
 def screen_text(cells: bytes) -> str:
-    """The lines of the text screen, trailing blanks and lines left out."""
+    """The lines of the text screen, without trailing blanks and lines, and without what the BIOS says."""
     rows = []
     for row in range(ROWS):
         line = cells[row * COLUMNS * 2 : (row + 1) * COLUMNS * 2 : 2]
         rows.append("".join(chr(c) if 0x20 <= c < 0x7F else " " for c in line).rstrip())
-    return "\n".join(rows).rstrip("\n")
+    return "\n".join(row for row in rows if not _BIOS.match(row)).strip("\n")

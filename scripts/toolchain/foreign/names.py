@@ -33,7 +33,9 @@ _CLASS32, _EXECUTABLE, _I386 = 1, (2, 3), 3
 _SYMTAB, _NOBITS, _LOAD = 2, 8, 1
 _LETTERS = ((2, "a"), (1, "w"), (4, "x"))
 _SPECIAL = 0xFF00
-_LISTED = re.compile(r"^([ \d]{6}) ([0-9A-F]{8}| {8}) (.{0,18}) {0,3}(?:(<\d+>)| {0,3}) ?(.*)$")  # nasm's columns
+_LISTED = re.compile(
+    r"^([ \d]{6}) ([0-9A-F]{8}| {8}) (.{0,18}) {0,3}(?:(<\d+>)| {0,3}) ?(.*)$"
+)  # nasm's columns
 _INCLUDE = re.compile(r"^\s*%include\s+[\"'<]([^\"'>]+)[\"'>]", re.IGNORECASE)
 _ORG = re.compile(r"^\s*\[?\s*org\s+(0[xX][0-9a-fA-F]+|[0-9][0-9a-fA-F]*[hH]|\d+)", re.IGNORECASE)
 _SECTION = re.compile(r"^\s*\[?\s*(?:section|segment)\s+([.\w]+)", re.IGNORECASE)
@@ -254,7 +256,9 @@ def nasm_listing(text: str, tree: Path, code: bytes, origin: int | None = None) 
         if end > at
     ]
     home = Section(seen, base, base, len(code), code, "awx", 1)
-    symbols = [Symbol(name, base + at, 0, "notype", seen, file, line, True) for at, name, file, line in labels]
+    symbols = [
+        Symbol(name, base + at, 0, "notype", seen, file, line, True) for at, name, file, line in labels
+    ]
     return Image(base, (home,), tuple(symbols), tuple(lines), ()) if lines else None
 
 
@@ -271,7 +275,25 @@ def _main_source(text: str, tree: Path) -> str:
     return best
 
 
-_WORDS = frozenset("bits use16 use32 use64 default cpu global extern align section segment org times else endif".split())
+_WORDS = frozenset(
+    [
+        "bits",
+        "use16",
+        "use32",
+        "use64",
+        "default",
+        "cpu",
+        "global",
+        "extern",
+        "align",
+        "section",
+        "segment",
+        "org",
+        "times",
+        "else",
+        "endif",
+    ]
+)
 
 
 def _is_word(label: str) -> bool:
@@ -293,7 +315,9 @@ def _map(path: Path, tree: Path, code: bytes, origin: int | None) -> Image | Non
     base = origin if origin is not None else min(address for address, _ in pairs)
     size = max(len(code), max(address for address, _ in pairs) - base + 1)
     home = Section(".text", base, base, size, code, "awx", 1, nobits=not code)
-    symbols = [Symbol(name, at, 0, "notype", ".text" if at >= base else None, "", 0, True) for at, name in pairs]
+    symbols = [
+        Symbol(name, at, 0, "notype", ".text" if at >= base else None, "", 0, True) for at, name in pairs
+    ]
     return Image(base, (home,), tuple(symbols), (), ())
 
 

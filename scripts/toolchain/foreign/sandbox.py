@@ -239,7 +239,19 @@ def _view() -> tuple[str, ...]:
             found += ["--ro-bind", name, name]
     for name in _ETC:
         found += ["--ro-bind-try", name, name]
-    found += ["--proc", "/proc", "--dev", "/dev", "--perms", "0755", "--dir", "/var", "--symlink", "/tmp", "/var/tmp"]
+    found += [
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--perms",
+        "0755",
+        "--dir",
+        "/var",
+        "--symlink",
+        "/tmp",
+        "/var/tmp",
+    ]
     return (*found, "--perms", "1777", "--size", str(_TMP_BYTES), "--tmpfs", "/tmp")
 
 

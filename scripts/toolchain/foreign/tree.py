@@ -45,7 +45,9 @@ def read(tree: Path) -> dict[str, File]:
         about = path.lstat()
         if path.is_symlink():
             if not path.resolve().is_relative_to(root):
-                raise InputError(f"{path}: a link that leads out of the tree; put the file itself there", stage=STAGE)
+                raise InputError(
+                    f"{path}: a link that leads out of the tree; put the file itself there", stage=STAGE
+                )
             found[name] = File(b"", 0, about.st_mtime_ns, str(path.readlink()))
             continue
         if not path.is_file():
@@ -53,7 +55,8 @@ def read(tree: Path) -> dict[str, File]:
         total += about.st_size
         if total > BYTES_MAX or len(found) >= FILES_MAX:
             raise InputError(
-                f"{tree}: more than {BYTES_MAX >> 20} MB or {FILES_MAX} files; is this a kernel tree?", stage=STAGE
+                f"{tree}: more than {BYTES_MAX >> 20} MB or {FILES_MAX} files; is this a kernel tree?",
+                stage=STAGE,
             )
         found[name] = File(path.read_bytes(), about.st_mode & 0o755, about.st_mtime_ns)
     return found

@@ -15,6 +15,7 @@ HELP = "Measure repairs (fix), build, boot, mailbox, shaders, Pixel VM (vm), God
 EXAMPLE = "pxos bench fix seed-bar0-unmapped --budget 60"
 STAGE = "bench"
 NEED_KERNEL = ("fix", "build", "boot", "pixel")
+_COUNT = 100_000  # from here on a number is written with commas, not with an exponent
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +36,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--adapter", metavar="NAME", help="shaders: a part of the name of the GPU that is used"
     )
+    parser.add_argument(
+        "--peer-image",
+        type=Path,
+        metavar="FILE",
+        help="boot: a raw disk image to compare with, as Pure64 + BareMetal",
+    )
+    parser.add_argument(
+        "--peer-ready", default="system ready", metavar="TEXT",
+        help="boot: what that image writes to COM1 when it is ready (default 'system ready')",
+    )  # fmt: skip
+    parser.add_argument(
+        "--peer-entry", type=int, default=8192, metavar="BYTE",
+        help="boot: where in that image begins what its boot sector loads and enters (default 8192, Pure64's)",
+    )  # fmt: skip
     parser.add_argument("--budget", type=float, default=120.0, metavar="S", help="fix: seconds for each bug")
 
 
@@ -42,6 +57,8 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     """Run one bench."""
     if args.name not in BENCHES:
         raise InputError(f"no bench is called '{args.name}' (there are: {', '.join(BENCHES)})", stage=STAGE)
+    if args.peer_image and args.name != "boot":
+        raise InputError(f"bench {args.name} takes no --peer-image", stage=STAGE)
     if args.ids and args.name != "fix":
         raise InputError(f"bench {args.name} takes no bugs: '{args.ids[0]}'", stage=STAGE)
     if not (args.budget > 0 and math.isfinite(args.budget)):
@@ -70,9 +87,10 @@ def _build(args: argparse.Namespace, ui: Ui) -> Outcome:
 
 
 def _boot(args: argparse.Namespace, ui: Ui) -> Outcome:
-    from toolchain import bench_boot
+    from toolchain import bench_boot, bench_peer
 
-    return _table(bench_boot.run(ui, args.kernel))
+    peer = bench_peer.Peer(args.peer_image, args.peer_ready, args.peer_entry) if args.peer_image else None
+    return _table(bench_boot.run(ui, args.kernel, peer))
 
 
 def _shaders(args: argparse.Namespace, ui: Ui) -> Outcome:
@@ -105,11 +123,14 @@ def _table(data: dict[str, Any]) -> Outcome:
     width = max(len(row["what"]) for row in data["rows"])
     lines = []
     for row in data["rows"]:
-        own = f"{row['what']:<{width}}  {row['ours']:>10g} {row['unit']}"
+        own = f"{row['what']:<{width}}  {_figure(row['ours']):>10} {row['unit']}"
         if row["peer_value"] is not None:
             own += f"   {row['peer']}: {row['peer_value']:g} {row['unit']}, ratio {row['ratio']:g}"
         if "cpu_ratio" in row:
             own += f" (by CPU time {row['cpu_ratio']:g})"
+        if "reach" in row:
+            reached = row[row.get("reach_of", "ours")] <= row["reach"]
+            own += f"   reach {row['reach']:g}: {'yes' if reached else 'no'}"
         if "of_ceiling" in row:
             own += f"   {100 * row['of_ceiling']:.3g} % of the device's {row['ceiling']}"
         if "note" in row:
@@ -121,6 +142,11 @@ def _table(data: dict[str, Any]) -> Outcome:
         + (f", {machine['gpu']}" if "gpu" in machine else "")
     )
     return Outcome(STATUS_OK, data, "\n".join(lines))
+
+
+def _figure(value: float) -> str:
+    """A count as it is, any other number with the digits that it has."""
+    return f"{value:,.0f}" if value == int(value) and value >= _COUNT else f"{value:g}"
 
 
 BENCHES: dict[str, Callable[[argparse.Namespace, Ui], Outcome]] = {

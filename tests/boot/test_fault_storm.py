@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.boot.typist import Typist
 from toolchain import build, contract, fault, qemu
 from toolchain.symbols import SymbolTable
 from toolchain.types import BootConfig, BootResult, FaultReport
+from toolchain.typist import Typist
 
 pytestmark = pytest.mark.qemu
 

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "disasm": ("toolchain.commands.disasm", "disassemble bytes, an ELF or a routine of it"),
     "check": ("architect.commands.check", "static checks of a kernel tree, without a boot"),
     "fix": ("architect.commands.fix", "repair a kernel tree and prove the repair by booting it"),
+    "replay": ("architect.commands.replay", "a recorded run step by step, or again with its answers"),
     "lessons": ("architect.commands.lessons", "what the architect has learnt"),
     "bugs": ("architect.commands.bugs", "the corpus of seeded kernel bugs"),
     "bench": ("architect.commands.bench", "measure, side by side with a peer in the same run"),

@@ -27,12 +27,19 @@ SURPRISES_MAX = 20  # internal errors of ours in a row after which going on woul
 class Proposals(Iterator[Patch]):
     """What an engine proposes, made ahead while the workers are busy.
 
+    Args:
+        source: the engine's.
+        single: the engine proposes one at a time, for its next one depends on the verdict: closes after each.
+
     Attributes:
         closed: gives no more until it is opened again; nothing is lost.
+        given: how many it gave.
     """
 
-    def __init__(self, source: Iterator[Patch]) -> None:
+    def __init__(self, source: Iterator[Patch], *, single: bool = False) -> None:
         self.closed = False
+        self.single = single
+        self.given = 0
         self._source = source
         self._ready: deque[Patch] = deque()
 
@@ -40,11 +47,14 @@ class Proposals(Iterator[Patch]):
         """The next proposal; ``StopIteration`` when there is none, or while closed."""
         if self.closed:
             raise StopIteration
-        return self._ready.popleft() if self._ready else next(self._source)
+        patch = self._ready.popleft() if self._ready else next(self._source)
+        self.given += 1
+        self.closed = self.single
+        return patch
 
     def fetch(self, most: int) -> bool:
         """Ask the engine for one more, unless ``most`` are ready; whether there was one."""
-        if self.closed or len(self._ready) >= most:
+        if self.closed or self.single or len(self._ready) >= most:
             return False
         patch = next(self._source, None)
         if patch is not None:

@@ -103,6 +103,7 @@ class Journal:
         boots: boots of the interrupted run.
         seconds: wall seconds of the interrupted run.
         resumed: whether there was one.
+        model_tokens: prompt and answer tokens of the interrupted run.
         trajectory: what the run does, step by step; that of the interrupted run goes on.
     """
 
@@ -113,6 +114,7 @@ class Journal:
         self.evaluations: dict[str, Evaluation] = {}
         self.boots = 0
         self.seconds = 0.0
+        self.model_tokens = (0, 0)
         self._path = folder / "journal.jsonl"
         self._lock = self._take_lock()
         records = _read(self._path)
@@ -155,6 +157,9 @@ class Journal:
                 self.boots += evaluation.boots
             elif record["kind"] == "boots":
                 self.boots += int(record["count"])
+            elif record["kind"] == "model":
+                prompt, completion = self.model_tokens
+                self.model_tokens = (prompt + int(record["prompt"]), completion + int(record["completion"]))
 
     def _clear(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -198,6 +203,10 @@ class Journal:
     def spent(self, boots: int, seconds: float) -> None:
         """Append boots that belong to no evaluation."""
         self.write("boots", {"count": boots, "seconds": round(seconds, 3)})
+
+    def asked(self, prompt: int, completion: int) -> None:
+        """Append what a question to a language model took, in tokens."""
+        self.write("model", {"prompt": prompt, "completion": completion})
 
     def forget(self) -> None:
         """In a child process: leave the journal and its lock to the parent."""
@@ -249,6 +258,8 @@ def _is_record(record: dict[str, Any]) -> bool:
             evaluation_from_json(record)
         elif record["kind"] == "boots":
             int(record["count"])
+        elif record["kind"] == "model":
+            int(record["prompt"]) + int(record["completion"])
         float(record.get("seconds", 0.0))
     except (KeyError, TypeError, ValueError):
         return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from architect.budget import Budget
 from architect.diagnosis import Diagnosis
@@ -22,6 +22,9 @@ from architect.recall import lesson_of
 from architect.signature import of_case
 from architect.verdict import Verdict
 from toolchain.errors import InputError
+
+if TYPE_CHECKING:
+    from architect.model.types import ModelError
 
 
 class Judge(Protocol):
@@ -79,15 +82,18 @@ class FixLoop:
 
     def _passing(self, engine: Engine, case: Case) -> Iterator[Evaluation]:
         """The proposals of one engine that pass; of those that were tried side by side, the cheapest first."""
-        proposals = Proposals(engine.propose(case))
+        proposals = Proposals(engine.propose(case), single=getattr(engine, "single", False))
         while not self.budget.spent():
             passed: list[Evaluation] = []
             proposals.closed = False
+            given = proposals.given
             for evaluation in self.evaluator.evaluate(proposals):
                 self._note(evaluation)
                 if evaluation.passed:
                     passed.append(evaluation)
                     proposals.closed = True  # what is under way still finishes
+            if not passed and proposals.single and proposals.given > given:
+                continue  # refused: its engine knows, and proposes something else
             if not passed:
                 return
             yield from sorted(passed, key=lambda evaluation: evaluation.patch.cost)
@@ -156,8 +162,13 @@ class FixLoop:
             self.say(f"which lessons helped is not noted: {error.message}")
 
     def _gave_up(self, case: Case) -> Verdict:
+        failed = self._model_failed()
         why = self.budget.spent()
+        if why is None and failed is not None and failed.kind == "limit" and len(self.engines) == 1:
+            why = failed.message
         reason = why or f"none of {sum(self.tried.values())} proposals passed every gate"
+        if failed is not None and failed.message not in reason:
+            reason += f"; the model: {failed.message}"
         if self.best is not None and self.best.gates:
             last = self.best.gates[-1]
             reason += f"; the best one came as far as {last.gate}: {last.message or 'passed'}"
@@ -189,10 +200,36 @@ class FixLoop:
         lesson: int | None = None,
     ) -> Verdict:
         spent = (self.budget.boots, self.budget.candidates, self.budget.total_seconds())
-        tokens = sum(getattr(engine, "tokens", 0) for engine in self.engines)
+        model = next((engine for engine in self.engines if engine.name == "llm"), None)
         return Verdict(
-            outcome, reason, case, patch, gates, self.best, dict(self.tried), *spent, tokens, lesson
+            outcome,
+            reason,
+            case,
+            patch,
+            gates,
+            self.best,
+            dict(self.tried),
+            *spent,
+            tokens=getattr(model, "tokens", 0),
+            lesson=lesson,
+            ended=self._ended(outcome),
+            model=getattr(model, "summary", dict)() or None,
         )
+
+    def _model_failed(self) -> ModelError | None:
+        """Why a language model was given up, or None."""
+        return next((f for e in self.engines if (f := getattr(e, "failure", None)) is not None), None)
+
+    def _ended(self, outcome: str) -> str | None:
+        """What ended a run without a repair: a limit, the model's provider, its answers, or the gates."""
+        if outcome in ("healthy", "fixed"):
+            return None
+        if outcome == "budget":
+            return "limit"
+        failed = self._model_failed()
+        if failed is not None and len(self.engines) == 1:
+            return failed.kind
+        return "tests" if self.tried else "no-proposal"
 
 
 def _cause(case: Case, patch: Patch) -> str:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from architect import engines, history, kinds, report
 from architect.budget import Budget
@@ -29,6 +29,12 @@ from architect.workspace import TreeCopy
 from toolchain.command import Ui
 from toolchain.errors import InputError, PxError
 from toolchain.files import make_folder
+
+if TYPE_CHECKING:
+    from architect.model.ledger import Ledger
+    from architect.model.opening import Opening
+    from architect.model.settings import ModelSettings
+    from architect.model.types import Model
 
 PROGRESS_SECONDS = 5.0
 PROGRESS_COLUMNS = 110
@@ -52,6 +58,9 @@ class Settings:
         baseline: a file that says how a good boot looks, or None for the tree's own ``boot.toml``.
         good: the last good git revision, or None.
         workers: how many candidates are tried side by side.
+        model: the endpoint of a language model and its budgets, or None.
+        answers: a model that is asked instead of that endpoint (a recording), or None.
+        ledger: budgets that the run shares with others, or None for those of ``model``.
     """
 
     tree: Path
@@ -63,6 +72,9 @@ class Settings:
     baseline: Path | None = None
     good: str | None = None
     workers: int = 0
+    model: ModelSettings | None = None
+    answers: Model | None = None
+    ledger: Ledger | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +116,13 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         workers = Workers(start, count, journal.forget, folder / "errors.log")
         stack.callback(workers.close)
         evaluator = PooledEvaluator(workers, budget, journal, CALL_SECONDS, _Progress(ui, budget))
+        opening, llm = _opening(settings, journal, store, ui, folder), None
+        if opening is not None:
+            stack.callback(opening.close)
+            llm = opening.engine(budget.seconds_left, alone=settings.engine == "llm")
+            opened = replace(opened, prepare=partial(_both, opened.prepare, opening.preload))
         court = _Court(workers, evaluator, budget, journal, earlier, ui, opened)
-        chosen = opened.engines(engines.make(settings.engine, store))
+        chosen = opened.engines(engines.make(settings.engine, store, llm))
         loop = FixLoop(court, chosen, evaluator, store, budget, journal, ui.step, learns=opened.lessons)
         try:
             verdict = loop.run()
@@ -114,6 +131,25 @@ def repair(settings: Settings, ui: Ui) -> Repair:
             raise
         data = report.write(verdict, workspace, settings.out, journal.trajectory.path)
     return Repair(verdict, workspace, data)
+
+
+def _opening(
+    settings: Settings, journal: Journal, store: SqliteLessons, ui: Ui, folder: Path
+) -> Opening | None:
+    """The language model of a run, where one is configured and the engine asks it."""
+    if settings.model is None or settings.engine not in ("auto", "llm"):
+        return None
+    from architect.model.opening import Opening
+
+    desk = folder / "desk"
+    return Opening(
+        settings.model, journal, store, ui.step, settings.tree, desk, settings.answers, settings.ledger
+    )
+
+
+def _both(first: Callable[[], None], second: Callable[[], None]) -> None:
+    first()
+    second()
 
 
 def _introduce(journal: Journal, settings: Settings, workspace: TreeCopy, store: SqliteLessons) -> None:

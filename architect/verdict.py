@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from architect.protocols import Case, Evaluation, GateResult, Patch
 
@@ -26,6 +26,9 @@ class Verdict:
         seconds: wall time.
         tokens: of language models.
         lesson: the lesson recorded or confirmed.
+        ended: what ended a run without a repair: ``limit``, ``tests`` (the gates refused every proposal),
+            ``no-proposal``, or of a model alone ``provider``, ``format``, ``refused``, ``context``; None for success.
+        model: what a language model took and how it ended (``LlmEngine.summary``), or None.
     """
 
     outcome: Literal["healthy", "fixed", "not-fixed", "budget"]
@@ -40,3 +43,5 @@ class Verdict:
     seconds: float = 0.0
     tokens: int = 0
     lesson: int | None = None
+    ended: str | None = None
+    model: Mapping[str, Any] | None = None

@@ -18,6 +18,8 @@ HELP = "Repair a kernel tree: diagnose, try repairs in a copy, prove one by boot
 EXAMPLE = "pxos fix --kernel kernel --budget 60"
 
 STATUS = {"healthy": STATUS_OK, "fixed": STATUS_OK, "not-fixed": STATUS_NO, "budget": STATUS_SPENT}
+# Ends of a run whose only engine is a model, that it cannot carry out.
+ENDPOINT_FAILED = ("provider", "refused", "context")
 BUDGET_SECONDS = 120.0
 BOOTS_MAX = 1000
 CI_SERVICES = ("auto", "github", "files")
@@ -26,6 +28,7 @@ CI_SERVICES = ("auto", "github", "files")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     from architect import engines
+    from architect.model.settings import add_model_options
 
     folder = partial(parser.add_argument, type=Path, metavar="DIR")
     folder("--kernel", default=Path("kernel"), help="kernel tree (default kernel)")
@@ -53,6 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="leave what a CI service reads in OUT/ci: JUnit, SARIF, a summary, a pull request's text; with github"
         " annotations too (default: ask the environment)",
     )
+    add_model_options(parser)
     parser.add_argument("--good", metavar="REV", help="the last good commit, when the tree is a git checkout")
 
 
@@ -61,6 +65,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     from architect import kinds
     from architect import run as runner
     from architect.lessons import default_folder
+    from architect.model.settings import settings_from
 
     if not (args.budget > 0 and math.isfinite(args.budget)):
         raise InputError(f"--budget {args.budget:g}: give seconds above 0", stage="arguments")
@@ -79,6 +84,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         max_boots=args.max_boots,
         baseline=args.baseline,
         good=args.good,
+        model=settings_from(args) if args.engine in ("auto", "llm") else None,
     )
     if args.ci is None:
         return _repaired(settings, ui, apply=args.apply)
@@ -93,11 +99,20 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
 
 
 def _repaired(settings: Settings, ui: Ui, *, apply: bool) -> Outcome:
-    """Run the loop; with ``apply`` a proved patch is written into the tree."""
+    """Run the loop; with ``apply`` a proved patch is written into the tree.
+
+    Raises:
+        ModelError: the only engine was a model, and its endpoint failed; the report is written all the same.
+    """
     from architect import run as runner
 
     done = runner.repair(settings, ui)
     verdict, data = done.verdict, dict(done.data)
+    if verdict.ended in ENDPOINT_FAILED and verdict.model is not None:
+        from architect.model.types import ModelError
+
+        failure = verdict.model["failure"]
+        raise ModelError(failure["message"], failure["kind"], log=Path(data["report"]))
     data["applied"] = []
     if apply and verdict.patch is not None:
         data["applied"] = [str(path) for path in done.workspace.commit(verdict.patch)]
@@ -130,6 +145,9 @@ def _text(data: dict[str, object]) -> str:
     if data["patch"]:
         lines += ["", coloured(str(data["patch"]), colour), ""]
     lines.append(f"{data['boots']} boots, {data['candidates']} candidates, {data['seconds']:.1f} s")
+    if data["model"] is not None:
+        money = f", {data['money']} spent" if data["money"] is not None else ""
+        lines[-1] += f"; {data['tokens']} tokens of the model{money}"
     if data["lesson"] is not None:
         lines.append(f"lesson {data['lesson']}: pxos lessons show {data['lesson']}")
     if data["applied"]:

@@ -36,10 +36,18 @@ class RecordingModel:
     def __init__(self, model: Model, trajectory: Trajectory) -> None:
         self.model = model
         self.trajectory = trajectory
-        self.name = model.name
-        self.context = model.context
         self._last: list[dict[str, Any]] = []
         self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The model's id."""
+        return self.model.name
+
+    @property
+    def context(self) -> int:
+        """Tokens that fit, as far as is known by now."""
+        return self.model.context
 
     def ask(
         self,

@@ -157,10 +157,19 @@ class Endpoint:
 
 
 class Model(Protocol):
-    """A language model that answers; implemented by the client and by recordings."""
+    """A language model that answers; implemented by the client and by recordings.
 
-    name: str
-    context: int
+    ``name`` is the model's id at the endpoint, ``context`` the tokens that fit it: prompt and answer together. Both may
+    have to be asked for, and the context may turn out to be smaller than it was said to be.
+    """
+
+    @property
+    def name(self) -> str:
+        """The model's id."""
+
+    @property
+    def context(self) -> int:
+        """Tokens."""
 
     def ask(
         self,

@@ -102,7 +102,12 @@ def _always(tree: Path) -> bool:
     return True
 
 
+def _shaders(tree: Path) -> bool:
+    return not (tree / "image.toml").exists() and any(tree.glob("*.wgsl"))
+
+
 KINDS: tuple[Kind, ...] = (
+    Kind("shaders", _shaders, "architect.shaders.tree"),
     Kind("kernel", _always, "architect.kernel_tree"),  # the last: it says what is missing
 )
 

@@ -221,12 +221,14 @@ class Device:
             module: see ``wgsl.load``.
             entry: the function's name.
             checked: False leaves out the clamping of indices and the bounding of loops that the compiler would add.
-                Only for shaders whose indices and loops the host has proved; never for a stranger's.
+                Only for shaders whose indices and loops the host has proved; a stranger's (``wgsl.in_place``) are
+                checked whatever is asked for.
 
         Raises:
             InputError: the module is not valid, with file, line and column; or has no such entry; or its bindings are
                 not buffers of group 0, numbered from 0.
         """
+        checked = checked or wgsl.strangers()
         key = module.code, entry, checked
         if key not in self._kernels:
             import wgpu

@@ -18,7 +18,9 @@ put behind the source, where the order of declarations does not matter, so that 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +32,10 @@ STAGE = "shader"
 FOLDER = Path(__file__).resolve().parents[3] / "shaders"
 BYTES_MAX = 1 << 20
 Constant = bool | int | float | str
+
+_IN_PLACE: ContextVar[Mapping[str, str] | None] = ContextVar(
+    "shaders in place of those of the folder", default=None
+)
 
 _HEADER = re.compile(r"^//(.*)$")
 _PARTS = re.compile(r"^ Parts: (.+)$")
@@ -65,6 +71,25 @@ class Module:
     name: str
     code: str
     segments: tuple[tuple[int, str], ...]
+
+
+@contextmanager
+def in_place(texts: Mapping[str, str]) -> Iterator[None]:
+    """``texts`` (file name -> WGSL) in place of the folder's files while the block runs.
+
+    They are a stranger's: whatever the host has proved of the folder's own does not hold, and ``Device.kernel``
+    compiles them with every check.
+    """
+    token = _IN_PLACE.set(texts)
+    try:
+        yield
+    finally:
+        _IN_PLACE.reset(token)
+
+
+def strangers() -> bool:
+    """Whether a stranger's texts are in place."""
+    return _IN_PLACE.get() is not None
 
 
 def files(folder: Path = FOLDER) -> list[Path]:
@@ -124,6 +149,11 @@ def compose(
 
 
 def _text(path: Path, why: str = "") -> str:
+    texts = _IN_PLACE.get()
+    if texts is not None:
+        if path.name not in texts:
+            raise InputError(f"{path.name}: no such file" + (f"; {why}" if why else ""), stage=STAGE)
+        return texts[path.name]
     data = read_bounded(path, BYTES_MAX, stage=STAGE, missing=why)
     try:
         return data.decode("utf-8")

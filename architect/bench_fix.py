@@ -8,8 +8,10 @@ anything of a bug.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,8 @@ class Result:
         before_boot: the planted bug is found without a boot.
         engine, operator, patch: whose repair it is, and the diff.
         candidates, boots, seconds, tokens: what it took.
+        asked: the engine of the terms.
+        money: what a model cost, as text; None where none was asked or its price is unknown.
     """
 
     bug: Bug
@@ -64,6 +68,8 @@ class Result:
     seconds: float = 0.0
     tokens: int = 0
     edits: int = field(default=0)
+    asked: str = ""
+    money: str | None = None
 
     @property
     def correct(self) -> bool:
@@ -77,6 +83,7 @@ def bench(
     folder: Path,
     ids: Sequence[str] = (),
     terms: Terms = Terms(),
+    shaders: Path = Path("shaders"),
 ) -> dict[str, Any]:
     """Repair every bug of ``folder`` (or those named) planted into ``tree``; the JSON of ``pxos bench fix``.
 
@@ -87,7 +94,7 @@ def bench(
     bugs = chosen(corpus.load(folder), ids)
     results = []
     for bug in bugs:
-        result = repair(bug, tree, terms)
+        result = repair(bug, {"kernel": tree, "shaders": shaders}[bug.tree], terms)
         results.append(result)
         ui.step(line(result))
     return {
@@ -95,6 +102,51 @@ def bench(
         "rows": totals(results),
         "bugs": [row(result) for result in results],
         "prevention_rate": rate(sum(r.before_boot for r in results), len(results)),
+    }
+
+
+def each(
+    ui: Ui,
+    trees: tuple[Path, Path],
+    folder: Path,
+    ids: Sequence[str],
+    terms: Terms,
+    engines: Sequence[str],
+) -> dict[str, Any]:
+    """``bench`` for several engines, one behind the other under the same terms; totals are those of the first.
+
+    Args:
+        ui: told of each bug.
+        trees: the sound kernel, the sound shaders.
+        folder: the corpus.
+        ids: bugs; all when empty.
+        terms: without their engine.
+        engines: names.
+    """
+    parts = {}
+    for name in engines:
+        ui.step(f"engine {name}")
+        parts[name] = bench(ui, trees[0], folder, ids, replace(terms, engine=name), trees[1])
+    first = parts[engines[0]]
+    rows = [engine_row(name, part) for name, part in parts.items()]
+    return {**first, "bugs": [bug for part in parts.values() for bug in part["bugs"]], "engines": rows}
+
+
+def engine_row(name: str, part: dict[str, Any]) -> dict[str, Any]:
+    """What one engine did on the whole corpus."""
+    bugs = part["bugs"]
+    spent = [Decimal(bug["money"]) for bug in bugs if bug["money"] is not None]
+    return {
+        "engine": name,
+        "bugs": len(bugs),
+        "plausible": sum(bug["plausible"] for bug in bugs),
+        "correct": sum(bug["correct"] for bug in bugs),
+        "wrong": sum(bug["plausible"] and not bug["correct"] for bug in bugs),
+        "boots": sum(bug["boots"] for bug in bugs),
+        "seconds": round(sum(bug["seconds"] for bug in bugs), 1),
+        "median_seconds": round(statistics.median(bug["seconds"] for bug in bugs), 2) if bugs else None,
+        "tokens": sum(bug["tokens"] for bug in bugs),
+        "money": str(sum(spent)) if spent else None,
     }
 
 
@@ -117,13 +169,15 @@ def repair(bug: Bug, tree: Path, terms: Terms) -> Result:
         try:
             done = run.repair(settings, Ui(quiet=True))
         except InputError as error:
-            return Result(bug, "error", error.message)
+            return Result(bug, "error", error.message, asked=terms.engine)
         verdict = done.verdict
         broken: tuple[str, ...] = ()
         if verdict.patch is not None:
             patched = done.workspace.materialise(folder / "patched", verdict.patch)
             broken = _broken(bug, tree, patched)
-        return _result(bug, verdict, done.data["patch"], broken)
+        found = _result(bug, verdict, done.data["patch"], broken)
+        money = done.data.get("money")
+        return replace(found, asked=terms.engine, money=None if money is None else str(money))
 
 
 def _broken(bug: Bug, tree: Path, patched: Path) -> tuple[str, ...]:
@@ -166,6 +220,8 @@ def row(result: Result) -> dict[str, Any]:
         "boots": result.boots,
         "seconds": round(result.seconds, 3),
         "tokens": result.tokens,
+        "asked": result.asked,
+        "money": result.money,
         "outcome": result.outcome,
         "reason": result.reason,
         "reference_edits": result.bug.reference_edits,
@@ -192,6 +248,7 @@ def totals(results: Sequence[Result]) -> list[dict[str, Any]]:
     return [
         _count("plausible", [r.plausible for r in results], "all bugs"),
         _count("correct", [r.correct for r in results], "all bugs"),
+        _count("wrong", [r.plausible and not r.correct for r in results], "all bugs"),
         _count("plausible, one edit mends", [r.plausible for r in one], "bugs that one edit mends"),
         _count("correct, one edit mends", [r.correct for r in one], "bugs that one edit mends"),
         _median("median seconds", [r.seconds for r in results], "s"),
@@ -214,6 +271,27 @@ def _median(what: str, values: Sequence[float], unit: str) -> dict[str, Any]:
 def rate(part: int, whole: int) -> float | None:
     """A share to three digits; None of nothing."""
     return round(part / whole, 3) if whole else None
+
+
+def markdown(data: dict[str, Any]) -> str:
+    """The engines side by side as a Markdown table, with the machine that it was measured on."""
+    lines = [
+        "| engine | bugs | plausible | correct | wrong | boots | median s | tokens | money |",
+        "| ------ | ---: | --------: | ------: | ----: | ----: | -------: | -----: | ----: |",
+    ]
+    for row in data["engines"]:
+        median = "-" if row["median_seconds"] is None else f"{row['median_seconds']:g}"
+        lines.append(
+            f"| `{row['engine']}` | {row['bugs']} | {row['plausible']} | {row['correct']} | {row['wrong']} "
+            f"| {row['boots']} | {median} | {row['tokens']} | {row['money'] or '-'} |"
+        )
+    found, machine = data["prevention_rate"], data["machine"]
+    before = "-" if found is None else f"{found:.0%}"
+    lines += [
+        "",
+        f"Found before boot: {before}. {machine['cpu']}, {machine['cores']} cores, {machine['system']}.",
+    ]
+    return "\n".join(lines)
 
 
 def text(data: dict[str, Any]) -> str:

@@ -6,11 +6,14 @@ Owns the form of ``tests/bugs/*.toml``; what a bug breaks and what a right repai
 A file holds one bug:
 
     id = "nx-without-nxe"              the file's name
+    tree = "kernel"                    which tree it is planted in: kernel (may be left out) or shaders
     class = "feature-not-enabled"
     report = "..."                     what a person would say of it
     shows = "fault"                    fault, hang, failed-test, wrong-value, rejected (by the assembler)
-    expect = "fault"                   outcome of a direct boot with the command line `test`
-    noticed_by = "boot"                the cheapest gate that sees it: assembles, checks, contract, boot, tests, claims
+    expect = "fault"                   outcome of a direct boot with the command line `test`; of shaders:
+                                       rejected, hang, wrong-value
+    noticed_by = "boot"                the cheapest gate that sees it: assembles, checks, contract, boot, tests, claims;
+                                       of shaders: compiles, loops, reference
     reference_edits = 1                how many edits mend it
 
     [[plant]]                          the edit that plants it; more than one is allowed
@@ -37,7 +40,11 @@ from toolchain.errors import InputError
 
 STAGE = "corpus"
 SHOWS = ("fault", "hang", "failed-test", "wrong-value", "rejected")
-NOTICED_BY = ("assembles", "checks", "contract", "boot", "tests", "claims", "iso")
+TREES: Mapping[str, tuple[str, ...]] = {  # tree -> the gates that may notice a bug of it
+    "kernel": ("assembles", "checks", "contract", "boot", "tests", "claims", "iso"),
+    "shaders": ("compiles", "loops", "reference"),
+}
+SUFFIXES = (".s", ".inc", ".wgsl")
 _TEXTS = ("id", "class", "report", "shows", "expect", "noticed_by")
 _LEFT_OUT = shutil.ignore_patterns(".git", "bugs", "build", "__pycache__")
 
@@ -65,17 +72,22 @@ class Bug:
     plants: tuple[Plant, ...]
     invariants: tuple[Mapping[str, Any], ...]
     file: Path
+    tree: str = "kernel"
 
 
 def load(folder: Path) -> list[Bug]:
-    """Every bug of a folder, by id.
+    """Every bug of a folder and of those below it, in the order of their paths.
 
     Raises:
         InputError: a file is no TOML, lacks a key or has a wrong one; two bugs share an id.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of bugs", stage=STAGE)
-    bugs = [read(path) for path in sorted(folder.glob("*.toml"))]
+    bugs = [read(path) for path in sorted(folder.rglob("*.toml"), key=lambda p: (len(p.parts), p))]
+    known: dict[str, Path] = {}
+    for bug in bugs:
+        if known.setdefault(bug.id, bug.file) is not bug.file:
+            raise InputError(f"{bug.file}: {known[bug.id]} has the id '{bug.id}' too", stage=STAGE)
     if not bugs:
         raise InputError(f"{folder}: no bug in it (*.toml)", stage=STAGE)
     return bugs
@@ -89,7 +101,10 @@ def read(path: Path) -> Bug:
             raise InputError(f"{path}: '{key}' is missing or no text", stage=STAGE)
     if data["id"] != path.stem:
         raise InputError(f"{path}: id '{data['id']}' is not the file's name", stage=STAGE)
-    for key, allowed in (("shows", SHOWS), ("noticed_by", NOTICED_BY)):
+    tree = data.get("tree", "kernel")
+    if tree not in TREES:
+        raise InputError(f"{path}: 'tree' is '{tree}', expected one of {', '.join(TREES)}", stage=STAGE)
+    for key, allowed in (("shows", SHOWS), ("noticed_by", TREES[tree])):
         if data[key] not in allowed:
             raise InputError(
                 f"{path}: '{key}' is '{data[key]}', expected one of {', '.join(allowed)}", stage=STAGE
@@ -105,7 +120,7 @@ def read(path: Path) -> Bug:
         raise InputError(f"{path}: every [[invariant]] needs a 'kind'", stage=STAGE)
     return Bug(
         data["id"], data["class"], data["report"], data["shows"], data["expect"], data["noticed_by"],
-        edits, plants, invariants, path,
+        edits, plants, invariants, path, tree,
     )  # fmt: skip
 
 
@@ -132,7 +147,7 @@ def changed(bug: Bug, sources: Mapping[str, str]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for plant in bug.plants:
         if plant.file not in sources:
-            raise InputError(f"{bug.file}: the kernel has no file '{plant.file}'", stage=STAGE)
+            raise InputError(f"{bug.file}: the {bug.tree} has no file '{plant.file}'", stage=STAGE)
         text = texts.get(plant.file, sources[plant.file])
         count = text.count(plant.find)
         if count != 1:
@@ -156,8 +171,8 @@ def diff(bug: Bug, sources: Mapping[str, str]) -> str:
 
 
 def sources(tree: Path) -> dict[str, str]:
-    """File -> text of every assembly source and include of a kernel tree."""
-    paths = sorted(p for p in tree.rglob("*") if p.suffix in (".s", ".inc") and p.is_file())
+    """File -> text of every assembly source, include and shader of a tree."""
+    paths = sorted(p for p in tree.rglob("*") if p.suffix in SUFFIXES and p.is_file())
     return {str(p.relative_to(tree)): p.read_text(encoding="utf-8") for p in paths}
 
 

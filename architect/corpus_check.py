@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +26,7 @@ PROOF_SECONDS = 300.0  # after which a proof is taken for dead: its boots have d
 
 
 HANG_SECONDS = 2.0
+SHADER_OUTCOMES = {"compiles": REJECTED, "loops": "hang", "reference": "wrong-value"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ def prove(bug: Bug, tree: Path, parent: Path) -> Proof:
             planted = corpus.plant(bug, tree, folder / "tree")
         except InputError as error:
             return Proof(bug.id, (error.message,), "", ())
+        if bug.tree == "shaders":
+            return _prove_shaders(bug, tree, planted, folder)
         court = Court(tree, planted, folder)
         try:
             image = court.image
@@ -73,6 +76,16 @@ def prove(bug: Bug, tree: Path, parent: Path) -> Proof:
         )
 
 
+def _prove_shaders(bug: Bug, tree: Path, planted: Path, folder: Path) -> Proof:
+    from architect.shaders import proof
+    from architect.shaders.gates import RUNS, STATIC
+
+    failed = [gate.gate for gate in proof.prove(planted, (*STATIC, *RUNS)) if not gate.passed]
+    outcome = SHADER_OUTCOMES[failed[0]] if failed else "healthy"
+    rows = judge(bug, Court(tree, planted, folder))
+    return Proof(bug.id, tuple(_problems(bug, outcome, failed, rows)), outcome, tuple(failed))
+
+
 def _problems(
     bug: Bug, outcome: str, noticed: Sequence[str], rows: Sequence[dict[str, Any]]
 ) -> Iterator[str]:
@@ -85,13 +98,14 @@ def _problems(
         yield "breaks none of its invariants: a wrong repair would count as correct"
 
 
-def clean(bugs: Sequence[Bug], tree: Path) -> list[str]:
-    """What the sound kernel breaks of the invariants of all bugs (nothing, if they are sound too)."""
+def clean(bugs: Sequence[Bug], trees: Mapping[str, Path]) -> list[str]:
+    """What the sound trees break of the invariants of all bugs (nothing, if they are sound too)."""
     problems: dict[str, None] = {}
     seen: set[str] = set()
     with scratch.folder("pxos-sound-") as folder:
-        court = Court(tree, tree, folder)
+        courts = {name: Court(tree, tree, folder) for name, tree in trees.items()}
         for bug in bugs:
+            court = courts[bug.tree]
             fresh = tuple(row for row in bug.invariants if repr(row) not in seen)
             seen.update(repr(row) for row in fresh)
             single = Bug(
@@ -99,16 +113,18 @@ def clean(bugs: Sequence[Bug], tree: Path) -> list[str]:
             )
             for row in judge(single, court):
                 if not row["holds"]:
-                    problems[f"{bug.id}: the sound kernel breaks {row['kind']}: {row['message']}"] = None
+                    problems[
+                        f"{bug.id}: the sound {bug.tree} tree breaks {row['kind']}: {row['message']}"
+                    ] = None
     return list(problems)
 
 
-def prove_all(bugs: Sequence[Bug], tree: Path, say: Callable[[Proof], None]) -> list[Proof]:
+def prove_all(bugs: Sequence[Bug], trees: Mapping[str, Path], say: Callable[[Proof], None]) -> list[Proof]:
     """Every bug on all cores, in the order of the corpus.
 
     Args:
         bugs: which.
-        tree: the sound tree.
+        trees: the sound trees.
         say: told of each proof as it is finished.
 
     Raises:
@@ -120,7 +136,7 @@ def prove_all(bugs: Sequence[Bug], tree: Path, say: Callable[[Proof], None]) -> 
     log = Path(tempfile.gettempdir()) / f"pxos-bugs-{os.getpid()}.log"  # written only for errors of ours
     with ExitStack() as stack:
         folder = stack.enter_context(scratch.folder("pxos-bugs-"))  # outlives a worker that is killed
-        workers = Workers(partial(nullcontext, _Prover(tree, folder)), os.cpu_count() or 1, log=log)
+        workers = Workers(partial(nullcontext, _Prover(trees, folder)), os.cpu_count() or 1, log=log)
         stack.callback(workers.close)
         while True:
             while workers.idle and (bug := next(waiting, None)) is not None:
@@ -139,8 +155,8 @@ def prove_all(bugs: Sequence[Bug], tree: Path, say: Callable[[Proof], None]) -> 
 class _Prover:
     """What a worker does."""
 
-    tree: Path
+    trees: Mapping[str, Path]
     folder: Path
 
     def prove(self, bug: Bug) -> Proof:
-        return prove(bug, self.tree, self.folder)
+        return prove(bug, self.trees[bug.tree], self.folder)

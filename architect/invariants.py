@@ -15,6 +15,7 @@ prints a JSON list, one object per invariant: ``kind``, ``holds``, ``message``. 
     pixels                      at PXREADY every claim that the host can measure holds, the picture among them
     register  name set          at PXREADY these bits of a control register are set
     constant  file value equals the tree's own constant has this value
+    reference file              what runs this shader computes what NumPy computes, on sizes that no gate asks
 """
 
 from __future__ import annotations
@@ -158,12 +159,21 @@ class Court:
             return f"{value} is no number"
         return None if number == equals else f"{value} is {number:#x}, not {equals:#x}"
 
+    def reference(self, file: str) -> str | None:
+        """What runs a shader computes what it must."""
+        from architect.shaders import proof
+        from architect.shaders.gates import HELD_OUT, STATIC
+
+        gates = proof.prove(self.patched, (*STATIC, HELD_OUT), [file])
+        return next((gate.message for gate in gates if not gate.passed), None)
+
 
 def judge(bug: corpus.Bug, court: Court) -> list[dict[str, Any]]:
     """Every invariant of a bug on a patched tree; an invariant that cannot be carried out does not hold."""
     kinds: dict[str, Callable[..., str | None]] = {
         "contract": court.contract, "findings": court.findings, "boot": court.boot_ends, "walk": court.walk,
         "pixels": court.pixels, "register": court.register, "constant": court.constant,
+        "reference": court.reference,
     }  # fmt: skip
     rows = []
     for row in bug.invariants:

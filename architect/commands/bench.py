@@ -30,9 +30,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bugs", type=Path, default=Path("tests/bugs"), metavar="DIR", help="fix: the corpus"
     )
+    names = ", ".join(engines.NAMES)
     parser.add_argument(
-        "--engine", choices=engines.NAMES, default="search", help="fix: who proposes (default search)"
+        "--engine",
+        default="search",
+        metavar="NAME[,NAME]",
+        help=f"fix: who proposes, or several to be compared ({names}; default search)",
     )
+    parser.add_argument(
+        "--shaders", type=Path, default=Path("shaders"), metavar="DIR", help="fix: the sound shaders"
+    )
+    parser.add_argument("--markdown", action="store_true", help="fix: a Markdown table of the engines")
     parser.add_argument(
         "--adapter", metavar="NAME", help="shaders: a part of the name of the GPU that is used"
     )
@@ -71,13 +79,18 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
 
 
 def _fix(args: argparse.Namespace, ui: Ui) -> Outcome:
-    from architect import bench_fix
+    from architect import bench_fix, engines
     from architect.kernel_tree import check_tools
 
+    names = args.engine.split(",")
+    unknown = [name for name in names if name not in engines.NAMES]
+    if unknown:
+        known = ", ".join(engines.NAMES)
+        raise InputError(f"--engine: no engine is called '{unknown[0]}' (there are: {known})", stage=STAGE)
     check_tools()
-    terms = bench_fix.Terms(args.engine, args.budget)
-    data = bench_fix.bench(ui, args.kernel, args.bugs, args.ids, terms)
-    return Outcome(STATUS_OK, data, bench_fix.text(data))
+    terms = bench_fix.Terms(seconds=args.budget)
+    data = bench_fix.each(ui, (args.kernel, args.shaders), args.bugs, args.ids, terms, names)
+    return Outcome(STATUS_OK, data, (bench_fix.markdown if args.markdown else bench_fix.text)(data))
 
 
 def _build(args: argparse.Namespace, ui: Ui) -> Outcome:

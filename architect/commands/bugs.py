@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("ids", nargs="*", metavar="ID", help="bugs (default: all)")
     parser.add_argument(
         "--kernel", type=Path, default=Path("kernel"), metavar="DIR", help="the sound kernel tree"
+    )
+    parser.add_argument(
+        "--shaders", type=Path, default=Path("shaders"), metavar="DIR", help="the sound shaders"
     )
     parser.add_argument("--bugs", type=Path, default=Path("tests/bugs"), metavar="DIR", help="the corpus")
 
@@ -37,15 +41,16 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     bugs = [known[name] for name in args.ids] if args.ids else every
     if args.action == "list":
         return _list(bugs)
+    trees = {"kernel": tree, "shaders": args.shaders}
     if args.action == "show":
-        return _show(bugs, tree)
-    return _check(bugs, tree, ui)
+        return _show(bugs, trees)
+    return _check(bugs, trees, ui)
 
 
 def _row(bug: Any) -> dict[str, Any]:
     return {
-        "id": bug.id, "class": bug.cls, "report": bug.report, "shows": bug.shows, "expect": bug.expect,
-        "noticed_by": bug.noticed_by, "reference_edits": bug.reference_edits,
+        "id": bug.id, "class": bug.cls, "tree": bug.tree, "report": bug.report, "shows": bug.shows,
+        "expect": bug.expect, "noticed_by": bug.noticed_by, "reference_edits": bug.reference_edits,
         "files": sorted({plant.file for plant in bug.plants}),
     }  # fmt: skip
 
@@ -58,30 +63,30 @@ def _list(bugs: list[Any]) -> Outcome:
     return Outcome(STATUS_OK, {"bugs": rows, "classes": len({r["class"] for r in rows})}, "\n".join(lines))
 
 
-def _show(bugs: list[Any], tree: Path) -> Outcome:
+def _show(bugs: list[Any], trees: Mapping[str, Path]) -> Outcome:
     import sys
 
     from architect import corpus
     from architect.report import coloured
 
-    sources = corpus.sources(tree)
+    sources = {name: corpus.sources(tree) for name, tree in trees.items()}
     rows, texts = [], []
     for bug in bugs:
-        diff = corpus.diff(bug, sources)
+        diff = corpus.diff(bug, sources[bug.tree])
         rows.append({**_row(bug), "diff": diff, "invariants": [dict(row) for row in bug.invariants]})
         texts.append(f"{bug.id} ({bug.cls}): {bug.report}\n{coloured(diff, wants_colour(sys.stdout))}")
     return Outcome(STATUS_OK, {"bugs": rows}, "\n".join(texts))
 
 
-def _check(bugs: list[Any], tree: Path, ui: Ui) -> Outcome:
+def _check(bugs: list[Any], trees: Mapping[str, Path], ui: Ui) -> Outcome:
     import sys
 
     from architect import corpus_check
     from architect.kernel_tree import check_tools
 
     check_tools()
-    ui.step(f"the sound kernel and the invariants of {len(bugs)} bugs")
-    problems = corpus_check.clean(bugs, tree)
+    ui.step(f"the sound trees and the invariants of {len(bugs)} bugs")
+    problems = corpus_check.clean(bugs, trees)
 
     def say(proof: corpus_check.Proof) -> None:
         verdict = "; ".join(proof.problems) or "ok"
@@ -89,7 +94,7 @@ def _check(bugs: list[Any], tree: Path, ui: Ui) -> Outcome:
             f"{proof.id}: {proof.outcome}, noticed by {', '.join(proof.noticed_by) or 'nothing'}: {verdict}"
         )
 
-    proofs = corpus_check.prove_all(bugs, tree, say)
+    proofs = corpus_check.prove_all(bugs, trees, say)
     findings = problems + [f"{proof.id}: {problem}" for proof in proofs for problem in proof.problems]
     rows = [
         {
@@ -105,7 +110,7 @@ def _check(bugs: list[Any], tree: Path, ui: Ui) -> Outcome:
     verdict = (
         f"{len(findings)} problems"
         if findings
-        else f"{len(proofs)} bugs break what they say; the kernel is sound"
+        else f"{len(proofs)} bugs break what they say; kernel and shaders are sound"
     )
     text = "\n".join([*findings, paint(verdict, "red" if findings else "green", colour)])
     return Outcome(STATUS_NO if findings else STATUS_OK, {"bugs": rows, "findings": findings}, text)

@@ -50,6 +50,7 @@ class Desk:
 
     Attributes:
         changes: proposed texts, by file: of the tree, or ``shaders/NAME.wgsl`` of the checkout.
+        bases: SHA-256 of the text that each of them was proposed for.
         boot_result: the last boot, or None.
         report: the fault report of that boot, or None.
         report_note: where ``report`` came from, for people.
@@ -69,6 +70,7 @@ class Desk:
         self.root = root or Path(__file__).resolve().parents[2]
         self.say = say
         self.changes: dict[str, str] = {}
+        self.bases: dict[str, str] = {}
         self.boot_result: BootResult | None = None
         self.report: FaultReport | None = None
         self.report_note = ""
@@ -99,7 +101,7 @@ class Desk:
         """Work on another tree from here on; proposals and reports belonged to the one before."""
         self.close()
         self.tree = tree.resolve()
-        self.changes.clear()
+        self.drop()
         self._copy = self._image = self._table = None
         self.boot_result = self.report = None
         self.report_note = ""
@@ -160,8 +162,10 @@ class Desk:
         for name, text in changed.items():
             if originals.get(name) == text:
                 self.changes.pop(name, None)
+                self.bases.pop(name, None)
             else:
                 self.changes[name] = text
+                self.bases[name] = digest(originals.get(name, ""))
 
     def _check_proposal(self, name: str, text: str, originals: Mapping[str, str]) -> None:
         stem = name.removeprefix(SHADERS)
@@ -183,7 +187,22 @@ class Desk:
         """Take the proposal off the desk; the files it was about."""
         names = sorted(self.changes)
         self.changes.clear()
+        self.bases.clear()
         return names
+
+    def check_bases(self) -> None:
+        """Hold the proposal to the files that it was made for.
+
+        Raises:
+            InputError: one of them has another text by now.
+        """
+        originals = self.originals()
+        for name, base in self.bases.items():
+            if digest(originals.get(name, "")) != base:
+                raise InputError(
+                    f"{name}: was changed since this was proposed; /undo drops the proposal, ask again then",
+                    stage=STAGE,
+                )
 
     def diff(self) -> str:
         """The proposal as a unified diff; file names are relative to the tree, shaders' to the checkout."""
@@ -333,6 +352,11 @@ class Desk:
         from architect.lessons import default_folder
 
         return self._lessons or default_folder()
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a text."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
 def _stamp(tree: Path) -> str:

@@ -59,13 +59,13 @@ def sheet(desk: Desk, what: str) -> Answer:
         "file": symbol.file,
         "line": symbol.line,
     }
-    lines += _promise(header)
     if symbol.kind == "func":
         callers, callees = edges(desk, table, symbol)
         data |= {"callers": callers, "calls": callees}
         lines.append("called by: " + (", ".join(callers[:CALLERS_MAX]) or "nobody by name"))
         lines.append("calls: " + (", ".join(callees[:CALLERS_MAX]) or "nothing"))
-    lines += _source(desk, symbol, place.line if address != symbol.address else None)
+    source = _source(desk, symbol, place.line if address != symbol.address else None)
+    lines += source or _promise(header)
     return Answer("\n".join(lines), data)
 
 
@@ -75,7 +75,6 @@ def _from_sources(desk: Desk, what: str) -> Answer:
     lines = [
         f"{what}: the kernel does not assemble as it is, so this is from the sources alone; {name}:{begin}"
     ]
-    lines += _promise(desk.headers().get(what))
     lines.append(numbered(desk.texts()[name], begin, min(end, begin + SOURCE_LINES)))
     return Answer("\n".join(lines), {"symbol": what, "file": name, "line": begin})
 
@@ -124,11 +123,17 @@ def _source(desk: Desk, symbol: Symbol, line: int | None) -> list[str]:
         name, begin, end = place_of(desk, symbol.name)
     except InputError:  # a label that a macro makes
         name, begin, end = symbol.file, max(1, symbol.line - 1), symbol.line + _AROUND
-    if line is not None and end - begin > SOURCE_LINES:
-        begin, end = max(begin, line - _AROUND), min(end, line + _AROUND)
-    shown = min(end, begin + SOURCE_LINES)
-    rest = [f"… to line {end}"] if shown < end else []
-    return [f"{name}:", numbered(desk.texts()[name], begin, shown, mark=line or 0), *rest]
+    whole = desk.texts()[name]
+    if line is None or end - begin <= SOURCE_LINES:
+        shown = min(end, begin + SOURCE_LINES)
+        rest = [f"… to line {end}"] if shown < end else []
+        return [f"{name}:", numbered(whole, begin, shown, mark=line or 0), *rest]
+    head = begin  # of a long routine its header, and what stands around the line
+    rows = whole.split("\n")
+    while head < end and rows[head - 1].startswith("#"):
+        head += 1
+    first, last = max(head, line - _AROUND), min(end, line + _AROUND)
+    return [f"{name}:", numbered(whole, begin, head, mark=line), "…", numbered(whole, first, last, mark=line)]
 
 
 def _region(address: int) -> str:

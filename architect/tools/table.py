@@ -24,6 +24,18 @@ _HOMES = {
     "disassemble": ("reading", "Disassemble"),
     "explain": ("reading", "Explain"),
     "recall_lessons": ("reading", "RecallLessons"),
+    "boot": ("machines", "Boot"),
+    "read_serial": ("machines", "ReadSerial"),
+    "fault_report": ("machines", "FaultReportTool"),
+    "ask_kernel": ("machines", "AskKernel"),
+    "walk_page_tables": ("machines", "WalkPageTables"),
+    "gdb": ("debugger", "Gdb"),
+    "run_routine": ("routines", "RunRoutine"),
+    "check_contracts": ("routines", "CheckContracts"),
+    "measure": ("measuring", "Measure"),
+    "propose_edit": ("proposing", "ProposeEdit"),
+    "show_proposal": ("proposing", "ShowProposal"),
+    "run_gates": ("proposing", "RunGates"),
 }
 
 

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("architect.commands.check", "static checks of a kernel tree, without a boot"),
     "fix": ("architect.commands.fix", "repair a kernel tree and prove the repair by booting it"),
     "replay": ("architect.commands.replay", "a recorded run step by step, or again with its answers"),
+    "chat": ("architect.commands.chat", "talk with the architect about a kernel"),
     "lessons": ("architect.commands.lessons", "what the architect has learnt"),
     "bugs": ("architect.commands.bugs", "the corpus of seeded kernel bugs"),
     "bench": ("architect.commands.bench", "measure, side by side with a peer in the same run"),
@@ -40,7 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gpu": ("pixelvm.commands.gpu", "the GPU service behind the mailbox"),
     "demo": ("architect.commands.demo", "the main job on real input: plant bugs, repair them"),
 }
-INTERACTIVE = ("run", "debug")  # a person is at the other end: no --json
+INTERACTIVE = ("run", "debug", "chat")  # a person is at the other end: no --json
 PIPE_BYTES = 1 << 14  # well below what a pipe holds
 _LIBRARIES = ("keystone", "capstone", "unicorn", "elftools")
 

@@ -1,8 +1,8 @@
-# Purpose:  what threads and scheduler have counted: PXSCHED lines, and the commands threads and sched.
+# Purpose:  what threads and scheduler have counted: which fields that is, and the PXSCHED lines.
 # Mode:     64-bit long mode
 # Spec:     the prefix of the lines is the contract's (contract.toml)
-# Exports:  sched_say; rows of section .shell
-# Invariants: the same table of fields serves lines and commands: what is said here is said there. Times are nanoseconds.
+# Exports:  sched_say cpu_fields_say thread_fields_say
+# Invariants: the same table of fields serves lines and commands (shell/sched.s): what is said here is said there. Times are nanoseconds.
 #
 #   PXSCHED v1 cpu=0 load_ppm=… overhead_ns=… …                    once
 #   PXSCHED v1 thread=NAME period_ns=… … releases=… misses=… …     for each periodic thread
@@ -13,19 +13,10 @@
 .include "sched.inc"
 .include "shell.inc"
 
-.set P99, 990
-.set LOAD_DEFAULT, 4000
-
 .section .rodata, "a"
 text_thread:    .asciz "thread"
 text_cpu:       .asciz "cpu"
 key_p99:        .asciz "jitter_p99_ns"
-    .balign 8
-state_names:    .quad state_waiting, state_ready, state_running, state_ended
-state_waiting:  .asciz "waiting"
-state_ready:    .asciz "ready"
-state_running:  .asciz "running"
-state_ended:    .asciz "ended"
 .macro field key, offset
     .section .rodata.fields, "a"
     .quad .Lfield_\offset, \offset
@@ -100,34 +91,40 @@ local_function fields_say
     return_frame
 end_function fields_say
 
-# thread_say -- say what a periodic thread has counted
-# In:       rdi = thread:ptr, rsi = say:ptr (as for fields_say)
+# thread_fields_say -- say what a periodic thread has counted
+# In:       rdi = thread:ptr (THREAD_* up to the histogram), rsi = say:ptr (as for fields_say), rdx = p99:u64
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi, rdi, r8
 # Context:  long mode
-local_function thread_say
+function thread_fields_say
     call_frame
     push rbx
     push r12
-    mov rbx, rdi
+    mov rbx, rdx
     mov r12, rsi
     mov rcx, rsi
     lea rsi, [rip + thread_fields]
     lea rdx, [rip + thread_fields_end]
     call fields_say
-    lea rdi, [rbx + THREAD_HISTOGRAM]
-    mov rsi, [rbx + THREAD_STARTS]
-    mov edx, P99
-    call histogram_percentile
-    cmp rax, [rbx + THREAD_WORST_JITTER]
-    cmova rax, [rbx + THREAD_WORST_JITTER]      # the end of the bucket may lie beyond all that was seen
-    mov rsi, rax
+    mov rsi, rbx
     lea rdi, [rip + key_p99]
     call r12
     pop r12
     pop rbx
     return_frame
-end_function thread_say
+end_function thread_fields_say
+
+# cpu_fields_say -- say what the scheduler of a CPU has counted
+# In:       rdi = block:ptr (of that CPU), rsi = say:ptr (as for fields_say)
+# Out:      none
+# Clobbers: rax, rcx, rdx, rsi, rdi
+# Context:  long mode
+function cpu_fields_say
+    mov rcx, rsi
+    lea rsi, [rip + cpu_fields]
+    lea rdx, [rip + cpu_fields_end]
+    jmp fields_say
+end_function cpu_fields_say
 
 # line_say_number -- a blank, key and number, on the serial line
 # In:       rdi = key:asciz, rsi = value:u64
@@ -187,10 +184,8 @@ function sched_say
     mov edi, dword ptr gs:[PERCPU_ID]
     call serial_put_dec
     mov rdi, qword ptr gs:[PERCPU_SELF]
-    lea rsi, [rip + cpu_fields]
-    lea rdx, [rip + cpu_fields_end]
-    lea rcx, [rip + line_say_number]
-    call fields_say
+    lea rsi, [rip + line_say_number]
+    call cpu_fields_say
     call serial_line_end
     mov rbx, qword ptr gs:[PERCPU_THREADS]
 .Lsched_next:
@@ -203,8 +198,11 @@ function sched_say
     mov rdi, [rbx + THREAD_NAME]
     call serial_put_string
     mov rdi, rbx
+    call snapshot_percentile
+    mov rdi, rbx
     lea rsi, [rip + line_say_number]
-    call thread_say
+    mov rdx, rax
+    call thread_fields_say
     call serial_line_end
 .Lsched_skip:
     mov rbx, [rbx + THREAD_NEXT]
@@ -214,144 +212,3 @@ function sched_say
     pop rbx
     return_frame
 end_function sched_say
-
-# rows_say -- the rows of the threads of the CPU that runs
-# In:       none
-# Out:      none
-# Clobbers: rax, rcx, rdx, rsi, rdi, r8
-# Context:  long mode, GS base set, after out_begin
-local_function rows_say
-    call_frame
-    push rbx
-    push rbx
-    lea rdi, [rip + key_threads]
-    call out_list
-    mov rbx, qword ptr gs:[PERCPU_THREADS]
-.Lrows_next:
-    test rbx, rbx
-    jz .Lrows_end
-    call out_row
-    lea rdi, [rip + key_id]
-    mov rsi, [rbx + THREAD_ID]
-    call out_number
-    lea rdi, [rip + key_name]
-    mov rsi, [rbx + THREAD_NAME]
-    call out_text
-    lea rdi, [rip + key_state]
-    mov eax, [rbx + THREAD_STATE]
-    lea rsi, [rip + state_names]
-    mov rsi, [rsi + rax * 8]
-    call out_text
-    cmp qword ptr [rbx + THREAD_PERIOD], 0
-    je .Lrows_row_end
-    mov rdi, rbx
-    lea rsi, [rip + out_number]
-    call thread_say
-.Lrows_row_end:
-    call out_row_end
-    mov rbx, [rbx + THREAD_NEXT]
-    jmp .Lrows_next
-.Lrows_end:
-    call out_list_end
-    pop rbx
-    pop rbx
-    return_frame
-end_function rows_say
-shell_text key_threads, "list"
-shell_text key_id, "id"
-shell_text key_name, "name"
-shell_text key_state, "state"
-
-# command_threads -- threads: those of the CPU that runs, and what they have counted
-# In:       rdi = words:ptr, rsi = count:u64
-# Out:      rax = reason:asciz, cf = refused
-# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
-# Context:  long mode, GS base set; a command
-local_function command_threads
-    call_frame
-    lea rax, [rip + text_no_sched]
-    cmp qword ptr gs:[PERCPU_CURRENT], 0
-    stc
-    je .Lthreads_return
-    lea rdi, [rip + name_threads]
-    call out_begin
-    call rows_say
-    call out_end
-    clc
-.Lthreads_return:
-    return_frame
-end_function command_threads
-shell_text name_threads, "threads"
-shell_text text_no_sched, "this CPU has no timer, and no scheduler for that reason"
-shell_command command_threads, "threads", "", "the threads of this CPU: releases, misses, start jitter"
-
-# command_sched -- sched [load [JOBS]]: load and cost of the scheduler; first, if asked for, run the test load
-# In:       rdi = words:ptr, rsi = count:u64
-# Out:      rax = reason:asciz, cf = refused
-# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
-# Context:  long mode, GS base set; a command
-local_function command_sched
-    call_frame
-    push rbx
-    push r12
-    lea rax, [rip + text_no_sched]
-    cmp qword ptr gs:[PERCPU_CURRENT], 0
-    je .Lcommand_refused
-    xor ebx, ebx                                # jobs of the test load, 0 = none is asked for
-    test rsi, rsi
-    jz .Lcommand_say
-    mov r12, rdi
-    mov rbx, rsi
-    mov rdi, [r12]
-    lea rsi, [rip + word_load]
-    call words_same
-    lea rax, [rip + text_usage]
-    jc .Lcommand_refused
-    dec rbx
-    mov ebx, LOAD_DEFAULT
-    jz .Lcommand_load
-    mov rdi, [r12 + 8]
-    call words_number
-    mov rbx, rax
-    lea rax, [rip + text_usage]
-    jc .Lcommand_refused
-    test rbx, rbx
-    jz .Lcommand_refused
-.Lcommand_load:
-    mov rdi, rbx
-    call sched_load
-    jc .Lcommand_not_loaded
-.Lcommand_say:
-    lea rdi, [rip + name_sched]
-    call out_begin
-    lea rdi, [rip + text_cpu]
-    mov esi, dword ptr gs:[PERCPU_ID]
-    call out_number
-    mov rdi, qword ptr gs:[PERCPU_SELF]
-    lea rsi, [rip + cpu_fields]
-    lea rdx, [rip + cpu_fields_end]
-    lea rcx, [rip + out_number]
-    call fields_say
-    test rbx, rbx
-    jz .Lcommand_end
-    call rows_say
-.Lcommand_end:
-    call out_end
-    call sched_load_free
-    clc
-    jmp .Lcommand_return
-.Lcommand_not_loaded:
-    call sched_load_free
-    lea rax, [rip + text_refused]
-.Lcommand_refused:
-    stc
-.Lcommand_return:
-    pop r12
-    pop rbx
-    return_frame
-end_function command_sched
-shell_text name_sched, "sched"
-shell_text word_load, "load"
-shell_text text_usage, "sched, or sched load JOBS"
-shell_text text_refused, "the test load was refused: sched says by how much (refused_ppm)"
-shell_command command_sched, "sched", "[load [JOBS]]", "load and cost of the scheduler; load runs a test load of 70 %"

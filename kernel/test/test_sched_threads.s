@@ -1,4 +1,5 @@
-# Purpose:  tests of what a thread keeps for itself: its registers, what it waits for with fault_catch, its CPU.
+# Purpose:  tests of what a thread keeps for itself: its registers, what it waits for with fault_catch, its CPU, and what
+#           is shown of it.
 # Mode:     64-bit long mode
 # Exports:  rows of section .ktap
 # Invariants: no test depends on how long anything takes: what must happen is waited for.
@@ -11,6 +12,7 @@
 .include "percpu.inc"
 .include "cpu.inc"
 .include "sched.inc"
+.include "snapshot.inc"
 .include "sched_test.inc"
 
 .set PATTERN, 0x5a5a000000000000
@@ -25,6 +27,9 @@ ktap_text text_vector, "caught vector"
 ktap_text text_alone, "one CPU"
 ktap_text text_asked, "asked"
 ktap_text text_other, "CPU that it ran on"
+ktap_text text_taken, "copies"
+ktap_text text_row, "first character of its name"
+ktap_text text_freed, "given back"
 ktap_text text_no_cpu, "a CPU that is not there"
 
 .section .text, "ax"
@@ -234,33 +239,106 @@ local_function test_other_cpus
 end_function test_other_cpus
 ktap_test test_other_cpus, "sched_other_cpus"
 
-# other_load -- create a thread on the CPU that runs, let it run and end
+# other_load -- create a thread on the CPU that runs, let it run and end, give it back
 # In:       none
 # Out:      rax = error:u64 (0 = it did)
 # Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
 # Context:  long mode, interrupts on, in the background thread of a further CPU
 local_function other_load
     call_frame
-    push rbx
-    push rbx
+    call other_run
+    jc .Lload_return
+    mov rdi, rax
+    call sched_free
+.Lload_return:
+    return_frame
+end_function other_load
+
+# other_run -- create a thread on the CPU that runs, and let it run and end
+# In:       none
+# Out:      rax = thread:ptr or error code, cf = refused
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, interrupts on, in the background thread of a further CPU
+local_function other_run
+    call_frame
     lea rdi, [rip + job_cpu]
     xor esi, esi
     mov edx, TEST_WINDOW_LONG
     xor ecx, ecx
     call sched_test_make
-    jc .Lload_return
-    mov rbx, rax
-.Lload_wait:
+    jc .Lrun_return
+.Lrun_wait:
     pause
-    cmp dword ptr [rbx + THREAD_STATE], THREAD_ENDED
-    jne .Lload_wait
+    cmp dword ptr [rax + THREAD_STATE], THREAD_ENDED
+    jne .Lrun_wait                              # cf is clear where they are equal
+.Lrun_return:
+    return_frame
+end_function other_run
+
+# test_snapshot -- what is shown of threads is shown of those of other CPUs too
+# In:       none
+# Out:      rax = result:u64 (KTAP_*)
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set, interrupts off; a test
+local_function test_snapshot
+    call_frame
+    push rbx
+    push r12
+    push r13
+    push r14
+    call sched_test_begin
+    jc .Lsnapshot_skip
+    cmp dword ptr [rip + cpu_rows + CPU_ROW_SIZE + CPU_STATE], CPU_STATE_ONLINE
+    jne .Lsnapshot_skip
+    sti                                         # it is asked for at other CPUs
+    mov edi, 1
+    lea rsi, [rip + other_run]
+    xor edx, edx
+    call sched_on
+    mov r14, rax                                # an ended thread of CPU 1
+    call snapshot_take
+    cli
+    mov rbx, rax
+    mov r12, rdx
+    check_done text_taken
+    xor r13d, r13d                              # rows of it
+.Lsnapshot_row:
+    dec r12
+    js .Lsnapshot_rows
+    imul rax, r12, SNAPSHOT_SIZE
+    add rax, rbx
+    cmp qword ptr [rax + SNAPSHOT_CPU], 1
+    jne .Lsnapshot_row
+    mov rcx, [r14 + THREAD_ID]
+    cmp [rax + THREAD_ID], rcx
+    jne .Lsnapshot_row
+    inc r13
+    mov r13b, [rax + SNAPSHOT_NAME]             # its first character, where there is one row
+    jmp .Lsnapshot_row
+.Lsnapshot_rows:
+    check text_row, r13, 't'
     mov rdi, rbx
-    call sched_free
-.Lload_return:
-    pop rbx
+    call heap_free
+    sti
+    mov edi, 1
+    lea rsi, [rip + sched_free]
+    mov rdx, r14
+    call sched_on
+    cli
+    check_done text_freed
+    mov eax, KTAP_DONE
+.Lsnapshot_return:
+    pop r14
+    pop r13
+    pop r12
     pop rbx
     return_frame
-end_function other_load
+.Lsnapshot_skip:
+    lea rdi, [rip + text_alone]
+    call ktap_skip
+    jmp .Lsnapshot_return
+end_function test_snapshot
+ktap_test test_snapshot, "sched_shows_other_cpus"
 
 # job_cpu -- a job that leaves the number of its CPU
 # In:       none

@@ -74,10 +74,29 @@ def test_the_shell_runs_the_load_and_gives_everything_back(tmp_path: Path) -> No
     finally:
         shell.close()
     background, *threads = sorted(found["list"], key=lambda thread: thread["id"])
-    assert background == {"id": 0, "name": "shell", "state": "running"}
+    assert background == {"cpu": 0, "id": 0, "name": "shell", "state": "running"}
     assert only == [background]
     assert [thread["name"] for thread in threads] == [f"load-{number}" for number in range(THREADS)]
     assert all(thread["state"] == "ended" and not thread["misses"] for thread in threads)
     assert sum(thread["completed"] for thread in threads) >= 1000
     assert before == after
     assert all("sched load JOBS" in answer["error"] for answer in refused)
+
+
+def test_the_shell_shows_the_threads_of_all_processors(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, "--smp", "3")
+    try:
+        before = shell.ask("frames")
+        threads, loads = shell.ask("threads")["list"], shell.ask("sched")["cpus"]
+        loaded = shell.ask("sched load 100")
+        after = shell.ask("frames")
+    finally:
+        shell.close()
+    names = {0: "shell", 1: "idle", 2: "idle"}
+    assert threads == [{"cpu": cpu, "id": 0, "name": name, "state": "running"} for cpu, name in names.items()]
+    assert [row["cpu"] for row in loads] == [row["cpu"] for row in loaded["cpus"]] == [0, 1, 2]
+    assert [row["cpu"] for row in loaded["list"]] == [0] * (THREADS + 1) + [1, 2]
+    assert loaded["cpus"][0]["load_most_ppm"] > 0 and not any(
+        row["load_most_ppm"] for row in loaded["cpus"][1:]
+    )
+    assert before["heap_blocks"] == after["heap_blocks"]

@@ -10,6 +10,7 @@
 .include "boot.inc"
 .include "pixelvm.inc"
 .include "vm.inc"
+.include "elf.inc"
 .include "shell.inc"
 
 .set RUN_FUEL, 1000000000                       # when none is given
@@ -136,7 +137,8 @@ shell_text key_base, "base"
 shell_text key_length, "length"
 shell_command command_modules, "modules", "", "the boot modules"
 
-# command_run -- run MODULE [FUEL]: a program of the Pixel VM
+# command_run -- run MODULE [NUMBER] [&]: a program of the Pixel VM, which gets so much fuel, or one of ring 3, which gets the
+#           number as its argument and with & does not keep the shell waiting
 # In:       rdi = words:ptr, rsi = count:u64
 # Out:      rax = reason:asciz, cf = refused
 # Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
@@ -147,54 +149,44 @@ local_function command_run
     push r12
     push r13
     push r14
-    mov r12d, RUN_FUEL
-    lea rax, [rsi - 1]
-    cmp rax, 2
-    jae .Lrun_usage
-    mov r13, rdi
-    cmp rsi, 1
-    je .Lrun_find
-    mov rdi, qword ptr [rdi + 8]
-    call words_number
+    mov rbx, rdi
+    call run_words
     jc .Lrun_usage
-    mov r12d, eax
-    cmp r12, rax
-    jne .Lrun_usage                             # more than 32 bits
-.Lrun_find:
-    mov rdi, qword ptr [r13]
+    mov r12, rax                                # the number
+    mov r13, rdx                                # whether there is one
+    mov r14, rcx                                # whether to wait
+    mov rdi, [rbx]
     call module_find
     jc .Lrun_unknown
-    mov rdi, qword ptr [rax + MODULE_BASE]
-    mov rsi, qword ptr [rax + MODULE_LENGTH]
-    mov rcx, DIRECT_BASE
-    add rdi, rcx
-    mov edx, r12d
-    call vm_load
-    jc .Lrun_refused
-    mov rbx, rax
-    mov rdi, rbx
-    call vm_serve
-    mov r14d, eax
-    call vm_screen_close
-    mov rdi, rbx
-    mov esi, r14d
-    mov edx, r12d
-    call run_say
-    mov rdi, rbx
-    call heap_free
-    clc
+    mov rdi, rax
+    mov rcx, [rax + MODULE_BASE]
+    mov rdx, DIRECT_BASE
+    add rcx, rdx
+    cmp qword ptr [rax + MODULE_LENGTH], ELF_IDENT
+    jb .Lrun_pixel
+    cmp dword ptr [rcx], ELF_MAGIC_VALUE
+    jne .Lrun_pixel
+    mov rsi, r12
+    mov rdx, r14
+    call run_program
+    jmp .Lrun_return
+.Lrun_pixel:
+    test r14, r14
+    jz .Lrun_usage                              # there is no background for it
+    mov eax, RUN_FUEL
+    test r13, r13
+    cmovz r12, rax
+    mov eax, r12d
+    cmp r12, rax
+    jne .Lrun_usage                             # more than 32 bits
+    mov rsi, r12
+    call run_pixel
 .Lrun_return:
     pop r14
     pop r13
     pop r12
     pop rbx
     return_frame
-.Lrun_refused:
-    cmp rax, ERROR_NO_MEMORY
-    lea rax, [rip + text_no_memory]
-    je .Lrun_error
-    lea rax, [rip + text_no_program]
-    jmp .Lrun_error
 .Lrun_unknown:
     lea rax, [rip + text_no_module]
     jmp .Lrun_error
@@ -204,11 +196,96 @@ local_function command_run
     stc
     jmp .Lrun_return
 end_function command_run
-shell_text text_no_memory, "no memory for this program"
-shell_text text_no_program, "this module is no program that runs here: expected PXVM, version 1"
 shell_text text_no_module, "no such module: modules lists them"
-shell_text text_run_usage, "expected the name of a module, and how much fuel it gets"
-shell_command command_run, "run", "MODULE [FUEL]", "run a program of the Pixel VM", module_nth
+shell_text text_run_usage, "expected the name of a module, and fuel or argument; & behind a program of ring 3 alone"
+shell_command command_run, "run", "MODULE [NUMBER] [&]", "run a program: of the Pixel VM (its fuel), of ring 3 (its argument)", module_nth
+
+# run_words -- what the words of the command say
+# In:       rdi = words:ptr, rsi = count:u64
+# Out:      rax = number:u64 (0 without one), rdx = given:u64[0..1], rcx = wait:u64[0..1], cf = they make no sense
+# Clobbers: rsi, rdi
+# Context:  long mode
+local_function run_words
+    call_frame
+    push rbx
+    push r12
+    mov rbx, rdi
+    mov r12, rsi
+    xor eax, eax
+    xor edx, edx
+    mov ecx, 1
+    cmp r12, 1
+    jb .Lwords_return
+    mov rdi, [rbx + r12 * 8 - 8]
+    cmp word ptr [rdi], '&'                     # the character and the zero
+    jne .Lwords_number
+    xor ecx, ecx
+    dec r12
+.Lwords_number:
+    cmp r12, 1
+    je .Lwords_return                           # cf is clear
+    cmp r12, 2
+    jne .Lwords_refused
+    mov rdi, [rbx + 8]
+    call words_number
+    mov edx, 1                                  # leaves cf alone
+.Lwords_return:
+    pop r12
+    pop rbx
+    return_frame
+.Lwords_refused:
+    stc
+    jmp .Lwords_return
+end_function run_words
+
+# run_pixel -- run a program of the Pixel VM
+# In:       rdi = module:ptr (MODULE_*), esi = fuel:u32
+# Out:      rax = reason:asciz, cf = refused
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set; a command
+local_function run_pixel
+    call_frame
+    push rbx
+    push r12
+    push r13
+    push r13
+    mov r12d, esi
+    mov rcx, DIRECT_BASE
+    mov rsi, qword ptr [rdi + MODULE_LENGTH]
+    mov rdi, qword ptr [rdi + MODULE_BASE]
+    add rdi, rcx
+    mov edx, r12d
+    call vm_load
+    jc .Lpixel_refused
+    mov rbx, rax
+    mov rdi, rbx
+    call vm_serve
+    mov r13d, eax
+    call vm_screen_close
+    mov rdi, rbx
+    mov esi, r13d
+    mov edx, r12d
+    call run_say
+    mov rdi, rbx
+    call heap_free
+    clc
+.Lpixel_return:
+    pop r13
+    pop r13
+    pop r12
+    pop rbx
+    return_frame
+.Lpixel_refused:
+    cmp rax, ERROR_NO_MEMORY
+    lea rax, [rip + text_no_memory]
+    je .Lpixel_error
+    lea rax, [rip + text_no_program]
+.Lpixel_error:
+    stc
+    jmp .Lpixel_return
+end_function run_pixel
+shell_text text_no_memory, "no memory for this program"
+shell_text text_no_program, "this module is no program that runs here: expected ELF64, or PXVM, version 1"
 
 # run_say -- why a machine stopped, where, and what it cost
 # In:       rdi = machine:ptr, esi = stop:u32, edx = fuel:u32 (that it had)

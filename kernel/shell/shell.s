@@ -7,6 +7,8 @@
 #   px> NAME ARGUMENT … [-j]        -j, anywhere: one JSON object on a line instead of text
 .intel_syntax noprefix
 .include "macros.inc"
+.include "percpu.inc"
+.include "user.inc"
 .include "shell.inc"
 
 .set HELP_COLUMN, 28                            # where the texts of help begin
@@ -37,6 +39,7 @@ error_words:    .asciz "more words than any command takes"
 function shell_run
     call_frame
 .Lrun_line:
+    call programs_collect
     call line_begin
 .Lrun_key:
     call shell_wait_key
@@ -234,14 +237,17 @@ end_function shell_nth
 # shell_wait_key -- the next byte that the terminal sends
 # In:       none
 # Out:      eax = byte:u32[0..255]
-# Clobbers: rdx
-# Context:  long mode; interrupts are on afterwards. The CPU halts meanwhile where the line has an interrupt
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, interrupts on, GS base set. The CPU halts meanwhile where the line has an interrupt
 local_function shell_wait_key
     call_frame
 .Lwait_next:
+    call user_attend
     cli                                         # nothing may come between the look and the halt
     call serial_get_char
     jnc .Lwait_return
+    cmp qword ptr gs:[PERCPU_USER_WORK], 0
+    jne .Lwait_attend
     cmp dword ptr [rip + serial_in_vector], 0
     je .Lwait_poll
     sti                                         # takes effect behind the next instruction
@@ -250,6 +256,9 @@ local_function shell_wait_key
 .Lwait_poll:
     sti
     pause
+    jmp .Lwait_next
+.Lwait_attend:
+    sti
     jmp .Lwait_next
 .Lwait_return:
     sti

@@ -64,12 +64,10 @@ function syscall_dispatch
     mov rax, [r13 + FRAME_RAX]
     sub rax, SYSCALL_FIRST
     cmp rax, SYSCALL_COUNT
-    lea rcx, [rip + call_forward]
-    jae .Lsyscall_call
+    jae .Lsyscall_forward
     lea rcx, [rip + call_rows]
-    mov rcx, [rcx + rax * 8]
-.Lsyscall_call:
-    call rcx
+    call qword ptr [rcx + rax * 8]
+.Lsyscall_done:
     mov [r13 + FRAME_RAX], rax
     mov [r13 + FRAME_RDX], rdx
     setc al
@@ -80,6 +78,10 @@ function syscall_dispatch
     pop r12
     pop rbx
     return_frame
+.Lsyscall_forward:
+    lock inc qword ptr [r12 + PROGRAM_FORWARDED]
+    call call_forward
+    jmp .Lsyscall_done
 end_function syscall_dispatch
 
 # call_exit -- EXIT: the program ends, with all its threads

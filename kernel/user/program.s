@@ -1,7 +1,7 @@
 # Purpose:  programs: an address space with an image in it, started, watched, given back.
 # Mode:     64-bit long mode
 # Spec:     System V ABI (gABI) 4.1, chapter 5 (program loading)
-# Exports:  program_create program_load program_start program_wait program_free program_first
+# Exports:  program_create program_load program_start program_wait program_stop program_free program_first
 # Invariants: made and given back by the background thread of the boot CPU. An image is loaded when elf_check has passed it,
 #           and never followed beyond what that has seen; each segment has its own rights before the first thread
 #           runs. A program goes when nothing is left of its threads.
@@ -281,7 +281,7 @@ end_function program_wait
 # Out:      none
 # Clobbers: rax
 # Context:  long mode, any IF
-local_function program_stop
+function program_stop
     xor eax, eax
     lock cmpxchg [rbx + PROGRAM_STOP], rcx
     ret

@@ -88,8 +88,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a boot module: a program that the kernel's shell runs (pxos vm pack X.pxl X.pxvm makes one, run X.pxvm"
-        " starts it); may be given several times",
+        help="a boot module: a program that the kernel's shell runs (hello and stress are built for it; pxos vm pack"
+        " X.pxl X.pxvm makes others; run NAME starts one); may be given several times",
     )
     parser.add_argument(
         "--timeout", type=float, metavar="S", help="deadline in seconds (default 20, ISO 60 or 120)"
@@ -143,11 +143,11 @@ def _modules(args: argparse.Namespace) -> Path | None:
     """The archive of the modules for an ELF that was built before."""
     if not args.module:
         return None
-    from toolchain import files, modules
+    from toolchain import files, modules, programs
 
     files.make_folder(args.out, stage=STAGE)
     path: Path = args.out / modules.NAME
-    files.write_atomic(path, modules.archive(args.module), stage=STAGE)
+    files.write_atomic(path, modules.archive(programs.resolve(args.module, args.out)), stage=STAGE)
     return path
 
 

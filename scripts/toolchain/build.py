@@ -321,7 +321,8 @@ def build(
         iso: make the ISO too.
         ui: told of each step.
         cmdline: the kernel's command line in the ISO.
-        modules: files that become boot modules: an archive under ``out``, which the ISO holds too.
+        modules: files that become boot modules, or names of user programs (``toolchain.programs``): an archive
+            under ``out``, which the ISO holds too.
 
     Returns:
         Where the products are. Each was written as a whole; when anything fails before, none was touched.
@@ -331,13 +332,14 @@ def build(
         ToolError: a program that the ISO needs is missing or failed.
     """
     from toolchain import modules as modules_module
+    from toolchain import programs
 
     began = time.monotonic()
     if iso:
         from toolchain.iso import check_tools
 
         check_tools()
-    packed = modules_module.archive(modules) if modules else b""
+    packed = modules_module.archive(programs.resolve(modules, out)) if modules else b""
     image, read = once(tree)
     if ui is not None:
         for warning in image.warnings:

@@ -33,8 +33,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a boot module in the ISO: a program that the kernel's shell runs (pxos vm pack X.pxl X.pxvm makes one,"
-        " run X.pxvm starts it); may be given several times",
+        help="a boot module in the ISO: a program that the kernel's shell runs (hello and stress are built for it; pxos"
+        " vm pack X.pxl X.pxvm makes others; run NAME starts one); may be given several times",
+    )
+    parser.add_argument(
+        "--programs", action="store_true", help="the user programs too, as ELF files under OUT/programs"
     )
     parser.add_argument(
         "--unsafe-no-sandbox",
@@ -68,6 +71,11 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     finally:
         gc.freeze()  # what is left is not searched for cycles when the process ends
         gc.enable()
+    programs: list[Path] = []
+    if args.programs:
+        from toolchain import programs as made
+
+        programs = [made.build(name, args.out) for name in made.names()]
     data = {
         "elf": str(result.elf),
         "iso": str(result.iso) if result.iso else None,
@@ -77,8 +85,9 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         "symbols": result.symbols,
         "seconds": result.seconds,
         "warnings": list(result.warnings),
+        "programs": [str(path) for path in programs],
     }
-    products = ", ".join(str(p) for p in (result.elf, result.iso) if p)
+    products = ", ".join(str(p) for p in (result.elf, result.iso, *programs) if p)
     return Outcome(
         STATUS_OK, data, f"{products}: {result.bytes} bytes, {result.symbols} symbols, {result.seconds:.2f} s"
     )

@@ -21,7 +21,7 @@ _RSP0 = 0xFFFF_8444_0001_0000
 _TSS_LAST = 0x67
 _GATES = 256
 _INTERRUPT_GATE = 0x8E
-_OWN_STACK = (2, 8, 18)  # NMI, #DF, #MC
+_OWN_STACK = (1, 2, 8, 18)  # #DB, NMI, #DF, #MC
 
 
 @contract("gdt_load")
@@ -119,6 +119,6 @@ def idt_fill_alone(harness: Harness) -> None:
         stacks.update({vector: ist} if ist else {})
     step.equal(len(targets), _GATES, step.routine, "leads two vectors to one stub")
     step.same(
-        sorted(stacks), list(_OWN_STACK), "gives other vectors than #DF, NMI and #MC a stack of their own"
+        sorted(stacks), list(_OWN_STACK), "gives other vectors than #DF, NMI, #MC and #DB a stack of their own"
     )
-    step.same(sorted(stacks.values()), [1, 2, 3], "lets #DF, NMI and #MC share a stack")
+    step.same(sorted(stacks.values()), [1, 2, 3, 4], "lets #DF, NMI, #MC and #DB share a stack")

@@ -14,7 +14,8 @@ from architect.contracts.model import Session
 from toolchain.harness import BUFFER_BASE, PERCPU_PAGE, Harness
 from toolchain.watch import watch
 
-_NMI, _DF, _MC = 2, 8, 18
+_DB, _NMI, _DF, _MC = 1, 2, 8, 18
+_OWN_STACK = (_NMI, _DF, _MC, _DB)  # they can come while RSP is ring 3's
 _VECTORS = 256
 _GATE = struct.Struct("<HHBBHII")
 _INTERRUPT_GATE = 0xE
@@ -120,7 +121,7 @@ class _Tables(Session):
             self.equal(found.last, 0xFFFFFFFF, "gdt_load", "gives a limit in the wrong unit", **what)
 
     def task(self) -> None:
-        """The TSS: 64-bit, long enough, in memory of its own, with three stacks that are different."""
+        """The TSS: 64-bit, long enough, in memory of its own, with stacks that are different."""
         loaded = [event.value for event in self.events if event.kind == "ltr"][-1]
         value = self.descriptor(loaded, "gdt_load", 16)
         found = segment(value & (1 << 64) - 1)
@@ -136,19 +137,22 @@ class _Tables(Session):
         self.expect(
             map_at > found.last, "gdt_load", "points the I/O map into the TSS", got=map_at, limit=found.last
         )
-        tops = struct.unpack_from("<3Q", tss, _TSS_IST1)
+        tops = struct.unpack_from(f"<{len(_OWN_STACK)}Q", tss, _TSS_IST1)
         rsp0 = int.from_bytes(tss[4:12], "little")
         self.equal(rsp0, self.stack_top, "gdt_load", "gives the TSS another stack for ring 0 than the CPU's")
         for top in tops:
             self.expect(top % 16 == 0 and top != 0, "gdt_load", "gives the TSS a stack that is none", top=top)
             self.read(top - 64, 64, "gdt_load")
         self.equal(
-            len({*tops, rsp0}), 4, "gdt_load", "gives two entries of the interrupt stack table one stack"
+            len({*tops, rsp0}),
+            len(tops) + 1,
+            "gdt_load",
+            "gives two entries of the interrupt stack table one stack",
         )
         self.stacks = tops
 
     def gates(self) -> None:
-        """All 256 gates lead to different code of the kernel; #DF, NMI and #MC change the stack."""
+        """All 256 gates lead to different code of the kernel; #DF, NMI, #MC and #DB change the stack."""
         texts = [(s.address, s.address + s.size) for s in self.harness.image.sections if "x" in s.flags]
         data = self.read(self.idt, _VECTORS * _GATE.size, "idt_fill")
         targets: set[int] = set()
@@ -166,17 +170,19 @@ class _Tables(Session):
             self.equal(reserved, 0, "idt_fill", "sets reserved bits of a gate", **what)
             inside = any(first <= target < end for first, end in texts)
             self.expect(inside, "idt_fill", "leads a gate to what is no code", **what, target=target)
-            self.expect(ist <= 3, "idt_fill", "names a stack that the TSS does not have", **what)
+            self.expect(
+                ist <= len(_OWN_STACK), "idt_fill", "names a stack that the TSS does not have", **what
+            )
             targets.add(target)
             if ist:
                 stacks[vector] = ist
         self.equal(len(targets), _VECTORS, "idt_fill", "leads two vectors to one stub")
-        for vector in (_NMI, _DF, _MC):
+        for vector in _OWN_STACK:
             self.expect(
-                vector in stacks, "idt_fill", "gives #DF, NMI or #MC no stack of its own", vector=vector
+                vector in stacks, "idt_fill", "gives #DF, NMI, #MC or #DB no stack of its own", vector=vector
             )
-        own = len({stacks[vector] for vector in (_NMI, _DF, _MC)}) == 3
-        self.expect(own, "idt_fill", "lets #DF, NMI and #MC share a stack")
+        own = len({stacks[vector] for vector in _OWN_STACK}) == len(_OWN_STACK)
+        self.expect(own, "idt_fill", "lets #DF, NMI, #MC and #DB share a stack")
 
 
 @contract(

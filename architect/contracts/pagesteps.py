@@ -288,7 +288,7 @@ def guard_stacks_alone(harness: Harness) -> None:
     step.run("fails", cf=False)
     got = sorted(int(row[1]) for row in step.asked)
     bottom = step.at("boot_stack_bottom")
-    tops = struct.unpack("<3Q", harness.read(step.at("ist_stack_tops"), 24))
+    tops = struct.unpack("<4Q", harness.read(step.at("ist_stack_tops"), 32))
     where = {"place": step.source("stack_guards")}
     step.expect(bottom - SMALL_SIZE in got, step.routine, "leaves the boot stack without a guard", **where)
     step.equal(len(got), len(set(got)), step.routine, "guards one page twice", **where)

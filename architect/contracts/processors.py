@@ -13,7 +13,7 @@ from architect.contracts.model import FULL, INVALID, NO_MEMORY, TIMEOUT
 from architect.contracts.steps import BUFFER, Step
 from toolchain.harness import PERCPU_PAGE, Harness
 
-_ROW = struct.Struct("<II6Q8x")  # APIC id, state, block, stack bottom and top, three stacks of the IST
+_ROW = struct.Struct("<II7Q")  # APIC id, state, block, stack bottom and top, four stacks of the IST
 _ABSENT, _STARTING, _ONLINE, _PARKED = range(4)
 _ROWS_MAX = 64
 _ID, _APIC_ID, _CALL = 0x08, 0x0C, 0x218  # of the per-CPU block; routine, argument and result of a call
@@ -21,7 +21,9 @@ _IF = 1 << 9
 
 
 def _rows(step: Step, *states: int) -> None:
-    rows = (_ROW.pack(0x10 + n, state, BUFFER + 0x1000 * n, 0, 0, 0, 0, 0) for n, state in enumerate(states))
+    rows = (
+        _ROW.pack(0x10 + n, state, BUFFER + 0x1000 * n, 0, 0, 0, 0, 0, 0) for n, state in enumerate(states)
+    )
     step.put("cpu_rows", b"".join(rows))
     step.put32("cpu_count", len(states))
 

@@ -10,6 +10,8 @@
 .include "contract.inc"
 .include "registers.inc"
 .include "percpu.inc"
+.include "sched.inc"
+.include "user.inc"
 
 .set CHAR_NEWLINE, 10
 .set NAME_SIZE, 4                               # of a row of exception_names
@@ -72,6 +74,7 @@ fault_rows:
     fault_row CR4, print_cr4, 0
     fault_row EFER, print_msr, MSR_EFER
     fault_row UNIT, print_unit, 0
+    fault_row PROGRAM, print_program, 0
     fault_row STACK, print_stack, 0
     fault_row TRACE, print_trace, 0
 .if FAULT_ROW - FAULT_KEY_COUNT
@@ -260,6 +263,25 @@ local_function print_unit
     ret
 end_function print_unit
 
+# print_program -- print the program whose thread runs, nothing in a kernel thread
+# In:       none
+# Out:      none
+# Clobbers: rax, rdx, rdi
+# Context:  long mode, interrupts off, within a PXFAULT block: a printer of fault_rows
+local_function print_program
+    mov rdi, qword ptr gs:[PERCPU_CURRENT]
+    test rdi, rdi
+    jz .Lprogram_none
+    mov rdi, qword ptr [rdi + THREAD_USER]
+    test rdi, rdi
+    jz .Lprogram_none
+    mov rdi, qword ptr [rdi + USER_PROGRAM]
+    add rdi, PROGRAM_NAME
+    jmp serial_put_string
+.Lprogram_none:
+    ret
+end_function print_program
+
 # print_stack -- print the top of the interrupted stack
 # In:       rdi = frame:ptr
 # Out:      none
@@ -277,7 +299,15 @@ end_function print_stack
 # Clobbers: rax, rcx, rdx, rsi, rdi
 # Context:  long mode, interrupts off, within a PXFAULT block: a printer of fault_rows
 local_function print_trace
-    mov rdi, qword ptr [rdi + FRAME_RBP]
+    mov rax, rdi
+    mov rdi, qword ptr [rax + FRAME_RBP]
     mov esi, FAULT_TRACE_MAX
-    jmp fault_put_trace
+    cmp byte ptr [rax + FRAME_CS], SELECTOR_USER_CODE | SELECTOR_RPL_MASK
+    jne fault_put_trace
+    mov rax, qword ptr gs:[PERCPU_CURRENT]
+    mov rax, qword ptr [rax + THREAD_USER]
+    mov rax, qword ptr [rax + USER_PROGRAM]
+    mov rdx, qword ptr [rax + PROGRAM_TEXT_FIRST]
+    mov rcx, qword ptr [rax + PROGRAM_TEXT_END]
+    jmp fault_put_trace_of
 end_function print_trace

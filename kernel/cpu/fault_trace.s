@@ -1,7 +1,7 @@
 # Purpose:  reads the stack of faulting code without ever faulting itself: raw quadwords and return addresses.
 # Mode:     64-bit long mode, interrupts off
 # Spec:     Intel SDM vol. 3, 4.5 (4-level paging)
-# Exports:  fault_read, fault_probe_load, fault_probe_failed, fault_put_stack, fault_put_trace
+# Exports:  fault_read, fault_probe_load, fault_probe_failed, fault_put_stack, fault_put_trace, fault_put_trace_of
 # Invariants: every load goes through fault_probe_load, whose fault the dispatcher turns into fault_probe_failed;
 #           the page walk before it keeps that from happening, and the host's exception log clean, as long as the
 #           page tables are sound.
@@ -53,12 +53,34 @@ function fault_read
     call fault_page_mapped
     jc .Lread_return
     mov rdi, qword ptr [rbp - 8]
-    call fault_probe
+    call fault_probe_any
 .Lread_return:
     pop rsi
     pop rdi
     return_frame
 end_function fault_read
+
+# fault_probe_any -- fault_probe, for an address of ring 3 too, where SMAP is on
+# In:       rdi = address:u64
+# Out:      rax = value:u64, cf = cannot be read
+# Clobbers: rcx
+# Context:  long mode, any IF, IDT loaded
+local_function fault_probe_any
+    mov rax, cr4
+    test eax, CR4_SMAP
+    jz fault_probe
+    call_frame
+    pushfq
+    push rax
+    stac
+    call fault_probe
+    sbb ecx, ecx                                # cf, meanwhile
+    add rsp, 8
+    popfq                                       # AC as it was
+    add ecx, ecx
+    pop rbp
+    ret
+end_function fault_probe_any
 
 # fault_page_mapped -- walk the page tables that CR3 holds; where they cannot be read themselves, the load may try
 # In:       rdi = address:u64
@@ -138,37 +160,50 @@ function fault_put_stack
     return_frame
 end_function fault_put_stack
 
-# fault_put_trace -- print the return addresses of a chain of rbp frames, as far as it is sound
+# fault_put_trace -- print the return addresses of a chain of the kernel's rbp frames, as far as it is sound
 # In:       rdi = rbp:u64, esi = count:u32
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi, rdi
-# Context:  long mode, interrupts off, within a serial line. A frame is sound when it lies in the upper half on 8
-#           bytes, above the one before, and its return address lies in the kernel's text
+# Context:  as fault_put_trace_of
 function fault_put_trace
+    lea rdx, [rip + __text_start]
+    lea rcx, [rip + __text_end]
+    jmp fault_put_trace_of
+end_function fault_put_trace
+
+# fault_put_trace_of -- print the return addresses of a chain of rbp frames, as far as it is sound
+# In:       rdi = rbp:u64, esi = count:u32, rdx = first:u64, rcx = end:u64 (of the text that the frames are of)
+# Out:      none
+# Clobbers: rax, rcx, rdx, rsi, rdi
+# Context:  long mode, interrupts off, within a serial line. A frame is sound when it lies in the half of the text on 8
+#           bytes, above the one before, and its return address lies in the text
+function fault_put_trace_of
     call_frame
     push rbx
     push r12
     push r13
     push r14
+    push r15
+    push r15
     mov rbx, rdi
     mov r12d, esi
+    mov r14, rdx
+    mov r15, rcx
     xor r13d, r13d                              # addresses printed
 .Ltrace_next:
     cmp r13d, r12d
     jae .Ltrace_return
     test bl, QUAD_SIZE - 1
     jnz .Ltrace_return
-    mov rax, DIRECT_BASE
-    cmp rbx, rax
-    jb .Ltrace_return
+    mov rax, rbx
+    xor rax, r14
+    js .Ltrace_return                           # the other half
     lea rdi, [rbx + QUAD_SIZE]
     call fault_read
     jc .Ltrace_return
-    lea rdi, [rip + __text_start]
-    cmp rax, rdi
+    cmp rax, r14
     jb .Ltrace_return
-    lea rdi, [rip + __text_end]
-    cmp rax, rdi
+    cmp rax, r15
     ja .Ltrace_return                           # a call may be the last instruction
     mov rdi, rax
     mov esi, r13d
@@ -182,12 +217,14 @@ function fault_put_trace
     mov rbx, rax
     jmp .Ltrace_next
 .Ltrace_return:
+    pop r15
+    pop r15
     pop r14
     pop r13
     pop r12
     pop rbx
     return_frame
-end_function fault_put_trace
+end_function fault_put_trace_of
 
 # fault_put_item -- print one number of a list
 # In:       rdi = number:u64, esi = index:u32 (a comma goes before all but the first)

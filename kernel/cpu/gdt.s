@@ -2,7 +2,8 @@
 # Mode:     64-bit long mode
 # Spec:     Intel SDM vol. 3, 3.4.5 segment descriptors, 7.2.3 TSS descriptor, 7.7 64-bit TSS, 6.14.5 IST
 # Exports:  descriptors_init, gdt_load
-# Invariants: #DF, NMI and #MC run on stacks of their own (IST 1 to 3); there is no I/O bitmap.
+# Invariants: #DF, NMI, #MC and #DB run on stacks of their own (IST 1 to 4): they can come while RSP is ring 3's. There is
+#           no I/O bitmap.
 #
 #   selector  descriptor        selector  descriptor
 #   0x00      null              0x20      user data (ring 3)
@@ -64,6 +65,8 @@ function gdt_load
     mov qword ptr [r8 + PERCPU_TSS + TSS_IST2], rax
     mov rax, qword ptr [rdi + 16]
     mov qword ptr [r8 + PERCPU_TSS + TSS_IST3], rax
+    mov rax, qword ptr [rdi + 24]
+    mov qword ptr [r8 + PERCPU_TSS + TSS_IST4], rax
     mov rax, qword ptr [r8 + PERCPU_STACK_TOP]
     mov qword ptr [r8 + PERCPU_TSS + TSS_RSP0], rax
     mov word ptr [r8 + PERCPU_TSS + TSS_IO_MAP], TSS_SIZE

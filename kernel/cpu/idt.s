@@ -134,7 +134,7 @@ local_function interrupt_enter
     jmp .Lenter_registers
 end_function interrupt_enter
 
-# idt_fill -- point all gates at their stubs; #DF, NMI and #MC get a stack of the interrupt stack table
+# idt_fill -- point all gates at their stubs; #DF, NMI, #MC and #DB get a stack of the interrupt stack table
 # In:       none
 # Out:      none
 # Clobbers: rax, rcx, rdx, rdi
@@ -159,6 +159,7 @@ function idt_fill
     mov byte ptr [rip + idt + VECTOR_DF * GATE_SIZE + GATE_IST], IST_DF
     mov byte ptr [rip + idt + VECTOR_NMI * GATE_SIZE + GATE_IST], IST_NMI
     mov byte ptr [rip + idt + VECTOR_MC * GATE_SIZE + GATE_IST], IST_MC
+    mov byte ptr [rip + idt + VECTOR_DB * GATE_SIZE + GATE_IST], IST_DB
     ret
 end_function idt_fill
 

@@ -157,6 +157,9 @@ local_function test_ist
     mov rsi, qword ptr [rbx + PERCPU_TSS + TSS_IST3]
     mov rdx, qword ptr [r12 + 16]
     call ktap_check
+    mov rsi, qword ptr [rbx + PERCPU_TSS + TSS_IST4]
+    mov rdx, qword ptr [r12 + 24]
+    call ktap_check
     lea rdi, [rip + text_self]
     mov rsi, rbx
     lea rdx, [rip + percpu_boot]

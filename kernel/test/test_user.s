@@ -1,7 +1,8 @@
 # Purpose:  tests of ring 3: programs that run, call, share, compute, and leave nothing behind.
 # Mode:     64-bit long mode
 # Spec:     include/syscall.inc; Intel SDM vol. 2, SYSCALL, SYSRET
-# Exports:  user_test_run user_test_same rows of section .ktap
+# Exports:  user_test_run user_test_keep user_test_same user_test_judge user_test_warm user_test_vector
+#           user_test_until; rows of section .ktap
 # Invariants: every test ends with as many frames, heap blocks, stacks and address spaces in use as it began with, but for
 #           what the heap keeps for the next.
 .intel_syntax noprefix
@@ -15,11 +16,9 @@
 .include "user.inc"
 .include "test/user_image.inc"
 
-.set TEST_UNTIL, 5000000000                     # ns that a program of a test has
-.set TEST_CODE, 42
+.set TEST_UNTIL, 20000000000                    # ns that a program of a test has
 .set TEST_FLAGS_KEPT, RFLAGS_STATUS & ~RFLAGS_CF | RFLAGS_ID
 
-ktap_text text_no_sched, "no scheduler on this CPU"
 ktap_text text_made, "program_create"
 ktap_text text_loaded, "program_load"
 ktap_text text_started, "program_start"
@@ -32,6 +31,10 @@ ktap_text text_stacks, "stacks in use"
 ktap_text text_spaces, "address spaces"
 ktap_text text_blocks, "heap blocks"
 ktap_text text_name, "test"
+
+.section .rodata, "a"
+.global user_text_no_sched
+user_text_no_sched: .asciz "no scheduler on this CPU"
 
 .section .text, "ax"
 
@@ -64,7 +67,10 @@ function user_test_run
     check_done text_loaded
     jc .Ltest_free
     call clock_ns
-    mov rcx, TEST_UNTIL
+    mov rcx, [rip + user_test_until]
+    mov rdx, TEST_UNTIL
+    test rcx, rcx
+    cmovz rcx, rdx
     add rax, rcx
     mov [rbx + PROGRAM_UNTIL], rax
     mov rdi, rbx
@@ -80,6 +86,8 @@ function user_test_run
     mov r12, [rbx + PROGRAM_STOP]
     mov r13, [rbx + PROGRAM_RESULT]
     mov r14, [rbx + PROGRAM_FAULTS]
+    mov rax, [rbx + PROGRAM_VECTOR]
+    mov [rip + user_test_vector], rax
     mov rdi, rbx
     call program_free
     check_done text_freed
@@ -97,6 +105,16 @@ function user_test_run
     pop rbx
     return_frame
 end_function user_test_run
+
+.section .bss, "aw", @nobits
+    .balign 8
+object user_test_vector                         # of the last fault of the program that ran last
+    .skip 8
+end_object user_test_vector
+object user_test_until                          # ns that a program has, 0 = TEST_UNTIL
+    .skip 8
+end_object user_test_until
+.section .text, "ax"
 
 # user_test_keep -- note what is in use
 # In:       rdi = counts:ptr (4 quads)
@@ -138,17 +156,6 @@ function user_test_same
     pop rbx
     return_frame
 end_function user_test_same
-
-# user_test IMAGE, ARGUMENT, STOP, RESULT, FAULTS -- run a program, and hold its end against what it should be
-.macro user_test image, argument, stop, result, faults
-    lea rdi, [rip + \image]
-    lea rsi, [rip + \image\()_end]
-    mov edx, \argument
-    mov ecx, \stop
-    mov r8d, \result
-    mov r9d, \faults
-    call user_test_judge
-.endm
 
 # user_test_judge -- run a program between two counts, and hold its end against what it should be
 # In:       rdi = image:ptr, rsi = end:ptr, rdx = argument:u64, rcx = stop:u64, r8 = result:u64, r9 = faults:u64
@@ -205,23 +212,6 @@ function user_test_warm
 .Lwarm_return:
     ret
 end_function user_test_warm
-
-# user_test_begin, user_test_end -- the frame of a test
-.macro user_test_begin
-    call_frame
-    call user_test_warm
-    jc .Ltest_skip\@
-    jmp .Ltest_go\@
-.Ltest_skip\@:
-    lea rdi, [rip + text_no_sched]
-    call ktap_skip
-    return_frame
-.Ltest_go\@:
-.endm
-.macro user_test_end
-    mov eax, KTAP_DONE
-    return_frame
-.endm
 
 user_image image_exit
     mov edi, TEST_CODE

@@ -49,6 +49,9 @@ end_function user_return_check
 #           does not return
 function user_fault
     call_frame
+    push rbx
+    push rbx
+    mov rbx, [rdi + FRAME_VECTOR]
     inc qword ptr gs:[PERCPU_FAULT_DEPTH]       # a fault of the report is a nested one
     lea rsi, [rip + text_scope_user]
     call fault_report
@@ -56,6 +59,7 @@ function user_fault
     mov rax, qword ptr gs:[PERCPU_CURRENT]
     mov rax, [rax + THREAD_USER]
     mov rax, [rax + USER_PROGRAM]
+    mov [rax + PROGRAM_VECTOR], rbx
     lock inc qword ptr [rax + PROGRAM_FAULTS]
     call user_thread_end
 end_function user_fault

@@ -25,7 +25,7 @@ RESULT_MAX = 256 << 20  # bytes of it
 STAGE = "boot"
 
 _LISTS = ("stack", "trace")
-_WORDS = ("scope", "name", "unit", "thread")
+_WORDS = ("scope", "name", "unit", "program", "thread")
 _MASK = (1 << 64) - 1
 _NUMBER = re.compile(r"0[xX]([0-9a-fA-F]{1,16})|([0-9]{1,20})")
 

@@ -83,6 +83,4 @@ def resolve(modules: Sequence[Path], out: Path) -> list[Path]:
         InputError: as ``build``.
     """
     known = names()
-    return [
-        build(path.name, out) if str(path) in known and not path.exists() else path for path in modules
-    ]
+    return [build(path.name, out) if str(path) in known and not path.exists() else path for path in modules]

@@ -119,6 +119,8 @@ def idt_fill_alone(harness: Harness) -> None:
         stacks.update({vector: ist} if ist else {})
     step.equal(len(targets), _GATES, step.routine, "leads two vectors to one stub")
     step.same(
-        sorted(stacks), list(_OWN_STACK), "gives other vectors than #DF, NMI, #MC and #DB a stack of their own"
+        sorted(stacks),
+        list(_OWN_STACK),
+        "gives other vectors than #DF, NMI, #MC and #DB a stack of their own",
     )
     step.same(sorted(stacks.values()), [1, 2, 3, 4], "lets #DF, NMI, #MC and #DB share a stack")

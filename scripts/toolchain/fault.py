@@ -71,6 +71,7 @@ def analyse(
         diagnosis=diagnose.diagnose(clues),
         serial_tail=tuple(said.tail)[-SERIAL_LINES:],
         panic=result.panic,
+        program=(result.kernel_fault or {}).get("program") or None,
     )
 
 

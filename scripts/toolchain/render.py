@@ -34,6 +34,9 @@ def text(report: FaultReport, colour: bool = False) -> str:
 
 def _lines(report: FaultReport, colour: bool) -> Iterator[str]:
     yield paint(f"{report.outcome.upper()}  {_safe(report.cause)}", "red", colour)
+    if report.program:
+        of = ", a fault of ring 3" if report.scope == "user" else ", in a system call or an interrupt of its"
+        yield f"  program     {_safe(report.program)}{of}"
     if report.unit:
         yield f"  boot unit   {_safe(report.unit)}" + (
             f", after {_progress(report.units)}" if report.units else ""
@@ -148,6 +151,7 @@ def as_json(report: FaultReport) -> dict[str, Any]:
         ],
         "serial_tail": list(report.serial_tail),
         "panic": list(report.panic) if report.panic else None,
+        "program": report.program,
     }
 
 

@@ -232,3 +232,4 @@ class FaultReport:
     diagnosis: tuple[Diagnosis, ...]
     serial_tail: tuple[str, ...]
     panic: tuple[str, str] | None = None
+    program: str | None = None  # of ring 3, whose thread ran

@@ -26,6 +26,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--elf", type=Path, metavar="FILE", help="the kernel that was booted, for names")
     parser.add_argument("--kernel", type=Path, metavar="DIR", help="its tree, for source lines")
+    parser.add_argument(
+        "--module",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="the ELF of a user program, for the names of its faults (hello and stress are found beside the logs)",
+    )
 
 
 def run(args: argparse.Namespace, ui: Ui) -> Outcome:
@@ -38,8 +46,28 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     if args.kernel is not None and not args.kernel.is_dir():
         raise InputError(f"{args.kernel}: no such folder; name a kernel tree (--kernel DIR)", stage=STAGE)
     report = fault.analyse(result, SymbolTable(elf) if elf else None, args.kernel)
-    if report is None:
-        report = saved_logs.nothing_found(result)
+    if report is not None:
+        return Outcome(STATUS_OK, render.as_json(report), render.text(report, wants_colour(sys.stdout)))
+    return _of_programs(args, result) or _of_nothing(result)
+
+
+def _of_programs(args: argparse.Namespace, result: BootResult) -> Outcome | None:
+    """The first fault of ring 3, whole, and a line for each of the others; None where there is none."""
+    from toolchain import programs, render, user_faults
+
+    folders = [folder.parent / programs.OUT for log in args.logs for folder in (log, log.parent)]
+    faults = user_faults.found(result, user_faults.files(args.module, *folders))
+    if not faults:
+        return None
+    text = render.text(faults[0].report, wants_colour(sys.stdout))
+    others = [f"  {user_faults.line(fault)}" for fault in faults[1:]]
+    return Outcome(STATUS_OK, render.as_json(faults[0].report), "\n".join([text, *others]))
+
+
+def _of_nothing(result: BootResult) -> Outcome:
+    from toolchain import render, saved_logs
+
+    report = saved_logs.nothing_found(result)
     return Outcome(STATUS_OK, render.as_json(report), render.text(report, wants_colour(sys.stdout)))
 
 

@@ -48,6 +48,7 @@ AREAS = (
     "devicesteps",
     "display",
     "earlysteps",
+    "elfcheck",
     "entry",
     "faults",
     "features",
@@ -86,6 +87,7 @@ AREAS = (
     "units",
     "usercopy",
     "unitsteps",
+    "usercalls",
     "vmengine",
     "vmhost",
 )

@@ -1,6 +1,6 @@
 """Faults of ring 3: the PXFAULT blocks of scope ``user`` in a boot's serial log, explained with the programs' own ELFs.
 
-Owns: which file a program's names come from. The kernel survives these, so a boot's outcome never depends on them; each is
+Owns: which file a program's names come from. The kernel survives these, so no outcome depends on them; each is
 explained as a fault of the kernel is (``fault.analyse``), but for the diagnosis, whose rules are the kernel's.
 """
 

@@ -10,7 +10,7 @@ from architect import contracts
 from architect.contracts import frames, heap, spaces
 from architect.contracts.model import Broken
 from architect.contracts.paging import sequence
-from tests.contract import machine_bugs, platform_bugs, sched_bugs, session_bugs
+from tests.contract import machine_bugs, platform_bugs, sched_bugs, session_bugs, user_bugs
 from tests.contract.planting import Plant, build, kernel, plant, sources
 from tests.contract.step_bugs import STEPS
 from toolchain.harness import Harness
@@ -19,6 +19,7 @@ pytestmark = pytest.mark.long
 
 BUGS: dict[str, tuple[Plant, ...]] = {
     **platform_bugs.BUGS, **machine_bugs.BUGS, **sched_bugs.BUGS, **session_bugs.BUGS,
+    **user_bugs.BUGS,
     "acpi_tables": (
         plant("bus/acpi.s", "acpi_map_table", ("call acpi_sum jc .Lmap_table_malformed", "clc")),
         plant("bus/acpi.s", "acpi_map_table", ("cmp esi, ACPI_HEADER_SIZE", "cmp esi, 0")),

@@ -210,6 +210,9 @@ def port_timers(harness: Harness) -> None:
     step.run("reads another count", want={"rax": 0x12_3456})
 
 
+_NOT_FOUND, _MALFORMED = 3, 6  # ERROR_*
+
+
 @contract("hpet_open", "hpet_read", needs=("acpi_find", "mmio_map"))
 def hpet_tables(harness: Harness) -> None:
     """A table that is whole and names memory; a period within the specification; the counter runs afterwards."""
@@ -225,12 +228,14 @@ def hpet_tables(harness: Harness) -> None:
         body = struct.pack("<I BBBBQ B HB", 0x8086_A201, space, 64, 0, 0, address, 0, 100, 0)
         step.put(BUFFER + 0x800, table(b"HPET", body.ljust(24, b"\0")[: size - 36]))
         step.put(BUFFER, struct.pack("<IIQI", 0x8086_A701, period, 0, 2).ljust(0x100, b"\0"))
-        want = {"rax": period} if good else {}
+        want = {"rax": period if good else _MALFORMED}
         given = {"rbx": space, "r12": period, "r13": size}
         step.run("is wrong about whether it can be used", cf=not good, want=want, **given)
         if good:
             step.equal(harness.read_u32(BUFFER + 0x10), 3, step.routine, "does not let it count", **given)
             step.same(step.asked[-1], ("mmio_map", address, 0x400, 0x18), "maps it in another way", **given)
+    found.update(cf=1)
+    step.run("finds what is not there", cf=True, want={"rax": _NOT_FOUND})
     step.put(BUFFER + 0xF0, struct.pack("<Q", 0x1_2345_6789))
     step.routine = "hpet_read"
     step.run("reads another count", want={"rax": 0x2345_6789})

@@ -11,6 +11,8 @@
 
 .section .rodata, "a"
 note_access:    .asciz "access"
+note_mcfg:      .asciz "mcfg"
+mcfg_refused:   .asciz "refused"
 access_ports:   .asciz "ports"
 access_ecam:    .asciz "ecam"
 note_functions: .asciz "functions"
@@ -84,7 +86,7 @@ local_function pci_note_trouble
     ret
 end_function pci_note_trouble
 
-# pci_find_ecam -- take ECAM into use where MCFG names it for segment 0 and the root bus answers there
+# pci_find_ecam -- take ECAM into use where MCFG names it for segment 0 and the root bus answers there, else note it
 # In:       none
 # Out:      rax = name:asciz (of the way that is used)
 # Clobbers: rcx, rdx, rsi, rdi
@@ -103,7 +105,7 @@ local_function pci_find_ecam
 .Lecam_allocation:
     lea rax, [rbx + MCFG_ALLOCATION_SIZE]
     cmp rax, r12
-    ja .Lecam_ports
+    ja .Lecam_refused
     cmp word ptr [rbx + MCFG_SEGMENT], 0
     jne .Lecam_next
     mov rdi, [rbx + MCFG_BASE]
@@ -115,6 +117,10 @@ local_function pci_find_ecam
 .Lecam_next:
     add rbx, MCFG_ALLOCATION_SIZE
     jmp .Lecam_allocation
+.Lecam_refused:
+    lea rdi, [rip + note_mcfg]
+    lea rsi, [rip + mcfg_refused]
+    call unit_note_text
 .Lecam_ports:
     lea rax, [rip + access_ports]
 .Lecam_leave:

@@ -1,8 +1,6 @@
 # Purpose:  measures the TSC, and what else counts, against a timer of known rate: HPET, else PM timer, else 8254.
 # Mode:     64-bit long mode
-# Spec:     IA-PC HPET 1.0a, 2.3; ACPI 6.5, 4.8.3.3; Intel 8254 data sheet (mode 0, counter latch); 3.2.4 (HPET table)
-# Exports:  calibrate_tsc calibrate_note_trouble calibrate_sample calibrate_rate calibrate_watch hpet_read pit_read
-#           pm_timer_read
+# Exports:  calibrate_tsc calibrate_note_trouble calibrate_sample calibrate_rate calibrate_watch
 # Invariants: no timer is waited for: one that does not change within STUCK_POLLS reads, or whose window does not end
 #           within WINDOW_POLLS, is given up, said, and the next one asked. A rate that no machine has is not believed.
 #           A count and its TSC are read in one bracket, the narrowest of several: what came in between (a host that took
@@ -28,6 +26,7 @@
 # a bit of calibrate_trouble for each row of clock_references, the same shifted for what is wrong with it
 .set TROUBLE_STUCK_SHIFT, 0
 .set TROUBLE_WRONG_SHIFT, 8
+.set TROUBLE_REFUSED_SHIFT, 16
 
 .section .rodata, "a"
 text_hpet:      .asciz "hpet"
@@ -35,6 +34,7 @@ text_pm_timer:  .asciz "pm-timer"
 text_pit:       .asciz "pit"
 text_stuck:     .asciz "stuck"
 text_wrong:     .asciz "wrong"
+text_refused:   .asciz "refused"                # firmware names what cannot be one
     .balign 8
 clock_references:
     .quad text_hpet, hpet_open, hpet_read, 0xffffffff, WINDOW_FINE
@@ -63,7 +63,7 @@ function calibrate_tsc
     cmp rbx, rax
     jae .Ltsc_none
     call [rbx + REFERENCE_OPEN]
-    jc .Ltsc_advance
+    jc .Ltsc_absent
     mov rdi, rbx
     mov rsi, rax
     call calibrate_watch
@@ -78,6 +78,12 @@ function calibrate_tsc
     add rbx, REFERENCE_SIZE
     shl r12d, 1
     jmp .Ltsc_next
+.Ltsc_absent:
+    mov ecx, r12d
+    shl ecx, TROUBLE_REFUSED_SHIFT
+    cmp eax, ERROR_MALFORMED
+    je .Ltsc_stuck
+    jmp .Ltsc_advance
 .Ltsc_found:
     mov rdx, [rbx + REFERENCE_NAME]
 .Ltsc_return:
@@ -268,6 +274,9 @@ function calibrate_note_trouble
     jnz .Ltrouble_note
     lea rsi, [rip + text_wrong]
     test r12d, 1 << TROUBLE_WRONG_SHIFT
+    jnz .Ltrouble_note
+    lea rsi, [rip + text_refused]
+    test r12d, 1 << TROUBLE_REFUSED_SHIFT
     jz .Ltrouble_advance
 .Ltrouble_note:
     call unit_note_text
@@ -281,122 +290,7 @@ function calibrate_note_trouble
     return_frame
 end_function calibrate_note_trouble
 
-# hpet_open -- the HPET that its table names, counting
-# In:       none
-# Out:      rax = period:u64 (fs), cf = there is none, or one that breaks the specification
-# Clobbers: rcx, rdx, rsi, rdi
-# Context:  as frame_alloc, after the units paging and acpi
-local_function hpet_open
-    call_frame
-    mov edi, ACPI_SIGNATURE_HPET
-    xor esi, esi
-    call acpi_find
-    jc .Lhpet_return
-    cmp dword ptr [rax + ACPI_LENGTH], HPET_TABLE_SIZE
-    jb .Lhpet_return                            # cf is set
-    cmp byte ptr [rax + HPET_TABLE_REGISTER + GAS_SPACE], GAS_SPACE_MEMORY
-    jne .Lhpet_refused
-    mov rdi, [rax + HPET_TABLE_REGISTER + GAS_ADDRESS]
-    test edi, HPET_BYTES - 1
-    jnz .Lhpet_refused
-    mov esi, HPET_BYTES
-    mov edx, PTE_CACHE_UC
-    call mmio_map
-    jc .Lhpet_return
-    mov ecx, [rax + HPET_CAPABILITIES + 4]
-    lea edx, [rcx - 1]                          # 0 is as wrong as too much
-    cmp edx, HPET_PERIOD_MAX
-    jae .Lhpet_refused
-    mov [rip + hpet_base], rax
-    or dword ptr [rax + HPET_CONFIGURATION], HPET_ENABLE
-    mov eax, ecx
-    clc
-.Lhpet_return:
-    return_frame
-.Lhpet_refused:
-    stc
-    return_frame
-end_function hpet_open
-
-# hpet_read -- the HPET's counter
-# In:       none
-# Out:      rax = count:u64[0..0xffffffff]
-# Clobbers: none
-# Context:  long mode, any IF, after hpet_open
-function hpet_read
-    mov rax, [rip + hpet_base]
-    mov eax, [rax + HPET_COUNTER]
-    ret
-end_function hpet_read
-
-# pm_timer_open -- the PM timer of the FADT
-# In:       none
-# Out:      rax = period:u64 (fs), cf = there is none
-# Clobbers: none
-# Context:  long mode, any IF, after the unit power
-local_function pm_timer_open
-    mov eax, PM_TIMER_PERIOD
-    cmp dword ptr [rip + power_timer], 1        # cf = 1: no port
-    ret
-end_function pm_timer_open
-
-# pm_timer_read -- the PM timer's count
-# In:       none
-# Out:      rax = count:u64[0..0xffffff]
-# Clobbers: none
-# Context:  long mode, any IF, after pm_timer_open
-function pm_timer_read
-    push rdx
-    mov edx, [rip + power_timer]
-    in eax, dx
-    and eax, PM_TIMER_MASK                      # some have 32 bits
-    pop rdx
-    ret
-end_function pm_timer_read
-
-# pit_open -- channel 2 of the 8254, counting down from its highest count
-# In:       none
-# Out:      rax = period:u64 (fs), cf = never (that there is none shows when it does not count)
-# Clobbers: none
-# Context:  long mode, any IF
-local_function pit_open
-    in al, PIT_GATE_PORT
-    and al, ~PIT_SPEAKER & 0xff
-    or al, PIT_GATE
-    out PIT_GATE_PORT, al
-    mov al, PIT_MODE_0
-    out PIT_CONTROL, al
-    mov al, PIT_MASK & 0xff
-    out PIT_CHANNEL_2, al
-    out PIT_CHANNEL_2, al
-    mov eax, PIT_PERIOD
-    clc
-    ret
-end_function pit_open
-
-# pit_read -- how far channel 2 has counted
-# In:       none
-# Out:      rax = count:u64[0..0xffff]
-# Clobbers: none
-# Context:  long mode, any IF, after pit_open
-function pit_read
-    push rdx
-    mov al, PIT_LATCH
-    out PIT_CONTROL, al
-    in al, PIT_CHANNEL_2
-    movzx edx, al
-    in al, PIT_CHANNEL_2
-    movzx eax, al
-    shl eax, 8
-    or eax, edx
-    xor eax, PIT_MASK                           # it counts down
-    pop rdx
-    ret
-end_function pit_read
-
 .section .bss, "aw", @nobits
-    .balign 8
-hpet_base:                                      # where it is mapped
-    .skip 8
+    .balign 4
 calibrate_trouble:
     .skip 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,73 @@ def test_without_any_timer_the_clock_says_so(kernel: Path) -> None:
     said = units(result)
     assert said["clock"] == {"state": "fail", "source": "none", "pit": "stuck"}
     assert said["timer"]["state"] == "skip"
+
+
+def hpet(space: int = 0, address: int = 0xFED0_0000) -> bytes:
+    """The body of an HPET table (IA-PC HPET 1.0a, 3.2.4)."""
+    return struct.pack("<I BBBB Q B H B", 0x8086_A201, space, 64, 0, 0, address, 0, 100, 0)
+
+
+def mcfg(base: int, segment: int = 0, first: int = 0, last: int = 255) -> bytes:
+    """The body of an MCFG table with one allocation (PCI Firmware 3.3, 4.1.2)."""
+    return struct.pack("<Q QHBB I", 0, base, segment, first, last, 0)
+
+
+HPETS = {
+    "where none is": hpet(),
+    "at ports": hpet(space=1),
+    "at 0": hpet(address=0),
+    "in RAM": hpet(address=0x20_0000),
+    "within a page": hpet(address=0xFED0_0003),
+    "beyond the bus": hpet(address=1 << 63),
+    "over its end": hpet(address=(1 << 52) - 8),
+    "cut": hpet()[:3],
+    "empty": b"",
+}
+MCFGS = {
+    "in RAM": mcfg(0x20_0000),
+    "beyond the bus": mcfg(1 << 63),
+    "where nobody answers": mcfg(0xC000_0000),
+    "of buses backwards": mcfg(0xB000_0000, first=9, last=3),
+    "of another segment": mcfg(0xB000_0000, segment=7),
+    "without a row": bytes(8),
+    "cut": bytes(3),
+}
+
+
+@pytest.mark.parametrize("body", HPETS)
+def test_an_hpet_that_firmware_makes_up_is_refused_and_said(kernel: Path, tmp_path: Path, body: str) -> None:
+    (tmp_path / "table").write_bytes(HPETS[body])
+    extra = ("-machine", "hpet=off", "-acpitable", f"sig=HPET,data={tmp_path}/table")
+    result = qemu.boot(BootConfig(kernel, cmdline="exit", icount=True, extra_args=extra))
+    assert result.outcome == "ready", result.serial
+    said = units(result)["clock"]
+    assert (said["source"], said["hpet"]) == ("pm-timer", "refused")
+    assert abs(int(said["tsc_khz"]) - 1_000_000) < 1_000
+
+
+@pytest.mark.parametrize("body", MCFGS)
+def test_an_ecam_that_firmware_makes_up_is_refused_and_said(kernel: Path, tmp_path: Path, body: str) -> None:
+    (tmp_path / "table").write_bytes(MCFGS[body])
+    extra = ("-acpitable", f"sig=MCFG,data={tmp_path}/table")
+    result = qemu.boot(BootConfig(kernel, machine="pc", cmdline="exit", extra_args=extra))
+    assert result.outcome == "ready", result.serial
+    said = units(result)["pci"]
+    assert (said["access"], said["mcfg"]) == ("ports", "refused")
+    assert int(said["functions"]) >= 4
+
+
+# CPU model -> CR4 bits that it cannot have: UMIP 11, SMEP 20, SMAP 21 (Intel SDM vol. 3, 2.5)
+SMAP = 1 << 21
+MODELS = {"max": 0, "max,-umip": 1 << 11, "max,-smep": 1 << 20, "max,-smap": SMAP, "qemu64": 0x30_0800}
+
+
+@pytest.mark.parametrize("model", [*MODELS, "max,-pdpe1gb"])
+def test_protections_are_used_where_the_cpu_has_them(kernel: Path, model: str) -> None:
+    result, ran = with_tests(kernel, cpu=model)
+    lacks = MODELS.get(model, 0)
+    assert int(units(result)["features"]["cr4"], 16) & 0x30_0800 == 0x30_0800 & ~lacks
+    assert ran["cpu_protection_features"]
+    assert ran["user_pages_are_closed_to_the_kernel"] == (not lacks & SMAP)
+    huge = int(units(result)["paging"]["huge"])
+    assert (huge > 0) == (model.startswith("max") and model != "max,-pdpe1gb")

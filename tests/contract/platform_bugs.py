@@ -157,18 +157,18 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("cpu/calibrate.s", "calibrate_sample", ("mov [rdi + SAMPLE_COUNT], r9", "")),
     ),
     "port_timers": (
-        plant("cpu/calibrate.s", "pit_read", ("xor eax, PIT_MASK", "")),
-        plant("cpu/calibrate.s", "pit_read", ("out PIT_CONTROL, al", "")),
-        plant("cpu/calibrate.s", "pm_timer_read", ("and eax, PM_TIMER_MASK", "")),
+        plant("cpu/references.s", "pit_read", ("xor eax, PIT_MASK", "")),
+        plant("cpu/references.s", "pit_read", ("out PIT_CONTROL, al", "")),
+        plant("cpu/references.s", "pm_timer_read", ("and eax, PM_TIMER_MASK", "")),
     ),
     "hpet_tables": (
-        plant("cpu/calibrate.s", "hpet_open", ("lea edx, [rcx - 1]", "mov edx, ecx")),
+        plant("cpu/references.s", "hpet_open", ("lea edx, [rcx - 1]", "mov edx, ecx")),
         plant(
             "cpu/calibrate.s",
             "hpet_open",
             ("HPET_CONFIGURATION], HPET_ENABLE", "HPET_CONFIGURATION], HPET_ENABLE - 1"),
         ),
-        plant("cpu/calibrate.s", "hpet_open", ("jnz .Lhpet_refused", "")),
+        plant("cpu/references.s", "hpet_open", ("jnz .Lhpet_refused", "")),
     ),
     "one_shot": (
         plant("cpu/timer.s", "timer_counts", ("inc eax", "")),

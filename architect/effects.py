@@ -8,7 +8,7 @@ whether a program is right; what it does not know it reports as ``opaque`` (may 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -134,7 +134,7 @@ def effects(statement: Statement, routines: Mapping[str, headers.Routine] | None
     flow = _control(name, operands, routines or {})
     if flow is not None:
         return flow
-    return _plain(statement.prefix, name, operands, 8 if statement.mode == 64 else statement.mode // 8)
+    return _plain(statement.prefix, name, tuple(operands), 8 if statement.mode == 64 else statement.mode // 8)
 
 
 def _control(name: str, operands: list[str], routines: Mapping[str, headers.Routine]) -> Effects | None:
@@ -165,7 +165,8 @@ def _control(name: str, operands: list[str], routines: Mapping[str, headers.Rout
     return None
 
 
-def _plain(prefix: str, name: str, operands: list[str], word: int) -> Effects:
+@lru_cache(maxsize=1 << 14)
+def _plain(prefix: str, name: str, operands: tuple[str, ...], word: int) -> Effects:
     reads: set[str] = set()
     writes: set[str] = set()
     loads: list[str] = []
@@ -234,7 +235,7 @@ def _reads_operand(name: str, index: int, count: int) -> bool:
     return not (name in _WRITE_FIRST or (name == "imul" and count == 3))
 
 
-def _stack(name: str, operands: list[str], word: int) -> int | None:
+def _stack(name: str, operands: Sequence[str], word: int) -> int | None:
     if name in ("push", "pushq", "pushf", "pushfq", "pushfd"):
         return word
     if name in ("pop", "popq", "popf", "popfq", "popfd"):

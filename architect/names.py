@@ -7,7 +7,7 @@ orphan is a name that is defined and never used, the trace that a missing or mis
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -25,6 +25,7 @@ class Names:
         self.tree = tree
         self.folder = folder
         self._families: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._indices: dict[tuple[str, str], _Index] = {}
 
     @cached_property
     def values(self) -> dict[str, int]:
@@ -128,16 +129,23 @@ class Names:
         sort = self._sort(name, file)
         own = self.values.get(name)
         ranked = []
-        members = [*self._members(sort, file)] if sort else []
-        if sort == "data":
-            members += self._outside  # labels that macros make
-        for other in members:
+        for other in self._kin(name, sort, file) if sort else ():
             if other == name or (own is not None and self.values.get(other) == own):
                 continue
             score = self._likeness(name, other, file)
             if score > 0:
                 ranked.append((-score - (_ORPHAN if self.is_orphan(other, file) else 0.0), other))
         return tuple(other for _, other in sorted(ranked))
+
+    def _kin(self, name: str, sort: str, file: str) -> Iterator[str]:
+        """The members of a sort whose first or last word is that of ``name``: no others are alike."""
+        key = (sort, file if sort in ("data", "routine") else "")
+        if key not in self._indices:
+            members = [*self._members(sort, file)]
+            if sort == "data":
+                members += self._outside  # labels that macros make
+            self._indices[key] = _Index(members)
+        return self._indices[key].kin(_words(name))
 
     def _likeness(self, name: str, other: str, file: str) -> float:
         a, b = _words(name), _words(other)
@@ -209,6 +217,25 @@ class Names:
             if not label.startswith(".L"):
                 table.setdefault(file, []).append((file, label))
         return table
+
+
+class _Index:
+    """Names by their first and by their last word."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._first: dict[str, list[str]] = {}
+        self._last: dict[str, list[str]] = {}
+        for name in names:
+            words = _words(name)
+            if words:
+                self._first.setdefault(words[0], []).append(name)
+                self._last.setdefault(words[-1], []).append(name)
+
+    def kin(self, words: Sequence[str]) -> Iterator[str]:
+        """The names that share the first or the last of some words."""
+        if words:
+            yield from self._first.get(words[0], ())
+            yield from (n for n in self._last.get(words[-1], ()) if _words(n)[0] != words[0])
 
 
 @lru_cache(maxsize=1 << 13)

@@ -34,6 +34,7 @@ _LEAST_VARIANT = 0.0  # no variant costs less than this ...
 _LEAST_LOOSE = -3.0  # ... but where code or data stands unused, whose use is what is missing
 _LEAST_TOLD = -4.0  # ... or where the evidence tells the value that should have come
 _EXPANSION = 1.5  # bits that the best candidate of a site costs at least besides its operator, nearly always
+_DEAR = 12.0  # bits above which an operator's share is too small to find out before its turn what it offers
 _NEVER = 30.0  # bits of what has no operator
 _PARTIAL = 5.0  # bits for a second edit on top of a partial repair
 _PARTIALS = 3
@@ -136,7 +137,11 @@ class Frontier:
         """Queue the operators of a site: what is wrong there is a mistake that its text can have."""
         place = self._base + self._place_bits(site)
         rows = [
-            (bits, operator, None if operator.common else _variants(operator, site, self.told))
+            (
+                bits,
+                operator,
+                None if operator.common or bits > _DEAR else _variants(operator, site, self.told),
+            )
             for bits, operator in self._operators.get(site.sort, ())
         ]
         rows = [(bits, operator, found) for bits, operator, found in rows if found is None or found]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from architect.protocols import Case, Edit
 from architect.statements import split_top, strip_comment
@@ -20,6 +21,7 @@ _TEXT_MAX = 400
 _PAIRS_MAX = 24
 _MASK = (1 << 64) - 1
 _UNARY = {"add": 1, "sub": -1}
+_STEPS = frozenset({*_UNARY, "or", "xor", "and", "mov"})
 
 
 class Told:
@@ -74,10 +76,12 @@ class Told:
         return worth * _RESULT if other == wanted else 0.0
 
     def _inserted(self, line: str) -> float:
+        name, _, _ = line.strip().partition(" ")
+        if name not in _STEPS:
+            return 0.0
         operands = _operands(line)
         value = self._value(operands[-1]) if len(operands) == 2 else None
-        name = line.split(None, 1)[0] if line.strip() else ""
-        if not value or name not in ("add", "sub", "or", "xor", "and", "mov"):
+        if not value:
             return 0.0
         return max(self._step(name, value, *pair) for pair in self.pairs)
 
@@ -105,6 +109,7 @@ def value_of(text: str, values: Mapping[str, int]) -> int | None:
         return None
 
 
+@lru_cache(maxsize=1 << 13)
 def _operands(line: str) -> list[str]:
     """The operands of a line's statement, without what stands before them."""
     code = strip_comment(line).strip()

@@ -8,9 +8,10 @@ from our own routine, constants from the donor or its family.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from heapq import nlargest
+from math import log2
 
 from architect.effects import registers_in
 from architect.operators.base import GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
@@ -22,8 +23,10 @@ from toolchain import headers
 
 _BEFORE = ((1, 4.0, 2.0), (2, 1.5, 0.7), (3, 0.6, 0.2))  # distance, weight of equal shape, of equal sort
 _AFTER = ((1, 3.0, 1.5), (2, 1.2, 0.6), (3, 0.5, 0.2))
-_SCANNED = {1: 240, 2: 80, 3: 50, 4: 30}  # donors looked at per gap, by the length of their run
+_USUAL_BITS = 9.0  # how rare a form is whose neighbourhood has the weights above
+_SCANNED = {1: 480, 2: 80, 3: 50, 4: 30}  # donors looked at per gap, by the length of their run
 _FRESH = 1.0  # bits for using what the statement before has just made
+_SCORES_KEPT = 8  # those of one site: its lengths and its replacement are asked for together
 _POOL = {1: 30, 2: 12, 3: 8, 4: 6}  # donors adapted per gap, by the length of their run
 
 # rank, statements, registers of theirs -> ours
@@ -36,6 +39,7 @@ class Donors:
     def __init__(self, view: View) -> None:
         self.view = view
         self.runs: dict[tuple[int, int], list[_Run]] = {}
+        self._known: dict[tuple[int, ...], Mapping[int, float]] = {}
         self.entries = [(found, place) for found in view.sequences for place in range(len(found))]
 
     @cached_property
@@ -51,17 +55,32 @@ class Donors:
                         table.setdefault((side, distance, sort_of(found[at])), []).append(number)
         return table
 
-    def _scores(self, side: int, neighbours: Sequence[Statement]) -> dict[int, float]:
+    def _scores(self, side: int, neighbours: Sequence[Statement]) -> Mapping[int, float]:
+        """Entry -> how much the statements on one side of it are like ``neighbours``; that of the last few is kept."""
+        key = (side, *(id(s) for s in neighbours))
+        if key not in self._known:
+            if len(self._known) >= _SCORES_KEPT:
+                del self._known[next(iter(self._known))]
+            self._known[key] = self._score(side, neighbours)
+        return self._known[key]
+
+    def _score(self, side: int, neighbours: Sequence[Statement]) -> Mapping[int, float]:
         scores: defaultdict[int, float] = defaultdict(float)
         for (distance, exact, alike), other in zip(_BEFORE if side < 0 else _AFTER, neighbours, strict=False):
             same = self._index.get((side, distance, shape(other)), ())
+            worth = exact * self._rarity(shape(other))
             for number in same:
-                scores[number] += exact
+                scores[number] += worth
             known = set(same)
+            worth = alike * self._rarity(sort_of(other))
             for number in self._index.get((side, distance, sort_of(other)), ()):
                 if number not in known:
-                    scores[number] += alike
+                    scores[number] += worth
         return scores
+
+    def _rarity(self, form: str) -> float:
+        """What it tells that two places have a neighbour of one form: the less, the commoner that is."""
+        return log2(len(self.entries) / len(self._index.get((-1, 1, form), (0,)))) / _USUAL_BITS
 
     def ranked(
         self, before: Sequence[Statement], after: Sequence[Statement], length: int, routine: str | None
@@ -70,7 +89,7 @@ class Donors:
 
         ``before`` and ``after`` are the statements around the gap, nearest first.
         """
-        scores = self._scores(-1, before)
+        scores = defaultdict(float, self._scores(-1, before))
         for number, amount in self._scores(1, after).items():
             first = number - (length - 1)
             if first >= 0 and self.entries[first][0] is self.entries[number][0]:

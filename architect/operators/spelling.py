@@ -51,8 +51,11 @@ def _vocabulary(view: View) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 @lru_cache(maxsize=1 << 14)
 def distance(a: str, b: str) -> int:
-    """Edits between two words: insertion, deletion, replacement, exchange of neighbours (Damerau)."""
-    if abs(len(a) - len(b)) > _REACH:
+    """Edits between two words: insertion, deletion, replacement, exchange of neighbours (Damerau).
+
+    Words more than ``_REACH`` edits apart count as just beyond it.
+    """
+    if abs(len(a) - len(b)) > _REACH or len(set(a) ^ set(b)) > 2 * _REACH:
         return _REACH + 1
     rows = [list(range(len(b) + 1))]
     for i, left in enumerate(a, 1):
@@ -63,6 +66,8 @@ def distance(a: str, b: str) -> int:
                 best = min(best, rows[-2][j - 2] + 1)
             row.append(best)
         rows.append(row)
+        if min(row) > _REACH and min(rows[-2]) > _REACH:
+            return _REACH + 1
     return rows[-1][-1]
 
 
@@ -252,26 +257,26 @@ def doubled(site: Site) -> Iterator[Variant]:
             yield Variant((edit,), 0.5 * rank, f"{label} -> {name}")
 
 
+@kept
+def _undefined(view: View) -> tuple[str, ...]:
+    """Names that some statement uses and that are no constant, macro or label that every file sees."""
+    tree = view.tree
+    used = {
+        t.text for x in tree.statements() for o in x.operands for t in tokens(o.text) if is_symbol(t.text)
+    }
+    known = {*tree.constants, *tree.labels, *tree.macros}
+    return tuple(sorted(n for n in used if n not in known and n[-1:] not in "bf"))
+
+
 def mislabelled(site: Site) -> Iterator[Variant]:
     """A label's own name misspelt: renamed to what is used near it and defined nowhere."""
     s = site.statement
-    tree = site.view.tree
     for label in s.labels:
         if label.isdigit() or label not in s.text:
             continue
-        used = {
-            t.text for x in tree.statements() for o in x.operands for t in tokens(o.text) if is_symbol(t.text)
-        }
-        known = {*tree.constants, *tree.labels, *tree.macros}
-        open_names = tuple(
-            sorted(
-                n
-                for n in used
-                if n not in known and (s.file, n) not in tree.local_labels and n[-1:] not in "bf"
-            )
-        )
         start = s.text.index(label)
-        for bits, other in _nearest(label, open_names):
+        undefined = tuple(n for n in _undefined(site.view) if (s.file, n) not in site.view.tree.local_labels)
+        for bits, other in _nearest(label, undefined):
             span = Span(label, start, start + len(label))
             yield Variant((replaced(s, span, other),), bits, f"{label} -> {other}")
 

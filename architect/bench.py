@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -38,6 +38,7 @@ from toolchain.changes import Original
 from toolchain.errors import InputError
 from toolchain.files import make_folder, write_atomic
 from toolchain.types import BootConfig, Image
+from toolchain.variants import Variants
 
 # Deadlines are multiples of what an empty kernel takes on this machine, as loaded as it is: a healthy boot with its
 # tests takes two of them. The minima are for clocks that a scheduler disturbs.
@@ -76,6 +77,7 @@ class Bench:
         self.asked = contracts.Asked()
         self.begun = False
         self.original: Original | None = None
+        self.variants: Variants | None = None
         self.session = build.Session(tree, cache, still=True)
 
     def __enter__(self) -> Bench:
@@ -142,7 +144,7 @@ class Bench:
             if not self.begun:
                 self._begin(demands)
             changed = self.workspace.apply(patch)
-            image = self.session.build(changed, lines=False)
+            image = self._image(changed)
         except InputError as error:
             gate = _unassembled(error, time.perf_counter() - began)
             errors = len(error.diagnostics)
@@ -157,16 +159,31 @@ class Bench:
                 return self.known[name]
         if name in self.known:
             return replace(self.known[name], patch=patch, duplicate=True, booted=False, boots=0)
+        whole = self.session.build(changed)
         names, files = self._changes(patch)
-        return self._tried(patch, gate, self.session.build(changed), boots, demands, names, files)
+        return self._tried(patch, gate, whole, boots, demands, names, files)
+
+    def _image(self, changed: Mapping[str, str]) -> Image:
+        """What a candidate is asked by: where it can be, with only the changed made anew."""
+        image = self.variants.image(changed) if self.variants is not None else None
+        return self.session.build(changed, lines=False) if image is None else image
 
     def _begin(self, demands: Demands) -> None:
         """Before the first candidate: what it is compared with, and which broken contracts show soonest."""
         self.begun = True
         with suppress(InputError):  # it may not assemble
-            image = self.session.build()
+            self.variants = Variants(self.session)
             self.original = Original(self.session.objects(), self.headers)
+            image = self.variants.original
+            if demands.failing:
+                self.known[content(image)] = self._refused(demands)
             contracts.rehearse(image, self.headers, demands.contracts, self.asked)
+
+    @staticmethod
+    def _refused(demands: Demands) -> Evaluation:
+        """The verdict on the unpatched kernel, for patches that change no byte of it."""
+        nothing = Patch((), "none", "none", "the unpatched kernel")
+        return Evaluation(nothing, demands.failing, False, 0.0, True)
 
     def _suspected(self, image: Image, demands: Demands) -> GateResult | None:
         """The contracts that the unpatched kernel broke, the likeliest and cheapest first; None when they are kept."""

@@ -203,13 +203,37 @@ class Session:
                 "image.toml: the layout cannot be replaced in memory; edit the file", stage=STAGE
             )
         layout = self._load_layout()
-        texts = self._generated(overrides.get("boot.toml"))
-        preprocessor = self._refreshed(layout)
-        preprocessor.overrides = {**overrides, **{f"{GENERATED}/{n}": text for n, text in texts.items()}}
-        units = self._units(layout, overrides, preprocessor)
+        preprocessor = self._prepared(layout, overrides)
+        names = self._unit_names(layout, overrides)
+        self._current = {}
+        found = self._assembled(names, preprocessor)
+        units = [found[name] for name in names]
         image = link.link(units, layout, self._link, lines=lines)
         self._linked = (units, layout)
         return image
+
+    def some(self, names: Sequence[str], overrides: Mapping[str, str]) -> dict[str, ObjectFile]:
+        """Some units of a variant, assembled; what is said of the last ``build`` stays.
+
+        Raises:
+            InputError: every error of these units.
+        """
+        with _no_collection():
+            return self._assembled(names, self._prepared(self._load_layout(), overrides))
+
+    def units(self) -> dict[str, Unit]:
+        """The preprocessed units of the last ``build``, by name."""
+        return {name: self._current[name] for name in sorted(self._current)}
+
+    def layout(self) -> Layout:
+        """The layout of the last image."""
+        return self._load_layout()
+
+    def _prepared(self, layout: Layout, overrides: Mapping[str, str]) -> Preprocessor:
+        texts = self._generated(overrides.get("boot.toml"))
+        preprocessor = self._refreshed(layout)
+        preprocessor.overrides = {**overrides, **{f"{GENERATED}/{n}": text for n, text in texts.items()}}
+        return preprocessor
 
     def origins(self) -> list[Origin]:
         """Which source lines each piece of the last image came from; empty before a ``build``."""
@@ -258,13 +282,11 @@ class Session:
             self._preprocessor.refresh()
         return self._preprocessor
 
-    def _units(self, layout: Layout, overrides: Mapping[str, str], pre: Preprocessor) -> list[ObjectFile]:
+    def _assembled(self, names: Sequence[str], pre: Preprocessor) -> dict[str, ObjectFile]:
         from toolchain.assemble import assemble_units
 
-        names = self._unit_names(layout, overrides)
         found: dict[str, ObjectFile] = {}
         fresh: list[Unit] = []
-        self._current = {}
         for name in names:
             variants = self._kept.setdefault(name, [])
             for variant in variants:
@@ -282,7 +304,7 @@ class Session:
                 del variants[1]  # the first is the tree's own, which every candidate comes back to
             variants.append((unit, made))
             found[unit.file] = made
-        return [found[name] for name in names]
+        return found
 
 
 def source_names(tree: Path, patterns: Sequence[str], overrides: Mapping[str, str]) -> list[str]:

@@ -7,7 +7,7 @@ assembled again. Errors are collected over all units. What the image looks like 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter, itemgetter
 from typing import Literal, NamedTuple
 
@@ -22,7 +22,7 @@ _ADDRESSES = 1 << 64
 _MODULE_VERB_NOUN = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
 
 
-class _Placed(NamedTuple):
+class Placed(NamedTuple):
     """An input section in its output section."""
 
     section: ObjectSection
@@ -32,7 +32,7 @@ class _Placed(NamedTuple):
     offset: int
 
 
-class _Output(NamedTuple):
+class Output(NamedTuple):
     """An output section while it is filled."""
 
     layout: OutputSection
@@ -40,7 +40,7 @@ class _Output(NamedTuple):
     physical: int
     size: int
     align: int
-    placed: list[_Placed]
+    placed: list[Placed]
     data: bytearray
 
 
@@ -58,7 +58,7 @@ class Kept:
     def __init__(self) -> None:
         self.values: dict[str, int] = {}
         self.fields: dict[tuple[int, int], _Fields] = {}
-        self.symbols: dict[int, _UnitSymbols] = {}
+        self.symbols: dict[int, UnitSymbols] = {}
         self.placed_symbols: dict[tuple[int, int], tuple[list[_SymbolRow], int, list[Symbol]]] = {}
 
 
@@ -76,7 +76,7 @@ class _Fields(NamedTuple):
 _SymbolRow = tuple[str, int, int, Literal["func", "object", "notype"], str, int, bool]
 
 
-class _UnitSymbols(NamedTuple):
+class UnitSymbols(NamedTuple):
     """The symbols of a unit: those with fixed values, and those of its sections by index."""
 
     unit: ObjectFile
@@ -102,9 +102,9 @@ def link(
         InputError: with every undefined or doubled symbol, value out of range and misplaced section of all units.
     """
     errors = LinkErrors(objects, layout)
-    outputs = _place(objects, layout, errors)
-    addresses = _addresses(objects, outputs)
-    globals_ = _global_symbols(objects, outputs, layout, addresses, errors)
+    outputs = place(objects, layout, errors)
+    addresses = addresses_of(objects, outputs)
+    globals_ = global_symbols(objects, outputs, layout, addresses, errors)
     kept = Kept() if kept is None else kept
     fields, kept.fields = kept.fields, {}  # nothing is kept of a link that fails
     changed = {name for name, _ in kept.values.items() ^ globals_.items()}
@@ -121,7 +121,7 @@ def link(
             ):
                 output.data[begin:end] = known.data
                 continue
-            _relocate(objects[placed.unit], placed, output, homes, globals_, errors)
+            relocate(objects[placed.unit], placed, output, homes, globals_, errors)
             if placed.section.relocations:
                 names = frozenset(r.target for r in placed.section.relocations if r.target.__class__ is str)
                 done = bytes(output.data[begin:end])
@@ -135,12 +135,12 @@ def link(
     table, files = _lines(outputs) if lines else ((), ())
     warnings = tuple(warning for made in objects for warning in made.warnings)
     symbols = tuple(_symbols(objects, outputs, layout, kept))
-    return Image(entry, tuple(_sections(outputs)), symbols, table, files, warnings)
+    return Image(entry, tuple(sections_of(outputs)), symbols, table, files, warnings)
 
 
 def origins(objects: Sequence[ObjectFile], layout: Layout) -> list[Origin]:
     """Which source lines each piece of an image came from, data too, by address; of units that ``link`` has linked."""
-    outputs = _place(objects, layout, LinkErrors(objects, layout))
+    outputs = place(objects, layout, LinkErrors(objects, layout))
     found = []
     for output in outputs:
         for placed in output.placed:
@@ -164,8 +164,13 @@ def _home(name: str, layout: Layout) -> tuple[int, int] | None:
     return None
 
 
-def _place(objects: Sequence[ObjectFile], layout: Layout, errors: LinkErrors) -> list[_Output]:
-    """Give every input section its address: by output section, then pattern, then unit."""
+def place(
+    objects: Sequence[ObjectFile],
+    layout: Layout,
+    errors: LinkErrors,
+    room: Callable[[ObjectSection], int] = lambda section: section.size,
+) -> list[Output]:
+    """Give every input section its address: by output section, then pattern, then unit; ``room`` is what each takes."""
     homes: dict[str, tuple[int, int] | None] = {}
     groups: list[list[list[tuple[int, int, ObjectSection]]]] = [
         [[] for _ in o.inputs] for o in layout.sections
@@ -192,8 +197,8 @@ def _place(objects: Sequence[ObjectFile], layout: Layout, errors: LinkErrors) ->
             for unit, index, section in group:
                 at += -at % section.align
                 align = max(align, section.align)
-                placed.append(_Placed(section, unit, index, at, at - start))
-                at += section.size
+                placed.append(Placed(section, unit, index, at, at - start))
+                at += room(section)
         size = at - start
         data = bytearray()
         if not output.nobits:
@@ -202,12 +207,12 @@ def _place(objects: Sequence[ObjectFile], layout: Layout, errors: LinkErrors) ->
                 data[item.offset : item.offset + item.section.size] = item.section.data or bytes(
                     item.section.size
                 )
-        outputs.append(_Output(output, start, physical, size, align, placed, data))
+        outputs.append(Output(output, start, physical, size, align, placed, data))
         physical += size
     return outputs
 
 
-def _addresses(objects: Sequence[ObjectFile], outputs: Sequence[_Output]) -> list[list[int]]:
+def addresses_of(objects: Sequence[ObjectFile], outputs: Sequence[Output]) -> list[list[int]]:
     """The address of every section of every unit (0 where it has none)."""
     addresses = [[0] * len(made.sections) for made in objects]
     for output in outputs:
@@ -216,7 +221,7 @@ def _addresses(objects: Sequence[ObjectFile], outputs: Sequence[_Output]) -> lis
     return addresses
 
 
-def _layout_symbols(outputs: Sequence[_Output], layout: Layout) -> dict[str, tuple[int, str | None]]:
+def layout_symbols(outputs: Sequence[Output], layout: Layout) -> dict[str, tuple[int, str | None]]:
     """The symbols that the layout itself defines: name -> (value, section)."""
     found: dict[str, tuple[int, str | None]] = {"__image_start_physical": (layout.physical_base, None)}
     for output in outputs:
@@ -227,15 +232,15 @@ def _layout_symbols(outputs: Sequence[_Output], layout: Layout) -> dict[str, tup
     return found
 
 
-def _global_symbols(
+def global_symbols(
     objects: Sequence[ObjectFile],
-    outputs: Sequence[_Output],
+    outputs: Sequence[Output],
     layout: Layout,
     addresses: list[list[int]],
     errors: LinkErrors,
 ) -> dict[str, int]:
     """The value of every symbol that all units see."""
-    reserved = _layout_symbols(outputs, layout)
+    reserved = layout_symbols(outputs, layout)
     values = {name: value for name, (value, _) in reserved.items()}
     defined: dict[str, ObjectSymbol] = {}
     weak: set[str] = set()
@@ -262,10 +267,10 @@ def _global_symbols(
 # --- fields ------------------------------------------------------------------------------------------------
 
 
-def _relocate(
+def relocate(
     unit: ObjectFile,
-    placed: _Placed,
-    output: _Output,
+    placed: Placed,
+    output: Output,
     homes: list[int],
     values: dict[str, int],
     errors: LinkErrors,
@@ -300,7 +305,7 @@ def _relocate(
 # --- the image ---------------------------------------------------------------------------------------------
 
 
-def _sections(outputs: Sequence[_Output]) -> list[Section]:
+def sections_of(outputs: Sequence[Output]) -> list[Section]:
     return [
         Section(
             output.layout.name, output.address, output.physical, output.size, bytes(output.data), output.layout.flags,
@@ -310,7 +315,7 @@ def _sections(outputs: Sequence[_Output]) -> list[Section]:
     ]  # fmt: skip
 
 
-def _lines(outputs: Sequence[_Output]) -> tuple[tuple[Line, ...], tuple[str, ...]]:
+def _lines(outputs: Sequence[Output]) -> tuple[tuple[Line, ...], tuple[str, ...]]:
     """The line table in the order of addresses, and the files in it in the order of their first line."""
     lines: list[Line] = []
     files: dict[str, None] = {}
@@ -329,34 +334,34 @@ def _lines(outputs: Sequence[_Output]) -> tuple[tuple[Line, ...], tuple[str, ...
 
 
 def _symbols(
-    objects: Sequence[ObjectFile], outputs: Sequence[_Output], layout: Layout, kept: Kept
+    objects: Sequence[ObjectFile], outputs: Sequence[Output], layout: Layout, kept: Kept
 ) -> list[Symbol]:
     """Every symbol with its kind and size, by address."""
     found: list[Symbol] = []
-    by_unit: dict[tuple[int, int], tuple[_Placed, _Output]] = {}
+    by_unit: dict[tuple[int, int], tuple[Placed, Output]] = {}
     for output in outputs:
         for placed in output.placed:
             by_unit[placed.unit, placed.number] = (placed, output)
     for unit, made in enumerate(objects):
         known = kept.symbols.get(unit)
         if known is None or known.unit is not made:
-            known = kept.symbols[unit] = _unit_symbols(made)
+            known = kept.symbols[unit] = unit_symbols(made)
         found += known.fixed
         for index, rows in known.rows.items():
             if (unit, index) in by_unit:
                 placed, output = by_unit[unit, index]
                 at = kept.placed_symbols.get((unit, index))
                 if at is None or at[0] is not rows or at[1] != placed.address:
-                    at = (rows, placed.address, _at_address(rows, placed.address, output.layout.name))
+                    at = (rows, placed.address, at_address(rows, placed.address, output.layout.name))
                     kept.placed_symbols[unit, index] = at
                 found += at[2]
-    for name, (value, section) in _layout_symbols(outputs, layout).items():
+    for name, (value, section) in layout_symbols(outputs, layout).items():
         found.append(Symbol(name, value, 0, "notype", section, "", 0, True))
     found.sort(key=attrgetter("address", "name"))
     return found
 
 
-def _unit_symbols(made: ObjectFile) -> _UnitSymbols:
+def unit_symbols(made: ObjectFile) -> UnitSymbols:
     fixed: list[Symbol] = []
     of_section: dict[int, list[ObjectSymbol]] = {}
     for symbol in made.symbols:
@@ -367,7 +372,7 @@ def _unit_symbols(made: ObjectFile) -> _UnitSymbols:
         else:
             of_section.setdefault(symbol.section, []).append(symbol)
     rows = {index: _section_symbols(symbols, made.sections[index]) for index, symbols in of_section.items()}
-    return _UnitSymbols(made, fixed, rows)
+    return UnitSymbols(made, fixed, rows)
 
 
 def _section_symbols(symbols: list[ObjectSymbol], section: ObjectSection) -> list[_SymbolRow]:
@@ -389,7 +394,7 @@ def _section_symbols(symbols: list[ObjectSymbol], section: ObjectSection) -> lis
     return found
 
 
-def _at_address(rows: list[_SymbolRow], base: int, section: str) -> list[Symbol]:
+def at_address(rows: list[_SymbolRow], base: int, section: str) -> list[Symbol]:
     return [
         Symbol(name, base + value, size, kind, section, file, line, is_global)
         for name, value, size, kind, file, line, is_global in rows

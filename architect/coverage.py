@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from architect import contracts
 from architect.contracts import generic
+from architect.origins import Demand, Origins, trace_back
 from toolchain.harness import Harness
 from toolchain.headers import Routine
 from toolchain.link import Origin
+from toolchain.steps import stepping
 from toolchain.trace import Coverage, recording
 from toolchain.types import Image
 
@@ -23,6 +25,7 @@ Key = tuple[str, int]
 Turn = tuple[str, int, int]  # file and line of a branch, and the address that it went on to
 
 _LAST = 0.7  # the call that a failing model stopped at tells more than those that led there
+_TRACED = 6  # broken models whose last call is followed step by step
 _BEFORE = 0.2  # calls of a failing model that it found nothing wrong with
 
 
@@ -36,6 +39,8 @@ class Run:
         weight: how much the row tells, up to 1.
         lines: what was executed and the data that was read.
         turns: the ways that branches went, of branches that went more than one way in any run.
+        origin: of a failed row: the lines that the wrong value came from, the nearest 1.
+        demands: of a failed row: which register should have held what, where.
     """
 
     name: str
@@ -43,6 +48,8 @@ class Run:
     weight: float
     lines: frozenset[Key]
     turns: frozenset[Turn]
+    origin: Mapping[Key, float] = field(default_factory=dict)
+    demands: tuple[Demand, ...] = ()
 
 
 def runs(
@@ -81,16 +88,40 @@ def runs(
             if harness.has(name) and generic.check(harness, headers[name]):
                 asked.append((f"{name}()", True, recorder.runs[first:]))
     places = _Places(image, origins, [run for _, _, calls in asked for run in calls])
+    traced = _traced(image, headers, [name for name, failed, _ in asked if failed], places)
     rows: list[Run] = []
     for name, failed, calls in asked:
         if not failed:
             rows.append(places.row(name, False, 1.0, calls))
         elif calls:
-            rows.append(places.row(name, True, 1.0, calls))
+            row = places.row(name, True, 1.0, calls)
+            found = traced.get(name)
+            rows.append(replace(row, origin=found.lines, demands=found.demands) if found else row)
             if len(calls) > 1:
                 rows.append(places.row(name, True, _LAST, calls[-1:]))
                 rows.append(places.row(name, False, _BEFORE, calls[:-1]))
     return tuple(row for row in rows if row.lines)
+
+
+def _traced(
+    image: Image, headers: Mapping[str, Routine], names: Sequence[str], places: _Places
+) -> dict[str, Origins]:
+    """What the wrong values of some broken models and headers came from, step by step."""
+    known = contracts.registry()
+    found: dict[str, Origins] = {}
+    for name in names[:_TRACED]:
+        with stepping() as stepper:
+            harness = Harness(image)
+            if name in known:
+                violations = known[name].violations(harness)
+            else:
+                routine = headers[name.removesuffix("()")]
+                violations = generic.check(harness, routine, seeds=1)
+        if violations and stepper.steps and not stepper.cut:
+            made = trace_back(image, stepper.steps, violations[0], places.lines)
+            if made is not None:
+                found[name] = made
+    return found
 
 
 def _routines(image: Image, calls: Iterable[Coverage]) -> frozenset[str]:

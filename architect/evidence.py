@@ -28,6 +28,7 @@ from architect.wording import Wording
 from toolchain import headers
 from toolchain.types import CodePlace
 
+_ORIGIN = 5.0  # bits for the steps that a wrong value was made in
 _STACK_REACH = 0x2000
 _NEIGHBOURS = {0: 1.0, 1: 0.4, 2: 0.2, 3: 0.1}
 
@@ -51,6 +52,7 @@ class Reader:
         yield from self.suspects()
         yield from self.unit()
         yield from judged(self)
+        yield from self.origins()
         yield from self.panic()
         yield from self.spoken()
         yield from self.stacked()
@@ -83,6 +85,13 @@ class Reader:
         }
         if lines:
             yield Evidence("stack", 3.0, "it sets the stack pointer, beside which the fault lay", lines)
+
+    def origins(self) -> Iterator[Evidence]:
+        """What a broken contract's wrong value came from, along the data of its call."""
+        for run in self.case.runs:
+            if run.failed and run.origin:
+                reason = f"what contract {run.name} found wrong came from it"
+                yield Evidence("origin", _ORIGIN, reason, run.origin)
 
     @cached_property
     def coverage(self) -> dict[Key, float]:

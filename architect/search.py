@@ -35,6 +35,8 @@ _LEAST_LOOSE = -3.0  # ... but where code or data stands unused, whose use is wh
 _LEAST_TOLD = -4.0  # ... or where the evidence tells the value that should have come
 _EXPANSION = 1.5  # bits that the best candidate of a site costs at least besides its operator, nearly always
 _DEAR = 12.0  # bits above which an operator's share is too small to find out before its turn what it offers
+_TELLING = 8  # times after which the least of what was seen tells what to expect
+_MARGIN = 1.0
 _NEVER = 30.0  # bits of what has no operator
 _PARTIAL = 5.0  # bits for a second edit on top of a partial repair
 _PARTIALS = 3
@@ -56,6 +58,22 @@ class _Entry:
     bonus: float = field(compare=False, default=0.0)
 
 
+class _Floor:
+    """The least of some costs that is to be expected: what was seen so far, with a margin."""
+
+    def __init__(self, least: float) -> None:
+        self._least, self._seen, self._times = least, float("inf"), 0
+
+    def note(self, bits: float) -> None:
+        """One was seen."""
+        self._seen, self._times = min(self._seen, bits), self._times + 1
+
+    @property
+    def bits(self) -> float:
+        """No further one is expected below."""
+        return self._least if self._times < _TELLING else max(self._least, self._seen - _MARGIN)
+
+
 class Frontier:
     """The candidates of one case, best first, with what was learnt on the way."""
 
@@ -74,10 +92,14 @@ class Frontier:
         self._number = count()
         self._operators = _by_sort(self.classes)
         self._costs = {(sort, o.name): bits for sort, rows in self._operators.items() for bits, o in rows}
+        self._cheapest = {sort: min(bits for bits, _ in rows) for sort, rows in self._operators.items()}
         self._gains: dict[
             Key, float
         ] = {}  # bits, by site: operators that have nothing to offer there leave their share
         self._seen: set[int] = {self.judge.fingerprint([Edit(f, 1, (), ())]) for f in case.sources}
+        least = _LEAST_TOLD if self.told else self._least
+        self._floors = {o.name: _Floor(least) for o in operators()}
+        self._site_floor = _Floor(self._least + _EXPANSION)
         self._heap: list[_Entry] = []
         odd = Counter(s.routine for key in self.view.anomalies for s in tree.by_line[key][:1] if s.routine)
         self._odd: dict[str, int] = {name: count for name, count in odd.items() if name in tree.routines}
@@ -91,7 +113,6 @@ class Frontier:
         )
 
     def _fill(self) -> None:
-        cheapest = {sort: min(bits for bits, _ in rows) for sort, rows in self._operators.items()}
         before: Statement | None = None
         for statement in self.view.tree.statements():
             if statement.kind == "blank" or statement.file not in self.view.tree.editable:
@@ -102,7 +123,9 @@ class Frontier:
             before = statement
             if score > 0:
                 site = Site(statement, self.view)
-                cost = self._base - log2(score) + cheapest.get(site.sort, _NEVER) + self._least + _EXPANSION
+                cost = (
+                    self._base - log2(score) + self._cheapest.get(site.sort, _NEVER) + self._site_floor.bits
+                )
                 heapq.heappush(self._heap, _Entry(cost, next(self._number), site))
 
     def _place_bits(self, site: Site) -> float:
@@ -126,12 +149,23 @@ class Frontier:
             if entry.variant is not None:
                 self._judge(entry, entry.variant)
             elif entry.operator is None:
-                self._expand(entry.site)
+                if not self._later(entry):
+                    self._expand(entry.site)
             elif entry.rest:
                 self._advance(entry)
             else:
                 self._generate(entry)
         return None
+
+    def _later(self, entry: _Entry) -> bool:
+        """Put a site back that came before anything of it can be expected; whether it was."""
+        site = entry.site
+        expected = self._base + self._place_bits(site) - self.bonus[self._owner(site)]
+        expected += self._cheapest.get(site.sort, _NEVER) + self._site_floor.bits
+        if expected > entry.cost + _MARGIN:
+            heapq.heappush(self._heap, replace(entry, cost=expected, number=next(self._number)))
+            return True
+        return False
 
     def _expand(self, site: Site) -> None:
         """Queue the operators of a site: what is wrong there is a mistake that its text can have."""
@@ -147,11 +181,16 @@ class Frontier:
         rows = [(bits, operator, found) for bits, operator, found in rows if found is None or found]
         gain = -log2(sum(2.0**-bits for bits, _, _ in rows)) if rows else 0.0
         self._gains[site.statement.key] = gain
+        best = _NEVER
         for bits, operator, found in rows:
+            floor = self._floors[operator.name]
             if found is None:
-                self._push(_Entry(place + bits - gain + self._least, 0, site, operator))
+                self._push(_Entry(place + bits - gain + floor.bits, 0, site, operator))
             else:
+                floor.note(found[-1].bits)
                 self._schedule(site, operator, found)
+            best = min(best, bits - gain + (floor.bits if found is None else found[-1].bits))
+        self._site_floor.note(best - self._cheapest.get(site.sort, _NEVER))
 
     def _push(self, entry: _Entry) -> None:
         bonus = self.bonus[self._owner(entry.site)]
@@ -162,6 +201,7 @@ class Frontier:
         assert entry.operator is not None
         variants = _variants(entry.operator, entry.site, self.told)
         if variants:
+            self._floors[entry.operator.name].note(variants[-1].bits)
             self._schedule(entry.site, entry.operator, variants)
 
     def _prior(self, site: Site, operator: Operator, variant: Variant) -> float:

@@ -22,6 +22,7 @@ _UNIT = 0.3  # a boot unit that said ok has proved little
 _DEPTH = 8
 _DISTANCE = 0.9  # per call away from a failed judgement: the nearer explains it as well and is more
 _UNREAD = 0.5  # data that a line names and nothing was seen to read: the CPU itself may, as LGDT does
+_IN_SOME = 0.6  # of the measure for what only some failures have, where others have something in common
 _DEFINITION = 0.9  # a constant is oftener used wrongly than defined wrongly
 
 E = TypeVar("E", bound=Hashable)
@@ -76,7 +77,17 @@ def suspicious_lines(runs: Collection[Run], tree: Tree) -> dict[Key, float]:
     turns = _ochiai([(run.failed, run.weight, dict.fromkeys(run.turns, 1.0)) for run in runs])
     for (file, line, _), score in turns.items():
         lines[file, line] = max(lines.get((file, line), 0.0), score)
-    return lines
+    every = _in_every_failure(runs, named)
+    return {key: score if key in every else _IN_SOME * score for key, score in lines.items()} if every else lines
+
+
+def _in_every_failure(runs: Collection[Run], named: _Named) -> frozenset[Key]:
+    """The lines that all broken contracts have in common: one mistake that explains them all is there."""
+    failed: dict[str, set[Key]] = {}
+    for run in runs:
+        if run.failed:
+            failed.setdefault(run.name, set()).update(named.reached(run.lines))
+    return frozenset(set.intersection(*failed.values())) if failed else frozenset()
 
 
 def _ochiai(rows: Collection[tuple[bool, float, Mapping[E, float]]]) -> dict[E, float]:

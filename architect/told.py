@@ -11,11 +11,14 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
+from architect.arithmetic import after
+from architect.origins import Demand
 from architect.protocols import Case, Edit
 from architect.statements import split_top, strip_comment
 from toolchain import expr
 
 _EXACT, _SHIFTED, _TOGGLED, _RESULT = 5.0, 3.5, 3.0, 2.0
+_MAKES, _MISSES = 6.0, 4.0  # computed: another round of a loop may still be right where the last one is not
 _SMALL = 16  # numbers below it are met everywhere, and tell half as much
 _TEXT_MAX = 400
 _PAIRS_MAX = 24
@@ -39,18 +42,44 @@ class Told:
         calls = [
             row["call"] for row in rows if isinstance(row, Mapping) and isinstance(row.get("call"), Mapping)
         ]
-        found = [pair for call in calls for pair in _pairs(call.get("got"), call.get("expected"))]
+        found = [pair for call in calls for pair in pairs(call.get("got"), call.get("expected"))]
         self.pairs = list(dict.fromkeys(found))[:_PAIRS_MAX]
+        self._demands: dict[tuple[str, int], list[Demand]] = {}
+        for demand in [demand for run in case.runs for demand in run.demands]:
+            for key in dict.fromkeys((*demand.gaps, *([demand.made] if demand.made else ()))):
+                self._demands.setdefault(key, []).append(demand)
 
     def __bool__(self) -> bool:
         return bool(self.pairs)
 
     def earned(self, edits: Sequence[Edit]) -> float:
-        """Bits that a patch of one line earns; 0 for any other."""
-        if len(edits) != 1 or len(edits[0].new) != 1 or len(edits[0].old) > 1:
+        """Bits that a patch of one place earns, or loses when what it makes is known to be wrong; 0 for any other."""
+        if len(edits) != 1 or len(edits[0].old) > 1:
             return 0.0
-        new = edits[0].new[0]
-        return self._replaced(edits[0].old[0], new) if edits[0].old else self._inserted(new)
+        edit = edits[0]
+        computed = [self._computed(edit, demand) for demand in self._demands.get((edit.file, edit.line), ())]
+        if any(computed):
+            return max(computed, key=abs) if len(set(computed)) == 1 else min(computed)
+        if len(edit.new) != 1:
+            return 0.0
+        return self._replaced(edit.old[0], edit.new[0]) if edit.old else self._inserted(edit.new[0])
+
+    def _computed(self, edit: Edit, demand: Demand) -> float:
+        """What an edit where a wrong value is made or waits to be used earns by the value that it makes."""
+        key = (edit.file, edit.line)
+        making = bool(edit.old) and key == demand.made
+        registers: Mapping[str, int] | None = demand.before if making else demand.gaps.get(key)
+        for line in edit.new:
+            if registers is not None:
+                registers = self._after(line, registers)
+        if registers is None or demand.register not in registers:
+            return 0.0
+        right = registers[demand.register] & demand.mask == demand.wanted
+        return _MAKES if right else -_MISSES
+
+    def _after(self, line: str, registers: Mapping[str, int]) -> Mapping[str, int] | None:
+        words = strip_comment(line).split(None, 1)
+        return after(words[0].lower(), _operands(line), registers, self._value) if words else registers
 
     def _replaced(self, old: str, new: str) -> float:
         before, after = _operands(old), _operands(new)
@@ -117,7 +146,7 @@ def _operands(line: str) -> list[str]:
     return [part.text.strip() for part in split_top(rest, ",")]
 
 
-def _pairs(came: object, wanted: object) -> Iterator[tuple[int, int]]:
+def pairs(came: object, wanted: object) -> Iterator[tuple[int, int]]:
     """The numbers of two like things that differ."""
     came, wanted = _read(came), _read(wanted)
     if isinstance(came, int) and isinstance(wanted, int):
@@ -125,7 +154,7 @@ def _pairs(came: object, wanted: object) -> Iterator[tuple[int, int]]:
             yield came, wanted
     elif isinstance(came, tuple | list) and isinstance(wanted, tuple | list) and len(came) == len(wanted):
         for a, b in zip(came, wanted, strict=True):
-            yield from _pairs(a, b)
+            yield from pairs(a, b)
 
 
 def _read(value: object) -> object:

@@ -143,7 +143,7 @@ class Emulator:
         )
         self._recorder = recorder()
         if self._recorder is not None:
-            self._recorder.attach(self._uc, self._u, image)
+            self._recorder.attach(self._uc, self._u, image, bits)
 
     def _take(self, image: Image) -> None:
         self.image = image

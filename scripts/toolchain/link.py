@@ -306,6 +306,7 @@ def relocate(
 
 
 def sections_of(outputs: Sequence[Output]) -> list[Section]:
+    """The sections of the image."""
     return [
         Section(
             output.layout.name, output.address, output.physical, output.size, bytes(output.data), output.layout.flags,
@@ -362,6 +363,7 @@ def _symbols(
 
 
 def unit_symbols(made: ObjectFile) -> UnitSymbols:
+    """The symbols of a unit, their places still within its sections."""
     fixed: list[Symbol] = []
     of_section: dict[int, list[ObjectSymbol]] = {}
     for symbol in made.symbols:
@@ -395,6 +397,7 @@ def _section_symbols(symbols: list[ObjectSymbol], section: ObjectSection) -> lis
 
 
 def at_address(rows: list[_SymbolRow], base: int, section: str) -> list[Symbol]:
+    """The symbols of a section of a unit that lies at ``base``."""
     return [
         Symbol(name, base + value, size, kind, section, file, line, is_global)
         for name, value, size, kind, file, line, is_global in rows

@@ -14,7 +14,7 @@ from toolchain import link
 from toolchain.layout import CODE_FILL, Layout
 from toolchain.link_errors import LinkErrors
 from toolchain.objectfile import ObjectFile, ObjectSection
-from toolchain.types import Image, Symbol
+from toolchain.types import Image, Section, Symbol
 
 _ROOM = 64  # bytes behind the code of each unit: a candidate inserts a few instructions
 _GROWING = ".text"
@@ -88,14 +88,14 @@ class Sketch:
             if number not in data:
                 output = self._outputs[number]
                 data[number] = output._replace(data=bytearray(output.data))
-            unit = changed.get(placed.unit, self.objects[placed.unit])
-            now = placed._replace(section=unit.sections[placed.number])
+            owner = changed.get(placed.unit, self.objects[placed.unit])
+            now = placed._replace(section=owner.sections[placed.number])
             _fill(data[number], placed.section.size, now)
-            link.relocate(unit, now, data[number], self._homes[placed.unit], values, errors)
+            link.relocate(owner, now, data[number], self._homes[placed.unit], values, errors)
         errors.raise_all()
         sections = list(self._sections)
-        for number, made in zip(data, link.sections_of(list(data.values())), strict=True):
-            sections[number] = made
+        for number, section in zip(data, link.sections_of(list(data.values())), strict=True):
+            sections[number] = section
         symbols = list(self._symbols)
         for unit, made in changed.items():
             symbols[unit] = self._symbols_of(unit, made)
@@ -131,7 +131,7 @@ class Sketch:
                 found += link.at_address(rows, placed.address, self._outputs[number].layout.name)
         return found
 
-    def _image(self, sections: Sequence[link.Section], symbols: Sequence[Sequence[Symbol]]) -> Image:
+    def _image(self, sections: Sequence[Section], symbols: Sequence[Sequence[Symbol]]) -> Image:
         ordered = sorted(chain(self._outer, *symbols), key=attrgetter("address", "name"))
         return Image(self._values[self.layout.entry], tuple(sections), tuple(ordered), (), (), ())
 

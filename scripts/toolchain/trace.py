@@ -36,8 +36,8 @@ class Recorder:
     def __init__(self) -> None:
         self.runs: list[Coverage] = []
 
-    def attach(self, uc: Any, constants: Any, image: Image) -> None:
-        """Listen to a machine with ``image`` in it, at its virtual and its physical addresses."""
+    def attach(self, uc: Any, constants: Any, image: Image, bits: int) -> None:
+        """Listen to a machine of 64 or 32 ``bits`` with ``image`` in it, at its virtual and its physical addresses."""
         for section in image.sections:
             if not section.size:
                 continue
@@ -79,8 +79,15 @@ def recorder() -> Recorder | None:
 def recording() -> Iterator[Recorder]:
     """Record the runs of all machines that are made within."""
     made = Recorder()
+    with put(made):
+        yield made
+
+
+@contextmanager
+def put(made: Recorder) -> Iterator[None]:
+    """Have a recorder in force."""
     token = _RECORDER.set(made)
     try:
-        yield made
+        yield
     finally:
         _RECORDER.reset(token)

@@ -104,7 +104,8 @@ def test_the_original_has_the_routines_of_the_build(session: Session) -> None:
 
 
 INCLUDES = {
-    "a.inc": ".set ONE, 1\n.set TWO, ONE + 1  # more\n.macro twice what\n    mov rax, TWO\n    mov \\what\\()_x, 1\n.endm\n",
+    "a.inc": ".set ONE, 1\n.set TWO, ONE + 1  # more\n"
+    ".macro twice what\n    mov rax, TWO\n    mov \\what\\()_x, 1\n.endm\n",
     "b.inc": ".set ROWS, 4\n.if ROWS > 5\n.error\n.endif\n.set OTHER, 3\n",
 }
 UNITS = {

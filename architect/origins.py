@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from architect.contracts.model import Violation
 from toolchain.headers import GENERAL, full_register, register_bits
-from toolchain.steps import Step
+from toolchain.steps import Step, decoder
 from toolchain.types import Image
 
 Key = tuple[str, int]
@@ -112,7 +111,7 @@ class _Run:
                     offset = at - base
                     if 0 <= offset < len(section.data) and self._known[at] is None:
                         code = section.data[offset : offset + self.steps[step].size]
-                        self._known[at] = next(_decoder().disasm(code, at, 1), None)
+                        self._known[at] = next(decoder().disasm(code, at, 1), None)
         return self._known[at]
 
     def register(self, step: int, name: str) -> int:
@@ -259,12 +258,3 @@ def _demands(run: _Run, start: _Start, lines: Callable[[int, int], Collection[Ke
 
 def _full(names: Iterable[str]) -> frozenset[str]:
     return frozenset(full for name in names if (full := full_register(name)))
-
-
-@cache
-def _decoder() -> Any:
-    import capstone
-
-    machine: Any = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    machine.detail = True
-    return machine

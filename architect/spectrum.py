@@ -78,7 +78,9 @@ def suspicious_lines(runs: Collection[Run], tree: Tree) -> dict[Key, float]:
     for (file, line, _), score in turns.items():
         lines[file, line] = max(lines.get((file, line), 0.0), score)
     every = _in_every_failure(runs, named)
-    return {key: score if key in every else _IN_SOME * score for key, score in lines.items()} if every else lines
+    return (
+        {key: score if key in every else _IN_SOME * score for key, score in lines.items()} if every else lines
+    )
 
 
 def _in_every_failure(runs: Collection[Run], named: _Named) -> frozenset[Key]:

@@ -18,6 +18,7 @@ from architect.statements import Reader, Span, Statement, is_register, is_symbol
 _NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F]+|0[bB][01]+|\d+)$")
 _FAMILY_LIMIT = 40
 _FAMILY_NEAR = 6
+_ROUND = 64  # below it a number may as well be a count
 # Shifts and sizes that the architecture is made of: page-table levels, ECAM fields, canonical addresses, words.
 _SHIFTS = (12, 21, 30, 39, 9, 48, 47, 16, 32, 20, 15, 8, 3, 4, 24)
 _MASKS = (0x1FF, 0xFFF, 0xF, 0xFF, 0x1F, 0x7, 0x3, 0xFFFF, 0xFFFFFFFF, 0xFC, 0x3F)
@@ -165,7 +166,7 @@ def _near(site: Site, operand: Span, token: Span) -> Iterator[tuple[float, int, 
         ranked += [(1.0, value << 1 | 1, "one bit wider"), (1.0, value >> 1, "one bit narrower")]
         ranked += _agreeing(site)
     # what is aligned, or all ones, is so on purpose
-    round_ = ones or (value > 8 and value % 8 == 0)
+    round_ = value >= _ROUND and (ones or value % 8 == 0)
     ranked += [(4.0 if round_ else 2.0, value + d, "off by one") for d in (1, -1)]
     ranked += [(2.7, value + d, "one word off") for d in (8, -8, 4, -4, 2, -2)]
     ranked += [(3.0, value * 2, "doubled"), (3.0, value // 2, "halved"), (4.0, value * 8, "bytes, not bits"),
@@ -246,8 +247,12 @@ def named(site: Site) -> Iterator[Variant]:
                 span = Span(match[0], operand.start + match.start(), operand.start + match.end())
                 yield Variant((replaced(s, span, ""),), 1.0, f"without {match[0].strip()}")
         yield from _terms_more(site, operand)
-        plain = len(parts) == 1 and _NUMBER.fullmatch(operand.text)  # other numbers for it are ``numbers``' business
-        if any(is_symbol(t.text) for t in parts) or (is_assignment(s) or s.kind == "directive") and not plain:
+        plain = len(parts) == 1 and _NUMBER.fullmatch(
+            operand.text
+        )  # other numbers for it are ``numbers``' business
+        if any(is_symbol(t.text) for t in parts) or (
+            (is_assignment(s) or s.kind == "directive") and not plain
+        ):
             for rank, tail in enumerate(
                 (" - 1", " + 1", " * 8", " / 8", " << 12", " >> 12", " * 2", " * 16")
             ):

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from toolchain.headers import GENERAL
+from toolchain.headers import GENERAL, full_register
 from toolchain.trace import Recorder, put
 from toolchain.types import Image
 
-STEPS_MAX = 12_000
+STEPS_MAX = 4_000
 _MASK = (1 << 64) - 1
 
 
@@ -59,12 +60,28 @@ class Stepper(Recorder):
             return
 
         numbers = [getattr(x86_const, f"UC_X86_REG_{name.upper()}") for name in GENERAL]
+        written: dict[
+            int, tuple[int, ...]
+        ] = {}  # address -> places in GENERAL that its instruction may change
 
         def stepped(machine: Any, address: int, size: int, data: object) -> None:
-            if len(self.steps) >= STEPS_MAX:
+            steps = self.steps
+            if len(steps) >= STEPS_MAX:
                 self.cut = True
-            else:
-                self.steps.append(Step(address, size, tuple(machine.reg_read_batch(numbers))))
+                return
+            before = steps[-1] if steps else None
+            if before is None or before.address + before.size != address:
+                steps.append(Step(address, size, tuple(machine.reg_read_batch(numbers))))
+                return
+            # In a row only what the instruction before changes is read: reading takes longer than running.
+            known = written.get(before.address)
+            if known is None:
+                code = machine.mem_read(before.address, before.size)
+                known = written[before.address] = changed_by(bytes(code))
+            registers = list(before.registers)
+            for place in known:
+                registers[place] = machine.reg_read(numbers[place])
+            steps.append(Step(address, size, tuple(registers)))
 
         def touched(machine: Any, access: int, address: int, size: int, value: int, data: object) -> None:
             if self.steps and not self.cut:
@@ -83,6 +100,25 @@ class Stepper(Recorder):
     def begin(self) -> None:
         """A run of some machine begins."""
         self.steps, self.cut = [], False
+
+
+def changed_by(code: bytes) -> tuple[int, ...]:
+    """The places in ``GENERAL`` of the registers that an instruction may change; all when it cannot be decoded."""
+    item = next(decoder().disasm(code, 0, 1), None)
+    if item is None:
+        return tuple(range(len(GENERAL)))
+    names = {full_register(item.reg_name(number)) for number in item.regs_access()[1]}
+    return tuple(place for place, name in enumerate(GENERAL) if name in names)
+
+
+@cache
+def decoder() -> Any:
+    """Capstone for 64-bit code, with details."""
+    import capstone
+
+    machine: Any = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    machine.detail = True
+    return machine
 
 
 @contextmanager

@@ -164,7 +164,7 @@ BUGS: dict[str, tuple[Plant, ...]] = {
     "hpet_tables": (
         plant("cpu/references.s", "hpet_open", ("lea edx, [rcx - 1]", "mov edx, ecx")),
         plant(
-            "cpu/calibrate.s",
+            "cpu/references.s",
             "hpet_open",
             ("HPET_CONFIGURATION], HPET_ENABLE", "HPET_CONFIGURATION], HPET_ENABLE - 1"),
         ),

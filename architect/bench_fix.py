@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from architect import corpus, invariants, run
 from architect.corpus import Bug
@@ -21,6 +21,10 @@ from architect.verdict import Verdict
 from toolchain import measure, scratch
 from toolchain.command import Ui
 from toolchain.errors import InputError, PxError
+
+if TYPE_CHECKING:
+    from architect.model.ledger import Ledger
+    from architect.model.settings import ModelSettings
 
 STAGE = "bench"
 BUDGET_SECONDS = 120.0
@@ -30,11 +34,13 @@ BEFORE_BOOT = frozenset(("assembles", "checks", "contract"))  # gates that find 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Under which terms every bug is repaired: engine, seconds and boots for each."""
+    """Under which terms every bug is repaired: engine, seconds and boots for each, and the language model, if any."""
 
     engine: str = "search"
     seconds: float = BUDGET_SECONDS
     max_boots: int = BOOTS_MAX
+    model: ModelSettings | None = None
+    ledger: Ledger | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +170,14 @@ def repair(bug: Bug, tree: Path, terms: Terms) -> Result:
     with scratch.folder("pxos-bench-") as folder:
         planted = corpus.plant(bug, tree, folder / "tree")
         settings = run.Settings(
-            planted, folder / "fix", folder / "lessons", terms.engine, terms.seconds, terms.max_boots
+            planted,
+            folder / "fix",
+            folder / "lessons",
+            terms.engine,
+            terms.seconds,
+            terms.max_boots,
+            model=terms.model,
+            ledger=terms.ledger,
         )
         try:
             done = run.repair(settings, Ui(quiet=True))

@@ -11,16 +11,17 @@ from typing import Any
 from toolchain.command import STATUS_OK, Outcome, Ui
 from toolchain.errors import InputError
 
-HELP = "Measure repairs (fix), build, boot, mailbox, shaders, Pixel VM (vm), God Pixel (pixel), beside their peers."
+HELP = "Measure repairs (fix), build, boot, mailbox, model, shaders, Pixel VM (vm), God Pixel (pixel), beside peers."
 EXAMPLE = "pxos bench fix seed-bar0-unmapped --budget 60"
 STAGE = "bench"
-NEED_KERNEL = ("fix", "build", "boot", "pixel")
+NEED_KERNEL = ("fix", "build", "boot", "pixel", "model")
 _COUNT = 100_000  # from here on a number is written with commas, not with an exponent
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments."""
     from architect import engines
+    from architect.model.settings import add_model_options
 
     parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(BENCHES)}")
     parser.add_argument("ids", nargs="*", metavar="ID", help="fix: these bugs only")
@@ -58,6 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--peer-entry", type=int, default=8192, metavar="BYTE",
         help="boot: where in that image begins what its boot sector loads and enters (default 8192, Pure64's)",
     )  # fmt: skip
+    add_model_options(parser)
     parser.add_argument("--budget", type=float, default=120.0, metavar="S", help="fix: seconds for each bug")
 
 
@@ -81,6 +83,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
 def _fix(args: argparse.Namespace, ui: Ui) -> Outcome:
     from architect import bench_fix, engines
     from architect.kernel_tree import check_tools
+    from architect.model.settings import settings_from
 
     names = args.engine.split(",")
     unknown = [name for name in names if name not in engines.NAMES]
@@ -88,7 +91,11 @@ def _fix(args: argparse.Namespace, ui: Ui) -> Outcome:
         known = ", ".join(engines.NAMES)
         raise InputError(f"--engine: no engine is called '{unknown[0]}' (there are: {known})", stage=STAGE)
     check_tools()
-    terms = bench_fix.Terms(seconds=args.budget)
+    model = settings_from(args) if {"auto", "llm"} & set(names) else None
+    if "llm" in names and model is None:
+        raise InputError("--engine llm needs a model: give --model-url, or PXOS_MODEL_URL", stage=STAGE)
+    ledger = model.ledger() if model else None  # one budget for all bugs
+    terms = bench_fix.Terms(seconds=args.budget, model=model, ledger=ledger)
     data = bench_fix.each(ui, (args.kernel, args.shaders), args.bugs, args.ids, terms, names)
     return Outcome(STATUS_OK, data, (bench_fix.markdown if args.markdown else bench_fix.text)(data))
 
@@ -131,6 +138,12 @@ def _mailbox(args: argparse.Namespace, ui: Ui) -> Outcome:
     return _table(bench.run(ui))
 
 
+def _model(args: argparse.Namespace, ui: Ui) -> Outcome:
+    from architect.model import bench_model
+
+    return _table(bench_model.run(ui, args.kernel))
+
+
 def _table(data: dict[str, Any]) -> Outcome:
     """Rows side by side for a person."""
     width = max(len(row["what"]) for row in data["rows"])
@@ -141,6 +154,8 @@ def _table(data: dict[str, Any]) -> Outcome:
             own += f"   {row['peer']}: {row['peer_value']:g} {row['unit']}, ratio {row['ratio']:g}"
         if "cpu_ratio" in row:
             own += f" (by CPU time {row['cpu_ratio']:g})"
+        if "cpu" in row:
+            own += f" (CPU time {row['cpu']:g} s)"
         if "reach" in row:
             reached = row[row.get("reach_of", "ours")] <= row["reach"]
             own += f"   reach {row['reach']:g}: {'yes' if reached else 'no'}"
@@ -170,4 +185,5 @@ BENCHES: dict[str, Callable[[argparse.Namespace, Ui], Outcome]] = {
     "vm": _vm,
     "pixel": _pixel,
     "mailbox": _mailbox,
+    "model": _model,
 }

@@ -24,7 +24,7 @@ from architect.model.near import Near
 from architect.model.placing import EditError
 from architect.model.prompt_files import PromptSet, load_set
 from architect.model.types import Message, Model, ModelError, Reply, ToolCall
-from architect.protocols import Case, Evaluation, LessonStore, Patch
+from architect.protocols import NO_BOOTS, Case, Evaluation, LessonStore, Patch
 from architect.signature import of_case
 
 if TYPE_CHECKING:
@@ -119,15 +119,19 @@ class LlmEngine:
     model_name: str = ""
     _seen: dict[str, Evaluation] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        book = self.ledger
+        self._before = (book.prompt, book.completion, book.estimated, book.requests, book.money or Decimal(0))
+
     @property
     def tokens(self) -> int:
-        """Tokens spent, both directions."""
-        return self.ledger.tokens
+        """Tokens spent in this run, both directions; the ledger may be shared with others."""
+        return self.ledger.tokens - self._before[0] - self._before[1]
 
     @property
     def money(self) -> Decimal | None:
-        """Money spent; None where no price is known."""
-        return self.ledger.money
+        """Money spent in this run; None where no price is known."""
+        return None if self.ledger.money is None else self.ledger.money - self._before[4]
 
     def observe(self, evaluation: Evaluation) -> None:
         """Remembers every verdict, whoever proposed it."""
@@ -164,6 +168,9 @@ class LlmEngine:
             if known is None:
                 yield patch
                 known = self._seen.get(edits_digest(patch))
+                if known is not None and _undecided(known):  # boots ran out before a verdict: once more
+                    yield patch
+                    known = self._seen.get(edits_digest(patch))
             if known is None:
                 return  # the run's budget ended before a verdict
             talk.told(prompt.refusal(known, talk.prompts))
@@ -173,10 +180,10 @@ class LlmEngine:
         failure = self.failure
         return {
             "name": self.model_name or None,
-            "requests": self.ledger.requests,
-            "prompt_tokens": self.ledger.prompt,
-            "completion_tokens": self.ledger.completion,
-            "estimated_tokens": self.ledger.estimated,
+            "requests": self.ledger.requests - self._before[3],
+            "prompt_tokens": self.ledger.prompt - self._before[0],
+            "completion_tokens": self.ledger.completion - self._before[1],
+            "estimated_tokens": self.ledger.estimated - self._before[2],
             "money": None if self.money is None else f"{self.money:f}",
             "prompts": self.prompts.sha256 if self.prompts else None,
             "failure": {"kind": failure.kind, "message": failure.message} if failure else None,
@@ -349,6 +356,10 @@ class _Talk:
         self.turns.append(
             (Message("assistant", _kept(reply.text), reply.tool_calls if native else ()), *shown)
         )
+
+
+def _undecided(evaluation: Evaluation) -> bool:
+    return any(gate.message == NO_BOOTS for gate in evaluation.gates)
 
 
 def _kept(text: str) -> str:

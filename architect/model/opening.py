@@ -48,6 +48,7 @@ class Opening:
     ledger: Ledger | None = None
     _client: ChatModel | None = None
     _desk: Desk | None = None
+    _seconds_left: Callable[[], float] | None = None
 
     def engine(self, seconds_left: Callable[[], float], *, alone: bool) -> LlmEngine:
         """The engine; ``alone`` when no other follows it.
@@ -56,11 +57,10 @@ class Opening:
             InputError: a money budget without prices, or no such profile.
         """
         ledger = self.ledger or self.settings.ledger()
-        if self.journal.model_tokens != (0, 0):
-            ledger.restore(*self.journal.model_tokens)
+        self._seconds_left = ledger.seconds_left
         endpoint = self.settings.endpoint
         self._client = open_model(endpoint, ledger, self.say)
-        return LlmEngine(
+        engine = LlmEngine(
             self._open,
             ledger,
             self.say,
@@ -73,6 +73,9 @@ class Opening:
             lambda kind, data: self.journal.trajectory.write(kind, data),
             model_name=endpoint.model,
         )
+        if self.journal.model_tokens != (0, 0):  # those of the run that was interrupted count too
+            ledger.restore(*self.journal.model_tokens)
+        return engine
 
     def preload(self) -> None:
         """Import the SDK, while workers find out what is wrong with the tree."""
@@ -80,9 +83,11 @@ class Opening:
             self._client.preload()
 
     def close(self) -> None:
-        """End what the model looked at."""
+        """End what the model looked at; a ledger that is shared is no longer held to the time of this run."""
         if self._desk is not None:
             self._desk.close()
+        if self.ledger is not None and self._seconds_left is not None:
+            self.ledger.seconds_left = self._seconds_left
 
     def _open(self) -> Model:
         assert self._client is not None

@@ -110,6 +110,8 @@ def fix(tree: Path, tmp_path: Path, url: str, *words: str) -> tuple[int, dict[st
     for path in (tmp_path / "out").rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), f"the key is in {path}"
     assert KEY not in done.stdout + done.stderr
+    if done.returncode not in (0, 2) or "error" in data:
+        print(done.stderr, json.dumps(data, indent=1)[:4000])  # shown where the test then fails
     return done.returncode, data, done.stderr
 
 

@@ -19,7 +19,7 @@ from architect.model.near import Near, excerpts
 from architect.model.patience import Clock, Patience
 from architect.model.prompt_files import load, load_set
 from architect.model.types import Endpoint, Message, ModelError, Reply, Usage
-from architect.protocols import Case, Edit, Evaluation, GateResult, Patch
+from architect.protocols import NO_BOOTS, Case, Edit, Evaluation, GateResult, Patch
 from tests.architect.cases import FILES, IDT_S, PAGE_S, evaluation, make_tree, patch, report
 from tests.architect.cases import case as make_case
 from tests.architect.model_server import MODEL, ModelServer, Step, answer, cut, status
@@ -428,3 +428,24 @@ def test_any_model_will_do_and_what_it_took_is_counted(case: Case) -> None:
     )
     drive(asked, case, most=2)
     assert booked == [(100, 10), (100, 10)] and asked.tokens == 220 and asked.ledger.requests == 2
+
+
+def test_a_shared_ledger_tells_what_this_run_took(case: Case) -> None:
+    with ModelServer([shift(13), shift(14)]) as server:
+        book = Ledger()
+        book.restore(1000, 100, 3)
+        asked = engine(server, book)
+        drive(asked, case, most=2)
+    assert asked.tokens == book.tokens - 1100 > 0 and asked.summary()["requests"] == 2 == book.requests - 3
+
+
+def test_an_edit_without_a_verdict_is_tried_again(case: Case) -> None:
+    """Where the boots that were granted ran out, nothing was decided."""
+    verdicts = iter((NO_BOOTS, "page_map: wrong"))
+
+    def judge(made: Patch) -> Evaluation:
+        return replace(evaluation(made), gates=(GateResult("claims", False, 0.1, next(verdicts)),))
+
+    with ModelServer([shift(21)]) as server:
+        found = drive(engine(server), case, judge, most=2)
+        assert found[0].edits == found[1].edits and len(server.requests) == 1

@@ -3,7 +3,7 @@ PXOS := .venv/bin/pxos
 PYTEST := .venv/bin/python -m pytest
 JOBS ?= 2
 
-.PHONY: help setup demo iso run debug test test-fast test-slow test-matrix lint bench fix clean
+.PHONY: help setup demo iso run debug test test-fast test-slow test-matrix chat lint bench fix clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -35,6 +35,9 @@ test-slow: setup ## the long suites: more generated programs, every bug of the c
 
 test-matrix: setup ## the kernel's own tests on all 288 machines of the matrix; goes on where it was interrupted
 	@.venv/bin/python -m tests.boot.matrix --jobs $(JOBS)
+
+chat: setup ## talk with the architect about the kernel
+	@$(PXOS) chat
 
 lint: setup ## ruff and mypy --strict
 	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy

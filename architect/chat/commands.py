@@ -86,6 +86,11 @@ _ROWS = (
         "looking:lessons",
     ),
     Command(
+        "remember", "[session|project|anywhere] [TEXT|forget NUMBER]", "rules that a model sees in every request",
+        ("/remember never touch the boot path", "/remember project page_lock is taken before frame_lock"),
+        "remember:command", ("session", "project", "anywhere"),
+    ),
+    Command(
         "search", "WORDS ...", "find words in sources, shaders, lessons and manual", ("/search page table root",),
         "looking:search",
     ),

@@ -51,7 +51,6 @@ def resume(talk: Talk, loaded: Session) -> None:
     talk.desk.move(tree)
     talk.session = loaded
     talk.steps = [None] * len(loaded.applied)
-    talk.proved = ""
     fits = {name: text for name, text in loaded.changes.items() if loaded.bases.get(name)}
     try:
         talk.desk.propose(fits)

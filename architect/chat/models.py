@@ -95,9 +95,7 @@ class Mind:
 
     def for_repair(self) -> dict[str, Any]:
         """What the fix loop needs to ask the same model within the same budgets."""
-        from architect import run
-
-        return {"model": self.settings} if "model" in run.Settings.__slots__ else {}
+        return {"model": self.settings, "ledger": self.ledger}
 
     def close(self) -> None:
         """End the record."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from architect.chat import remember
+
 if TYPE_CHECKING:
     from architect.chat.talk import Talk
 
@@ -50,7 +52,8 @@ def system(talk: Talk) -> str:
     text = _RULES
     if not talk.mind.tools:
         text += _TEXT_TOOLS.format(tools="\n".join(_tool_lines()))
-    return text + "\n" + _state(talk)
+    rules = remember.rules(talk)
+    return "\n".join(part for part in (text, rules, _state(talk)) if part)
 
 
 def _tool_lines() -> list[str]:

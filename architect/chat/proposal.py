@@ -105,4 +105,3 @@ def undo(talk: Talk, rest: str) -> None:
             talk.desk.move(Path(applied.before))
             talk.desk.root = talk.root
     talk.steps.pop()
-    talk.proved = ""

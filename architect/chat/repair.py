@@ -48,8 +48,15 @@ def routine(talk: Talk, said: str) -> Meant:
     return Meant(said, name)
 
 
-def repair(talk: Talk, meant: Meant | None, seconds: float = BUDGET_SECONDS, engine: str = "auto") -> None:
-    """Run the fix loop on the kernel as it lies on the desk, and lay what it found beside it."""
+def repair(talk: Talk, meant: Meant | None, seconds: float = 0.0, engine: str = "auto") -> None:
+    """Run the fix loop on the kernel as it lies on the desk, and lay what it found beside it.
+
+    Args:
+        talk: the conversation.
+        meant: the routine that the person named, or None.
+        seconds: budget; 0 for the usual one.
+        engine: who proposes.
+    """
     from architect import engines, kinds
 
     if engine not in engines.NAMES:
@@ -65,7 +72,7 @@ def repair(talk: Talk, meant: Meant | None, seconds: float = BUDGET_SECONDS, eng
         talk.note(f"The last failure report ({talk.desk.report_note}): {talk.desk.report.cause}")
         for found in talk.desk.report.diagnosis:
             talk.note(f"  {found.sentence}")
-    done = _loop(talk, seconds, engine)
+    done = _loop(talk, seconds or BUDGET_SECONDS, engine)
     _told(talk, done, meant)
 
 

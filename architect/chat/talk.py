@@ -179,7 +179,6 @@ class Talk:
         if self.desk.changes == before:
             return
         self.steps.append(before)
-        self.proved = ""
         self.show_proposal()
 
     def show_proposal(self) -> None:

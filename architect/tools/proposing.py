@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -70,13 +70,34 @@ def _lines(text: str) -> tuple[str, ...]:
 def propose_blocks(desk: Desk, blocks: Sequence[Block]) -> list[str]:
     """Apply edit blocks to the sources on the desk; the files that changed. A shader may be new: nothing to search for.
 
+    Blocks that do not fit the sources with the proposal, but do fit them without, take the proposal's place: who sees
+    a proposal refused often writes the whole of it again.
+
     Raises:
         InputError: a block does not apply, or lies outside the fence; then nothing is taken.
     """
+    try:
+        texts = _applied(blocks, desk.sources())
+    except InputError:
+        if not desk.changes:
+            raise
+        originals = desk.originals()
+        try:
+            texts = _applied(blocks, originals)
+        except InputError:
+            texts = {}
+        if not texts:
+            raise
+        desk.drop()
+    desk.propose(texts)
+    return sorted(texts)
+
+
+def _applied(blocks: Sequence[Block], sources: Mapping[str, str]) -> dict[str, str]:
+    """The new texts of the files that blocks change."""
     from architect.model import edits as protocol
     from architect.model.placing import EditError
 
-    sources = desk.sources()
     fresh = {
         block.file: "\n".join(block.replace) + "\n"
         for block in blocks
@@ -93,9 +114,7 @@ def propose_blocks(desk: Desk, blocks: Sequence[Block]) -> list[str]:
     for edit in sorted(found, key=lambda edit: -edit.line):
         rows = changed.setdefault(edit.file, sources[edit.file].split("\n"))
         rows[edit.line - 1 : edit.line - 1 + len(edit.old)] = edit.new
-    texts = {name: "\n".join(rows) for name, rows in changed.items()} | fresh
-    desk.propose(texts)
-    return sorted(texts)
+    return {name: "\n".join(rows) for name, rows in changed.items()} | fresh
 
 
 class ShowProposal:

@@ -1,4 +1,4 @@
-"""The scheduler's pure parts: the heap, the histogram of start jitter, the sums of admission, the median, the specs."""
+"""The scheduler's pure parts: heap, histogram of start jitter, sums of admission, median, specs, what is shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ _ROWS = BUFFER_BASE + 0x100
 _PPM = 1_000_000
 _MOST = 0xFFFF_FFFF
 _EXACT, _BITS, _BUCKETS = 16, 36, 272
-_CURRENT, _BACKGROUND, _COUNT = 0x280, 0x2C8, 0x2D8  # of the per-CPU block (kernel/include/sched.inc)
+_CURRENT, _BACKGROUND, _THREADS, _COUNT = (
+    0x280,
+    0x2C8,
+    0x2D0,
+    0x2D8,
+)  # of the per-CPU block (kernel/include/sched.inc)
 
 
 @contract("queue_push", "queue_pop")
@@ -151,3 +156,49 @@ def sched_specs(harness: Harness) -> None:
         if not error:
             right = min(period, window or period)
             session.equal(result.registers["rax"], right, "sched_check", "names another window", **given)
+
+
+_NAME, _NEXT, _WORST, _STARTS, _HISTOGRAM = 0x10, 0x30, 0x98, 0xA8, 0xB0  # of a thread (THREAD_*)
+_SHOWN = {"p99": 0xB0, "name": 0xC0, "size": 0xE0}  # of its copy (kernel/include/snapshot.inc)
+
+
+@contract("threads_count", "thread_copy", "snapshot_percentile", needs=("histogram_percentile",))
+def sched_snapshots(harness: Harness) -> None:
+    """The nth thread of a CPU: its record, its name as far as there is room, a percentile that nothing exceeded."""
+    session, noise = Session(harness), random.Random(25)
+    first, apart, names, row = BUFFER_BASE + 0x1000, 0x1000, BUFFER_BASE + 0x800, BUFFER_BASE + 0x200
+    request, room = BUFFER_BASE + 0x100, _SHOWN["size"] - _SHOWN["name"]
+    told = (b"idle", b"", b"n" * (room - 1), b"m" * (room + 9))
+    records = []
+    for number, name in enumerate(told):
+        at, name_at = first + number * apart, names + number * 0x40
+        harness.write(name_at, name + b"\0")
+        record = bytearray(noise.randbytes(_HISTOGRAM))
+        worst, next_at = 1000 + number, at + apart if number + 1 < len(told) else 0
+        for offset, value in ((_NAME, name_at), (_NEXT, next_at), (_WORST, worst), (_STARTS, number)):
+            record[offset : offset + 8] = struct.pack("<Q", value)
+        harness.write(at, bytes(record) + bytes(8 * _BUCKETS))
+        for _ in range(number):
+            session.call("histogram_add", rdi=at + _HISTOGRAM, rsi=worst)
+        records.append((bytes(record), name, worst if number else 0))
+    for count in (0, len(told)):
+        harness.write_u64(PERCPU_PAGE + _THREADS, first if count else 0)
+        got = session.call("threads_count", rdi=0).registers["rax"]
+        session.equal(got, count, "threads_count", "counts otherwise")
+        for number in range(count + 1):
+            harness.write(row, b"\xee" * _SHOWN["size"])
+            harness.write(request, struct.pack("<QQ", number, row))
+            found = session.call("thread_copy", rdi=request).registers["rax"]
+            session.equal(found, int(number < count), "thread_copy", "is wrong about who is there", n=number)
+            if not found:
+                continue
+            kept, name, p99 = records[number]
+            shown = session.read(row, _SHOWN["size"], "thread_copy")
+            same = shown[:_NAME] + shown[_NAME + 8 : _HISTOGRAM] == kept[:_NAME] + kept[_NAME + 8 :]
+            session.expect(same, "thread_copy", "copies another record", n=number)
+            whole = shown[_SHOWN["name"] :].split(b"\0")[0] == name[: room - 1]
+            leads = struct.unpack_from("<Q", shown, _NAME)[0] == row + _SHOWN["name"]
+            session.expect(whole and leads, "thread_copy", "shows another name", n=number)
+            session.equal(
+                struct.unpack_from("<Q", shown, _SHOWN["p99"])[0], p99, "thread_copy", "shows another p99"
+            )

@@ -26,6 +26,12 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("sched/admit.s", "admit_total", ("cmp rcx, rax", "cmp rax, rcx")),
         plant("sched/admit.s", "admit_total", ("add rbx, rax", "")),
     ),
+    "sched_snapshots": (
+        plant("sched/snapshot.s", "thread_copy", ("js .Lcopy_found", "jz .Lcopy_found")),
+        plant("sched/snapshot.s", "thread_copy", ("SNAPSHOT_NAME_SIZE - 1], 0", "SNAPSHOT_NAME_SIZE - 1], 1")),
+        plant("sched/snapshot.s", "snapshot_percentile", ("cmova rax, [rbx + THREAD_WORST_JITTER]", "")),
+        plant("sched/snapshot.s", "threads_count", ("mov rdx, [rdx + THREAD_NEXT]", "xor edx, edx")),
+    ),
     "sched_median": (
         plant("sched/measure.s", "sched_median", ("cmp r8d, edx ja .Lmedian_next", "")),
         plant("sched/measure.s", "sched_median", ("shr edx, 1", "")),

@@ -151,14 +151,14 @@ def _table(data: dict[str, Any]) -> Outcome:
     for row in data["rows"]:
         own = f"{row['what']:<{width}}  {_figure(row['ours']):>10} {row['unit']}"
         if row["peer_value"] is not None:
-            own += f"   {row['peer']}: {row['peer_value']:g} {row['unit']}, ratio {row['ratio']:g}"
+            own += f"   {row['peer']}: {_figure(row['peer_value'])} {row['unit']}, ratio {row['ratio']:g}"
         if "cpu_ratio" in row:
             own += f" (by CPU time {row['cpu_ratio']:g})"
         if "cpu" in row:
             own += f" (CPU time {row['cpu']:g} s)"
         if "reach" in row:
             reached = row[row.get("reach_of", "ours")] <= row["reach"]
-            own += f"   reach {row['reach']:g}: {'yes' if reached else 'no'}"
+            own += f"   reach {_figure(row['reach'])}: {'yes' if reached else 'no'}"
         if "of_ceiling" in row:
             own += f"   {100 * row['of_ceiling']:.3g} % of the device's {row['ceiling']}"
         if "note" in row:

@@ -1,4 +1,7 @@
-"""Further processors: started, reported when they do not come, faulting and speaking at once."""
+"""Further processors: reported when they do not come, faulting and speaking at once.
+
+That they come, and pass the kernel's tests, is asked on the machines of ``test_matrix``.
+"""
 
 from __future__ import annotations
 
@@ -39,29 +42,12 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build.build(_tree(folder), folder / "out", iso=False).elf
 
 
-def _boot(image: Path, cmdline: str, smp: int, *extra: str, machine: str = "q35") -> BootResult:
-    config = BootConfig(image, cmdline=cmdline, smp=smp, machine=machine, extra_args=extra)  # type: ignore[arg-type]
-    return qemu.boot(config)
+def _boot(image: Path, cmdline: str, smp: int, *extra: str) -> BootResult:
+    return qemu.boot(BootConfig(image, cmdline=cmdline, smp=smp, extra_args=extra))
 
 
 def _said(result: BootResult) -> dict[str, str]:
     return next(unit.values for unit in result.units if unit.name == "processors")
-
-
-@pytest.mark.parametrize(("machine", "smp"), [("q35", 1), ("q35", 2), ("pc", 4), ("q35", 4)])
-def test_all_processors_come_and_pass_the_tests(kernel: Path, machine: str, smp: int) -> None:
-    result = _boot(kernel, "test", smp, machine=machine)
-    assert result.outcome == "tests-passed", result.serial
-    assert _said(result) == {"cpus": str(smp)}
-    skipped = "processors_are_themselves # SKIP" in result.serial
-    assert skipped == (smp == 1)
-
-
-@pytest.mark.slow
-def test_sixteen_processors(kernel: Path) -> None:
-    result = _boot(kernel, "exit", 16)
-    assert result.outcome == "ready", result.serial
-    assert _said(result) == {"cpus": "16"}
 
 
 def test_a_processor_that_firmware_left_off_is_not_started(kernel: Path) -> None:

@@ -20,6 +20,7 @@ from architect.generalise import Listing
 from architect.judge import Judge
 from architect.protocols import NO_BOOTS, Case, Evaluation, GateResult, Patch
 from architect.report import patch_text
+from architect.reporting import Reporting
 from architect.statements import label_arguments
 from architect.tried import STAGE, claim, content, keep, linked
 from architect.verify import (
@@ -78,6 +79,7 @@ class Bench:
         self.begun = False
         self.original: Original | None = None
         self.variants: Variants | None = None
+        self.reporting: Reporting | None = None
         self.session = build.Session(tree, cache, still=True)
 
     def __enter__(self) -> Bench:
@@ -177,6 +179,7 @@ class Bench:
             image = self.variants.original
             if demands.failing:
                 self.known[content(image)] = self._refused(demands)
+            self.reporting = Reporting(image, self.headers)
             contracts.rehearse(image, self.headers, demands.contracts, self.asked)
 
     @staticmethod
@@ -210,6 +213,11 @@ class Bench:
             if known is not None:
                 return replace(known, patch=patch, duplicate=True, booted=False, boots=0)
             write_atomic(folder / "patch.diff", patch_text(self.workspace, patch), stage=STAGE)
+            refused = self._silenced(image, names, files, demands)
+            if refused is not None:
+                evaluation = Evaluation(patch, (gate, refused), False, 0.0, False, sha)
+                keep(folder, evaluation)
+                return evaluation
             few = names is not None and len(names) <= FEW
             gates = (*(QUICK if few else BOOT_FIRST), *demands.gates)
             routines = None if names is None else tuple(dict.fromkeys((*names, *accused(demands.failing))))
@@ -238,6 +246,16 @@ class Bench:
             if not trial.cut_short:
                 keep(folder, evaluation)
             return evaluation
+
+    def _silenced(
+        self, image: Image, names: Sequence[str] | None, files: Sequence[str], demands: Demands
+    ) -> GateResult | None:
+        """Why a candidate is not even asked: it changes who tells, and not what is told. None when it does not."""
+        began = time.perf_counter()
+        if self.reporting is None:  # the unpatched tree does not assemble: there is nothing to compare with
+            return None
+        said = self.reporting.problem(image, names, files, demands.free)
+        return None if said is None else GateResult("reporting", False, time.perf_counter() - began, said)
 
     def finalise(self, patch: Patch, boots: int, demands: Demands) -> tuple[tuple[GateResult, ...], int]:
         """The whole again on a fresh copy of the tree, with ISO and other machines; the gates and the boots taken."""

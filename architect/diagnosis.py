@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from architect.protocols import Case, GateResult
+from architect.reporting import accusable
 from architect.verify import QUICK, THOROUGH, accused
 
 
@@ -60,6 +61,7 @@ class Demands:
         hangs: it ended at its deadline.
         several: no line was run by every failing call: there may be more than one bug, and a candidate that mends
             some of the broken contracts has come further.
+        free: routines and files that the diagnosis accuses: what reports may be changed there alone.
     """
 
     gates: tuple[str, ...] = ()
@@ -68,6 +70,7 @@ class Demands:
     timeout: float = 0.0
     hangs: bool = False
     several: bool = False
+    free: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, diagnosis: Diagnosis) -> Demands:
@@ -78,7 +81,8 @@ class Demands:
         hangs = boot is not None and boot.outcome in ("timeout", "silent")
         rows = [run.lines for run in diagnosis.case.runs if run.failed]
         several = bool(rows) and not frozenset.intersection(*rows)
-        return cls(extra, failing, diagnosis.reached, diagnosis.timeout, hangs, several)
+        free = accusable(diagnosis.case)
+        return cls(extra, failing, diagnosis.reached, diagnosis.timeout, hangs, several, free)
 
     @property
     def contracts(self) -> tuple[str, ...]:

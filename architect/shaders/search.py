@@ -30,7 +30,7 @@ _PARTIAL = 4.0  # bits for a second edit on top of a partial repair
 _PARTIALS = 4
 _UNSEEN = 0.3  # what a row of tokens counts that nothing else has
 _GAIN_LEAST, _GAIN_MOST = -2.0, 4.0
-_UNKNOWN = re.compile(r"identifier: `(\w+)`")
+_UNKNOWN = re.compile(r"(?:identifier:|accessor|field) `(\w+)`")
 _SHARED = re.compile(r"var\s*<\s*workgroup\s*>\s*(\w+)")
 _PARAMETERS = re.compile(r"\bfn\s+(\w+)\s*\(([^)]*(?:\([^)]*\)[^)]*)*)\)")
 

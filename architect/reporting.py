@@ -1,0 +1,221 @@
+"""What a repair must leave alone: the code that says how the boot goes, the tests, what only an emulator answers.
+
+Owns the gate ``reporting``. A kernel is judged by what it says and by what the host measures of it; whoever may change
+the first can say anything. So a patch changes routines that report, gives a routine a new way to the serial line, to
+the machine's exit or to the CPU's identity, adds text that reads like a report, or changes what a test does, only
+where the diagnosis accuses that place. It reads the linked images, not the patch: macros and constants hide nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import PurePosixPath
+
+from architect.protocols import Case
+from architect.verify import accused
+from architect.workspace import PROTECTED_FOLDERS
+from toolchain import contract
+from toolchain.headers import Routine
+from toolchain.types import Image, Symbol
+
+ANY = "*"  # nothing was said: whatever speaks may be broken
+# Whose routines say how the boot goes, or end the machine.
+REPORTERS = (
+    "boot/main.s", "boot/units.s", "boot/cmdline.s", "boot/contract.s", "dev/serial.s", "dev/debug_exit.s",
+    "dev/last_words.s", "dev/fw_cfg.s", "cpu/fault.s", "cpu/fault_report.s", "cpu/fault_trace.s",
+)  # fmt: skip
+# Instructions that speak to the machine besides the routines made for it, or ask it what it is.
+_SPEAKING = ("out", "outs", "in", "ins", "cpuid", "rdtsc", "rdtscp", "rdpmc", "vmcall", "vmmcall")
+# CPUID leaves that a hypervisor answers (Intel SDM, volume 2A, CPUID: 40000000H to 4FFFFFFFH are for software).
+_HYPERVISOR = range(0x4000_0000, 0x5000_0000)
+_RESULT = re.compile(rb"\b(?:not )?ok \d|K?TAP version 1|# SKIP")
+_NUMBER = re.compile(r"0x[0-9a-f]+|\b\d+\b")
+_SILENT = ("timeout", "silent", "reset", "shutdown", "qemu-died")
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a routine does, as far as addresses and numbers do not matter.
+
+    Attributes:
+        mnemonics: in order.
+        calls: the symbols outside that it names, and the files that they are of.
+        numbers: immediate operands within ``_HYPERVISOR``.
+    """
+
+    mnemonics: tuple[str, ...]
+    calls: frozenset[tuple[str, str]]
+    numbers: frozenset[int]
+
+
+@dataclass
+class Reporting:
+    """The gate on one tree.
+
+    Args:
+        image: of the unpatched tree.
+        headers: its routines.
+    """
+
+    image: Image
+    headers: Mapping[str, Routine]
+    _shapes: dict[str, Shape | None] = field(default_factory=dict)
+
+    def problem(
+        self, image: Image, names: Collection[str] | None, files: Iterable[str], free: Collection[str]
+    ) -> str | None:
+        """What a candidate's image does that no repair of this failure needs; None when there is nothing.
+
+        Args:
+            image: of the candidate.
+            names: the routines that the patch changes; None when it may be any.
+            files: the sources whose data it changes.
+            free: routines and files that the diagnosis accuses (``accusable``).
+        """
+        if ANY in free:
+            names = () if names is None else names
+        opened = {self.headers[name].file for name in free if name in self.headers} | set(free)
+        after = _Symbols(image)
+        for name in self._changed(after) if names is None else [*names, *self._new(after)]:
+            file = self._file(name, after)
+            if file in REPORTERS and file not in opened and ANY not in free:
+                return f"{name} in {file} says how the boot goes, and nothing accuses it"
+            before, now = self._before(name), after.shape(name)
+            if now is None:
+                continue
+            if _is_test(file) and before is not None and now.mnemonics != before.mnemonics:
+                return f"{name} in {file} is a test, and the patch changes what it does"
+            found = _speaks(name, before, now, free)
+            if found is not None:
+                return found
+        for file in files:
+            if file in REPORTERS and file not in opened and ANY not in free:
+                return f"the data of {file} says how the boot goes, and nothing accuses it"
+        return self._texts(after)
+
+    def _changed(self, after: _Symbols) -> list[str]:
+        """Every routine whose bytes are others, reporters and tests among them."""
+        return [name for name in after.routines if self._own.data(name) != after.data(name)]
+
+    def _new(self, after: _Symbols) -> list[str]:
+        return [name for name in after.routines if name not in self._own.routines]
+
+    @cached_property
+    def _own(self) -> _Symbols:
+        return _Symbols(self.image)
+
+    def _before(self, name: str) -> Shape | None:
+        if name not in self._shapes:
+            self._shapes[name] = self._own.shape(name)
+        return self._shapes[name]
+
+    def _file(self, name: str, after: _Symbols) -> str:
+        found = after.routines.get(name) or self._own.routines.get(name)
+        return self.headers[name].file if name in self.headers else found.file if found else ""
+
+    def _texts(self, after: _Symbols) -> str | None:
+        """Lines for programs in the image's data that were not there."""
+        for word, most in self._words.items():
+            if after.count(word) > most:
+                return f"the patch adds the text {word.decode()!r}, which only the kernel's own reports begin with"
+        added = after.results - self._own.results
+        return f"the patch adds {added} texts that read like test results" if added > 0 else None
+
+    @cached_property
+    def _words(self) -> dict[bytes, int]:
+        names = ("BOOT_PREFIX", "READY_PREFIX", "FAULT_BEGIN", "PANIC_PREFIX")
+        words = [contract.string(name).split()[0].encode() for name in names]
+        return {word: self._own.count(word) for word in words}
+
+
+class _Symbols:
+    """An image by routine: what lies between one and the next belongs to the first."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+        self.routines: dict[str, Symbol] = {s.name: s for s in image.symbols if s.kind == "func" and s.size}
+        starts = sorted(s.address for s in self.routines.values())
+        self._next = dict(pairwise(starts))
+
+    def data(self, name: str) -> bytes:
+        """The bytes of a routine; empty when there is none."""
+        symbol = self.routines.get(name)
+        if symbol is None:
+            return b""
+        for section in self.image.sections:
+            start = symbol.address - section.address
+            if 0 <= start < len(section.data):
+                end = self._next.get(symbol.address, section.address + section.size) - section.address
+                return bytes(section.data[start:end])
+        return b""
+
+    @cached_property
+    def _named(self) -> dict[int, tuple[str, str]]:
+        return {s.address: (s.name, s.file) for s in self.image.symbols if not s.name.startswith(".L")}
+
+    def shape(self, name: str) -> Shape | None:
+        """What a routine does; None when there is none of this name."""
+        from toolchain.disassemble import decode
+
+        if name not in self.routines:
+            return None
+        symbol, data = self.routines[name], self.data(name)
+        code = list(decode(data, symbol.address, 64))
+        inside = range(symbol.address, symbol.address + len(data))
+        targets = {i.target for i in code if i.target is not None and i.target not in inside}
+        calls = {self._named[target] for target in targets if target in self._named}
+        numbers = {int(text, 0) for i in code for text in _NUMBER.findall(i.text.partition(" ")[2])}
+        mnemonics = tuple(_plain(i.text.partition(" ")[0]) for i in code)
+        return Shape(mnemonics, frozenset(calls), frozenset(n for n in numbers if n in _HYPERVISOR))
+
+    def count(self, word: bytes) -> int:
+        """How often a text stands in the image."""
+        return sum(bytes(section.data).count(word) for section in self.image.sections)
+
+    @cached_property
+    def results(self) -> int:
+        """How many texts read like a line of test results."""
+        return sum(len(_RESULT.findall(bytes(section.data))) for section in self.image.sections)
+
+
+def _plain(mnemonic: str) -> str:
+    """Without the forms of one instruction that differ by operand size alone."""
+    return mnemonic.removesuffix("abs")
+
+
+def _is_test(file: str) -> bool:
+    return any(part in PROTECTED_FOLDERS for part in PurePosixPath(file).parent.parts)
+
+
+def _speaks(name: str, before: Shape | None, now: Shape, free: Collection[str]) -> str | None:
+    """What a routine says or asks that it did not; one that is accused may come to call what reports."""
+    known = before.mnemonics if before is not None else ()
+    if now.numbers - (before.numbers if before is not None else frozenset()) and "cpuid" in now.mnemonics:
+        return f"{name} asks CPUID for what only a hypervisor answers"
+    if name in free or ANY in free:
+        return None
+    for word in _SPEAKING:
+        if now.mnemonics.count(word) > known.count(word):
+            return f"{name} has a new `{word}`, and nothing accuses it"
+    for called, file in sorted(now.calls - (before.calls if before is not None else frozenset())):
+        if file in REPORTERS:
+            return f"{name} comes to use {called} of {file}, which says how the boot goes, and nothing accuses it"
+    return None
+
+
+def accusable(case: Case) -> tuple[str, ...]:
+    """The routines and files that a diagnosis accuses; ``ANY`` where the kernel died without a word."""
+    found = dict.fromkeys(accused(case.failures))
+    report = case.report
+    if report is not None:
+        if report.place is not None and report.place.symbol is not None:
+            found[report.place.symbol] = None
+        found |= dict.fromkeys(name for rule in report.diagnosis for name in rule.suspects)
+    found |= dict.fromkeys(d.place.file for d in case.diagnostics)
+    if case.boot is not None and report is None and case.boot.outcome in _SILENT:
+        found[ANY] = None
+    return tuple(found)

@@ -217,7 +217,7 @@ def cheat(bench: Bench, demands: Demands, *edits: tuple[str, str, str]) -> Evalu
             Edit(file, text[:start].count("\n") + 1, tuple(old.split("\n")), tuple(lines.split("\n")))
         )
     found = bench.verify(Patch(tuple(made), "cheat", "cheat", "to pretend"), 9, demands)
-    assert found.gates[0].passed, f"the cheat itself is wrong: {found.gates[0].message}"
+    assert found.duplicate or found.gates[0].passed, f"the cheat itself is wrong: {found.gates[0].message}"
     return found
 
 

@@ -171,6 +171,11 @@ def anomalies(flows: Flows) -> dict[tuple[str, int], tuple[Anomaly, ...]]:
     return table
 
 
+def in_flow(flow: Flow) -> tuple[Anomaly, ...]:
+    """What is odd in one routine."""
+    return tuple(_Search(flow).anomalies()) if flow.nodes else ()
+
+
 def of_routine(flow: Flow) -> Counter[tuple[str, str]]:
     """What is odd in one routine, counted by kind and register: comparable between versions of its text."""
     return Counter((a.kind, a.register) for a in _Search(flow).anomalies()) if flow.nodes else Counter()

@@ -178,6 +178,7 @@ def repair(bug: Bug, tree: Path, terms: Terms) -> Result:
             terms.max_boots,
             model=terms.model,
             ledger=terms.ledger,
+            guards=False,
         )
         try:
             done = run.repair(settings, Ui(quiet=True))

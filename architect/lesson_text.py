@@ -21,6 +21,7 @@ STAGE = "lessons"
 FILE_BYTES_MAX = 8 << 20
 STEPS_MAX = 16
 SHAPES_MAX = 64
+GUARDS_MAX = 16
 TEXT_MAX = 2000
 
 _HEAD = """\
@@ -44,6 +45,7 @@ def dump(lessons: Sequence[Lesson]) -> str:
         for step in lesson.edit["steps"]:
             rows = {name: step[name] for name in (*_STEP_TEXT, *_STEP_LISTS)}
             parts.append("\n[[lesson.edit.step]]\n" + _rows(rows))
+        parts += ["\n[[lesson.guard]]\n" + _rows(guard) for guard in lesson.guards]
         parts += ["\n[[lesson.evidence]]\n" + _rows(run) for run in lesson.evidence.get("runs", ())]
     return "".join(parts)
 
@@ -176,7 +178,14 @@ def _lesson(row: Any, where: str) -> Lesson:
         evidence={"runs": [run.data for run in top.tables("evidence", SHAPES_MAX)]},
         helped=top.count("helped"),
         misled=top.count("misled"),
+        guards=tuple(_guard(row) for row in top.tables("guard", GUARDS_MAX)),
     )
+
+
+def _guard(row: _Table) -> dict[str, Any]:
+    from architect.learn import guards
+
+    return guards.to_json(guards.from_json(row.data, row.where))
 
 
 def _step(step: _Table) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The lesson store: what past repairs taught, in one SQLite file.
 
 Owns the file ``lessons.db``: typed signature columns for recall, an FTS5 index over the prose for people's searches,
-counters that change by deltas. Several processes may use it at once. Never decides what to do with a lesson.
+counters and guards that change by deltas. A lesson is added once and never rewritten: what happens to it later, each
+credit, piece of evidence and guard, is a row of its own in ``delta``, and the columns hold the sums. Several processes
+may use it at once. Never decides what to do with a lesson.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from toolchain.errors import InputError
 from toolchain.files import make_folder, unwritable
 
 STAGE = "lessons"
-VERSION = 1
+VERSION = 2
 EVIDENCE_MAX = 8  # pieces of evidence kept per lesson, the newest
 WAIT_SECONDS = 10.0
 LIKE_MIN = 0.05  # signatures less alike than this are not recalled
@@ -31,6 +33,9 @@ _COLUMNS = (
     "outcome", "vector", "error_bits", "walk_level", "unit", "mnemonic", "routine", "rules", "failed_gate",
 )  # fmt: skip
 _LISTS = ("error_bits", "rules")
+_DELTAS = """CREATE TABLE IF NOT EXISTS delta (
+  id INTEGER PRIMARY KEY, lesson INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, data TEXT NOT NULL
+)"""
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS lesson (
   id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE,
@@ -38,12 +43,20 @@ CREATE TABLE IF NOT EXISTS lesson (
   routine TEXT, rules TEXT NOT NULL, failed_gate TEXT,
   cause TEXT NOT NULL, edit TEXT NOT NULL, evidence TEXT NOT NULL,
   helped INTEGER NOT NULL DEFAULT 0, misled INTEGER NOT NULL DEFAULT 0,
-  created REAL NOT NULL, changed REAL NOT NULL
+  created REAL NOT NULL, changed REAL NOT NULL, guards TEXT NOT NULL DEFAULT '[]'
 );
 CREATE INDEX IF NOT EXISTS lesson_signature ON lesson (outcome, vector);
 CREATE VIRTUAL TABLE IF NOT EXISTS lesson_text USING fts5 (cause, signature, edit, tokenize = 'porter unicode61');
+{_DELTAS};
 PRAGMA user_version = {VERSION};
 """
+# From the form before: the same lessons, none with a guard, their history unknown.
+_UPGRADE = f"""
+ALTER TABLE lesson ADD COLUMN guards TEXT NOT NULL DEFAULT '[]';
+{_DELTAS};
+PRAGMA user_version = {VERSION};
+"""
+_STEPS = {0: _SCHEMA, 1: _UPGRADE}  # form of a file -> what makes it the form of now
 
 
 def default_folder() -> Path:
@@ -99,8 +112,23 @@ class SqliteLessons:
         evidence: Sequence[Mapping[str, Any]],
         helped: int = 0,
         misled: int = 0,
+        guards: Sequence[Mapping[str, Any]] = (),
     ) -> int:
         """Store a lesson with its whole record, or add to an equal one what it did not know; returns the id."""
+        number = self._merged(signature, cause, edit, evidence, helped, misled)
+        if guards:
+            self.guard(number, guards)
+        return number
+
+    def _merged(
+        self,
+        signature: Signature,
+        cause: str,
+        edit: Mapping[str, Any],
+        evidence: Sequence[Mapping[str, Any]],
+        helped: int,
+        misled: int,
+    ) -> int:
         key = _key(signature, edit)
         now = time.time()
         with self._open() as db:
@@ -113,7 +141,10 @@ class SqliteLessons:
                     " WHERE id = ?",
                     (json.dumps(merged[-EVIDENCE_MAX:], default=str), helped, misled, now, row["id"]),
                 )
-                return int(row["id"])
+                number = int(row["id"])
+                if len(merged) > len(known):
+                    _delta(db, number, "evidence", {"count": len(merged) - len(known)})
+                return number
             columns = {name: getattr(signature, name) for name in _COLUMNS}
             columns |= {name: json.dumps(columns[name]) for name in _LISTS}
             columns |= {"key": key, "cause": cause, "edit": json.dumps(edit, sort_keys=True)}
@@ -127,6 +158,7 @@ class SqliteLessons:
                 "INSERT INTO lesson_text (rowid, cause, signature, edit) VALUES (?, ?, ?, ?)",
                 (number, cause, _prose(signature), json.dumps(edit)),
             )
+            _delta(db, number, "added", {"evidence": len(evidence)})
             return number
 
     def credit(self, lesson: int, *, helped: bool) -> None:
@@ -138,6 +170,36 @@ class SqliteLessons:
             )
             if changed.rowcount != 1:
                 raise InputError(f"no lesson {lesson}; `pxos lessons list` shows them", stage=STAGE)
+            _delta(db, lesson, column, {})
+
+    def guard(self, lesson: int, guards: Sequence[Mapping[str, Any]]) -> None:
+        """Let a lesson carry guards, in place of those that it had; none takes them away."""
+        rows = json.dumps([dict(guard) for guard in guards], sort_keys=True)
+        with self._open() as db:
+            changed = db.execute(
+                "UPDATE lesson SET guards = ?, changed = ? WHERE id = ? AND guards <> ?",
+                (rows, time.time(), lesson, rows),
+            )
+            if changed.rowcount:
+                _delta(db, lesson, "guard", {"rules": [guard["rule"] for guard in guards]})
+            elif db.execute("SELECT 1 FROM lesson WHERE id = ?", (lesson,)).fetchone() is None:
+                raise InputError(f"no lesson {lesson}; `pxos lessons list` shows them", stage=STAGE)
+
+    def history(self, lesson: int | None = None) -> list[dict[str, Any]]:
+        """What happened to a lesson, or to all, oldest first: ``lesson``, ``kind``, ``data``, ``at`` (Unix seconds)."""
+        if not self.path.exists():
+            return []
+        with self._open(write=False) as db:
+            if db.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                return []
+            where, values = ("", ()) if lesson is None else (" WHERE lesson = ?", (lesson,))
+            rows = db.execute(
+                f"SELECT lesson, kind, data, at FROM delta{where} ORDER BY id", values
+            ).fetchall()
+        try:
+            return [{**dict(row), "data": json.loads(row["data"])} for row in rows]
+        except ValueError as error:
+            raise self._damaged(error) from error
 
     def get(self, lesson: int) -> Lesson:
         """One lesson by its id."""
@@ -194,13 +256,13 @@ class SqliteLessons:
             db.close()  # an open transaction is rolled back
 
     def _prepare(self, db: sqlite3.Connection) -> None:
-        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            for part in _SCHEMA.split(";\n"):
-                db.execute(part)
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        for part in _STEPS.get(version, "").split(";\n"):
+            db.execute(part)
 
     def _check_version(self, db: sqlite3.Connection) -> None:
         version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, VERSION):
+        if version not in (*_STEPS, VERSION):
             raise InputError(
                 f"{self.path}: written by another version (format {version}, this is {VERSION}); "
                 "export with that version and import here",
@@ -221,6 +283,13 @@ def likeness(lesson: Lesson, signature: Signature) -> float:
     """How much a lesson promises for a failure: alike signatures, weighed by its record (Laplace's rule)."""
     record = (lesson.helped + 1) / (lesson.helped + lesson.misled + 2)
     return similarity(lesson.signature, signature) * (0.5 + record)
+
+
+def _delta(db: sqlite3.Connection, lesson: int, kind: str, data: Mapping[str, Any]) -> None:
+    db.execute(
+        "INSERT INTO delta (lesson, at, kind, data) VALUES (?, ?, ?, ?)",
+        (lesson, time.time(), kind, json.dumps(data)),
+    )
 
 
 def _key(signature: Signature, edit: Mapping[str, Any]) -> str:
@@ -247,4 +316,5 @@ def _lesson(row: sqlite3.Row) -> Lesson:
         evidence=evidence,
         helped=row["helped"],
         misled=row["misled"],
+        guards=tuple(json.loads(row["guards"])) if "guards" in row.keys() else (),  # noqa: SIM118 (a Row is no dict)
     )

@@ -130,7 +130,10 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What one repair taught: signature, cause in a sentence, the edit generalised, evidence, and its record."""
+    """What one repair taught: signature, cause in a sentence, the edit generalised, evidence, and its record.
+
+    ``guards`` find its kind of mistake before a boot, as ``architect.learn.guards`` writes them.
+    """
 
     id: int
     signature: Signature
@@ -139,6 +142,7 @@ class Lesson:
     evidence: Mapping[str, Any]
     helped: int = 0
     misled: int = 0
+    guards: tuple[Mapping[str, Any], ...] = ()
 
 
 class Engine(Protocol):

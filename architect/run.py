@@ -61,6 +61,7 @@ class Settings:
         model: the endpoint of a language model and its budgets, or None.
         answers: a model that is asked instead of that endpoint (a recording), or None.
         ledger: budgets that the run shares with others, or None for those of ``model``.
+        guards: whether a lesson is to carry guards.
     """
 
     tree: Path
@@ -75,6 +76,7 @@ class Settings:
     model: ModelSettings | None = None
     answers: Model | None = None
     ledger: Ledger | None = None
+    guards: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,8 @@ def repair(settings: Settings, ui: Ui) -> Repair:
             _keep(loop.broken_off(), workspace, settings.out, journal.trajectory.path)
             raise
         data = report.write(verdict, workspace, settings.out, journal.trajectory.path)
+        if settings.guards and opened.lessons and verdict.patch is not None and verdict.lesson is not None:
+            _guard(verdict.lesson, tree, workspace, verdict.patch, store, ui)
     return Repair(verdict, workspace, data)
 
 
@@ -150,6 +154,18 @@ def _opening(
 def _both(first: Callable[[], None], second: Callable[[], None]) -> None:
     first()
     second()
+
+
+def _guard(lesson: int, tree: Path, workspace: TreeCopy, patch: Patch, store: SqliteLessons, ui: Ui) -> None:
+    """Let the new lesson carry what finds its kind of mistake before a boot, where a rule can say it."""
+    from architect.learn import guards
+
+    broken = dict(workspace.sources())
+    made = guards.learnt(tree, broken, {**broken, **workspace.apply(patch)})
+    with suppress(InputError):  # the store went away: the repair is worth more
+        store.guard(lesson, [guards.to_json(guard) for guard in made])
+    for guard in made:
+        ui.step(f"lesson {lesson} guards against its kind from now on: {guard.rule} (pxos check)")
 
 
 def _introduce(journal: Journal, settings: Settings, workspace: TreeCopy, store: SqliteLessons) -> None:

@@ -1,4 +1,4 @@
-"""``pxos check``: static checks and contract tests of a kernel tree, without a boot."""
+"""``pxos check``: static checks, contract tests and learnt guards of a kernel tree, without a boot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from toolchain.command import STATUS_NO, STATUS_OK, Outcome, Ui, paint, wants_colour
 
-HELP = "Static checks and contract tests of a kernel tree; nothing is booted."
+HELP = "Static checks, contract tests and learnt guards of a kernel tree; nothing is booted."
 EXAMPLE = "pxos check --kernel kernel"
 SEEDS_MAX = 10_000
 
@@ -22,6 +22,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seeds", type=_seeds, default=3, metavar="N", help="calls of each routine by its header (default 3)"
+    )
+    parser.add_argument(
+        "--lessons",
+        type=Path,
+        metavar="DIR",
+        help="whose guards are asked (default: the person's own lessons)",
     )
 
 
@@ -38,6 +44,8 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     import time
 
     from architect import checks, contracts
+    from architect.learn import guards
+    from architect.workspace import TreeCopy
     from toolchain import build
 
     began = time.monotonic()
@@ -63,13 +71,27 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
                 "call": dict(violation.call),
             }
         )
+    learnt = _guards(args)
+    if learnt:
+        ui.step(f"asking {len(learnt)} learnt guards")
+        rows += guards.run(learnt, args.kernel, TreeCopy(args.kernel).sources())
     data = {
         "findings": rows,
+        "guards": len(learnt),
         "routines": len(headers),
         "models": len(contracts.registry()),
         "seconds": round(time.monotonic() - began, 3),
     }
     return Outcome(STATUS_NO if rows else STATUS_OK, data, _text(data, wants_colour(sys.stdout)))
+
+
+def _guards(args: argparse.Namespace) -> list[Any]:
+    """The guards that the person's lessons carry for this project."""
+    from architect.learn import guards
+    from architect.lessons import SqliteLessons, default_folder
+
+    store = SqliteLessons(args.lessons or default_folder())
+    return guards.held(store.all(), guards.project_of(args.kernel))
 
 
 def _text(data: Mapping[str, Any], colour: bool) -> str:
@@ -83,7 +105,8 @@ def _text(data: Mapping[str, Any], colour: bool) -> str:
             lines.append("    " + " ".join(f"{name}={_shown(value)}" for name, value in call.items()))
     count = len(data["findings"])
     verdict = f"{count} finding{'s' if count != 1 else ''}" if count else "no findings"
-    summary = f"{verdict}; {data['routines']} routines, {data['models']} models, {data['seconds']:.2f} s"
+    looked = f"{data['routines']} routines, {data['models']} models, {data['guards']} guards"
+    summary = f"{verdict}; {looked}, {data['seconds']:.2f} s"
     return "\n".join([*lines, paint(summary, "red" if count else "green", colour)])
 
 

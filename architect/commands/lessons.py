@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from toolchain.command import STATUS_OK, Outcome, Ui
 
-HELP = "What the architect has learnt from past repairs."
+HELP = "What the architect has learnt from past repairs: small numbered items, with a record and guards."
 EXAMPLE = 'pxos lessons add --cause "shift of the wrong level" --remove "shr rax, 30" --insert "shr rax, 21"'
 
 _SIGNATURE = ("outcome", "walk_level", "unit", "mnemonic", "routine", "failed_gate")
@@ -27,18 +28,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--lessons", type=Path, metavar="DIR", help="the lesson store (default: the person's own)"
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("list", parents=[store], help="one line per lesson")
-    show = actions.add_parser("show", parents=[store], help="one lesson in full")
+
+    def action(name: str, what: str, example: str) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = actions.add_parser(
+            name, parents=[store], help=what, description=what, epilog=f"example: {example}"
+        )
+        return made
+
+    action("list", "one line per lesson", "pxos lessons list --json")
+    show = action("show", "one lesson in full, with its history", "pxos lessons show 3")
     show.add_argument("id", type=int)
-    search = actions.add_parser("search", parents=[store], help="lessons whose text holds the words")
+    search = action("search", "lessons whose text holds the words", "pxos lessons search page fault bar0")
     search.add_argument("words", nargs="+")
-    export = actions.add_parser("export", parents=[store], help="all lessons as TOML, to review and keep")
+    export = action("export", "all lessons as TOML, to review and keep", "pxos lessons export lessons.toml")
     export.add_argument("file", nargs="?", type=Path, help="where to (default: standard output)")
-    importer = actions.add_parser(
-        "import", parents=[store], help="take lessons from such a file; equal ones merge"
+    importer = action(
+        "import", "take lessons from such a file; equal ones merge", "pxos lessons import lessons.toml"
     )
     importer.add_argument("file", type=Path)
-    _configure_add(actions.add_parser("add", parents=[store], help="teach a lesson by hand"))
+    credit = action("credit", "say that a lesson helped, or misled", "pxos lessons credit 3 --misled")
+    credit.add_argument("id", type=int)
+    way = credit.add_mutually_exclusive_group(required=True)
+    way.add_argument("--helped", action="store_true", help="it led to the repair")
+    way.add_argument("--misled", action="store_true", help="it, or its guard, was wrong here")
+    guard = action(
+        "guard",
+        "make a lesson's guards anew against a sound tree, or take them away",
+        "pxos lessons guard 3 --kernel kernel",
+    )
+    guard.add_argument("id", type=int)
+    guard.add_argument("--kernel", type=Path, default=Path("kernel"), metavar="DIR", help="a sound tree")
+    guard.add_argument("--drop", action="store_true", help="take them away: they were wrong")
+    _configure_add(action("add", "teach a lesson by hand", EXAMPLE))
 
 
 def _configure_add(add: argparse.ArgumentParser) -> None:
@@ -73,7 +94,12 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     if args.action == "search":
         return _listed(store.search(" ".join(args.words)))
     if args.action == "show":
-        return _shown(store.get(args.id))
+        return _shown(store.get(args.id), store.history(args.id))
+    if args.action == "credit":
+        store.credit(args.id, helped=args.helped)
+        return _listed([store.get(args.id)])
+    if args.action == "guard":
+        return _guarded(store, args, ui)
     if args.action == "export":
         return _exported(store.all(), args.file)
     if args.action == "import":
@@ -84,21 +110,58 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
 def _row(lesson: Any) -> dict[str, Any]:
     signature = {name: getattr(lesson.signature, name) for name in lesson.signature.__dataclass_fields__}
     about = {"id": lesson.id, "cause": lesson.cause, "signature": signature, "edit": lesson.edit}
-    return {**about, "evidence": lesson.evidence, "helped": lesson.helped, "misled": lesson.misled}
+    record = {"helped": lesson.helped, "misled": lesson.misled}
+    return {**about, "evidence": lesson.evidence, **record, "guards": [dict(g) for g in lesson.guards]}
 
 
 def _listed(lessons: Sequence[Any]) -> Outcome:
     lines = [
-        f"{lesson.id:>4}  helped {lesson.helped}, misled {lesson.misled}  {lesson.cause[:90]}"
+        f"{lesson.id:>4}  helped {lesson.helped}, misled {lesson.misled}, guards {len(lesson.guards)}  "
+        f"{lesson.cause[:90]}"
         for lesson in lessons
     ]
     return Outcome(STATUS_OK, {"lessons": [_row(x) for x in lessons]}, "\n".join(lines) or "no lessons")
 
 
-def _shown(lesson: Any) -> Outcome:
+def _shown(lesson: Any, history: Sequence[dict[str, Any]]) -> Outcome:
     from architect import lesson_text
 
-    return Outcome(STATUS_OK, {"lessons": [_row(lesson)]}, lesson_text.dump([lesson]).rstrip("\n"))
+    past = [{"kind": row["kind"], "data": row["data"], "at": row["at"]} for row in history]
+    counts = Counter(row["kind"] for row in history)
+    text = lesson_text.dump([lesson]).rstrip("\n")
+    if counts:
+        text += "\n\n# history: " + ", ".join(f"{kind} {count}" for kind, count in counts.items())
+    return Outcome(STATUS_OK, {"lessons": [{**_row(lesson), "history": past}]}, text)
+
+
+def _guarded(store: Any, args: argparse.Namespace, ui: Ui) -> Outcome:
+    """Make the guards of a lesson from its edit, undone in a sound tree; or drop them."""
+    from architect.learn import guards
+    from architect.workspace import TreeCopy
+    from toolchain import build
+    from toolchain.errors import InputError
+
+    lesson = store.get(args.id)
+    made: list[dict[str, Any]] = []
+    if not args.drop:
+        tree = build.kernel_tree(args.kernel)
+        sound = TreeCopy(tree).sources()
+        ui.step(f"undoing the edit of lesson {lesson.id} in {tree}")
+        broken = guards.recreated(tree, lesson, sound)
+        if broken is None:
+            message = (
+                f"the edit of lesson {lesson.id} stands nowhere in {tree}; name a tree that was repaired so"
+            )
+            raise InputError(message, stage=guards.STAGE)
+        made = [guards.to_json(guard) for guard in guards.learnt(tree, broken, sound)]
+    store.guard(lesson.id, made)
+    names = ", ".join(guard["rule"] for guard in made)
+    text = f"lesson {lesson.id}: {names or 'no rule finds its bug and is silent on the sound tree'}"
+    return Outcome(
+        STATUS_OK,
+        {"lessons": [_row(store.get(lesson.id))]},
+        text if not args.drop else f"lesson {lesson.id}: no guards",
+    )
 
 
 def _exported(lessons: Sequence[Any], file: Path | None) -> Outcome:
@@ -120,7 +183,9 @@ def _imported(store: Any, file: Path) -> Outcome:
     for lesson in lesson_text.read(file):
         runs = lesson.evidence["runs"]
         numbers.append(
-            store.merge(lesson.signature, lesson.cause, lesson.edit, runs, lesson.helped, lesson.misled)
+            store.merge(
+                lesson.signature, lesson.cause, lesson.edit, runs, lesson.helped, lesson.misled, lesson.guards
+            )
         )
     return Outcome(
         STATUS_OK,

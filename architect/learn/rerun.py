@@ -66,7 +66,7 @@ def again(reading: Reading, ui: Ui, kernel: Path | None, out: Path) -> Again:
         baseline = Path(terms["baseline"]) if terms["baseline"] else None
         settings = run.Settings(
             tree, out.absolute(), folder / "lessons", terms["engine"], terms["seconds"], terms["max_boots"], baseline,
-            terms["good"],
+            terms["good"], guards=False,
         )  # fmt: skip
         done = run.repair(settings, ui)
     second = trajectory.read(Path(done.data["trajectory"])).steps

@@ -11,10 +11,13 @@ from typing import Any
 from toolchain.command import STATUS_OK, Outcome, Ui
 from toolchain.errors import InputError
 
-HELP = "Measure repairs (fix), build, boot, mailbox, model, shaders, Pixel VM (vm), God Pixel (pixel), beside peers."
+HELP = (
+    "Measure repairs (fix), what is found before a boot (prevention), build, boot, mailbox, model, shaders, "
+    "Pixel VM (vm), God Pixel (pixel), beside peers."
+)
 EXAMPLE = "pxos bench fix seed-bar0-unmapped --budget 60"
 STAGE = "bench"
-NEED_KERNEL = ("fix", "build", "boot", "pixel", "model")
+NEED_KERNEL = ("fix", "prevention", "build", "boot", "pixel", "model")
 _COUNT = 100_000  # from here on a number is written with commas, not with an exponent
 
 
@@ -24,12 +27,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from architect.model.settings import add_model_options
 
     parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(BENCHES)}")
-    parser.add_argument("ids", nargs="*", metavar="ID", help="fix: these bugs only")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="fix, prevention: these bugs only")
     parser.add_argument(
         "--kernel", type=Path, default=Path("kernel"), metavar="DIR", help="the sound kernel tree"
     )
     parser.add_argument(
-        "--bugs", type=Path, default=Path("tests/bugs"), metavar="DIR", help="fix: the corpus"
+        "--bugs", type=Path, default=Path("tests/bugs"), metavar="DIR", help="fix, prevention: the corpus"
     )
     names = ", ".join(engines.NAMES)
     parser.add_argument(
@@ -39,7 +42,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"fix: who proposes, or several to be compared ({names}; default search)",
     )
     parser.add_argument(
-        "--shaders", type=Path, default=Path("shaders"), metavar="DIR", help="fix: the sound shaders"
+        "--shaders",
+        type=Path,
+        default=Path("shaders"),
+        metavar="DIR",
+        help="fix, prevention: the sound shaders",
     )
     parser.add_argument("--markdown", action="store_true", help="fix: a Markdown table of the engines")
     parser.add_argument(
@@ -69,7 +76,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         raise InputError(f"no bench is called '{args.name}' (there are: {', '.join(BENCHES)})", stage=STAGE)
     if args.peer_image and args.name != "boot":
         raise InputError(f"bench {args.name} takes no --peer-image", stage=STAGE)
-    if args.ids and args.name != "fix":
+    if args.ids and args.name not in ("fix", "prevention"):
         raise InputError(f"bench {args.name} takes no bugs: '{args.ids[0]}'", stage=STAGE)
     if not (args.budget > 0 and math.isfinite(args.budget)):
         raise InputError(f"--budget {args.budget:g}: give seconds above 0", stage=STAGE)
@@ -97,7 +104,47 @@ def _fix(args: argparse.Namespace, ui: Ui) -> Outcome:
     ledger = model.ledger() if model else None  # one budget for all bugs
     terms = bench_fix.Terms(seconds=args.budget, model=model, ledger=ledger)
     data = bench_fix.each(ui, (args.kernel, args.shaders), args.bugs, args.ids, terms, names)
+    if not args.ids:  # guards learnt from other classes count too, and all of the corpus teaches them
+        found = _prevented(args, ui)
+        data = {**data, "prevention_rate": found["prevention_rate"], "prevention": found}
     return Outcome(STATUS_OK, data, (bench_fix.markdown if args.markdown else bench_fix.text)(data))
+
+
+def _prevention(args: argparse.Namespace, ui: Ui) -> Outcome:
+    from architect.learn import prevention
+    from toolchain import measure
+
+    earlier = prevention.history(args.bugs / prevention.HISTORY)
+    found = _prevented(args, ui)
+    count = len(found["bugs"])
+    rows = [
+        {"what": what, "ours": share, "peer": "all bugs", "peer_value": 1, "ratio": share, "unit": "share",
+         "spread": None, "runs": 1}
+        for what, share in (("found before boot", found["prevention_rate"]), *found["by"].items())
+    ]  # fmt: skip
+    data = {"machine": measure.machine(), "rows": rows if count else [], "prevention": found}
+    data["prevention_rate"] = found["prevention_rate"]
+    return Outcome(STATUS_OK, data, prevention.text(found, earlier))
+
+
+def _prevented(args: argparse.Namespace, ui: Ui) -> dict[str, Any]:
+    """The prevention rate; that of the whole corpus is kept in its history."""
+    from architect import bench_fix, corpus
+    from architect.learn import prevention
+
+    bugs = corpus.load(args.bugs)
+    bench_fix.chosen(bugs, args.ids)
+    ui.step(f"looking at {len(bugs)} bugs without a boot")
+
+    def say(look: prevention.Look) -> None:
+        taught = f", teaches {', '.join(g.rule for g in look.guards)}" if look.guards else ""
+        ui.step(f"{look.id:<28} {look.cls:<24} {', '.join(look.found) or 'not found'}{taught}")
+
+    trees = {"kernel": args.kernel, "shaders": args.shaders}
+    found = prevention.measure(bugs, trees, say, args.ids)
+    if not args.ids:
+        prevention.keep(args.bugs / prevention.HISTORY, found)
+    return found
 
 
 def _build(args: argparse.Namespace, ui: Ui) -> Outcome:
@@ -179,6 +226,7 @@ def _figure(value: float) -> str:
 
 BENCHES: dict[str, Callable[[argparse.Namespace, Ui], Outcome]] = {
     "fix": _fix,
+    "prevention": _prevention,
     "build": _build,
     "boot": _boot,
     "shaders": _shaders,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -223,3 +224,43 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="not UTF-8"):
         lesson_text.read(tmp_path / "binary")
+
+
+def test_a_store_of_the_form_before_is_taken_over(tmp_path: Path) -> None:
+    store = SqliteLessons(tmp_path)
+    number = store.record(SIGNATURE, "cause", EDIT, {"run": 1})
+    with sqlite3.connect(store.path) as db:  # as the form before had it
+        db.execute("ALTER TABLE lesson DROP COLUMN guards")
+        db.execute("DROP TABLE delta")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    assert store.get(number).guards == () and store.history() == []
+    store.credit(number, helped=True)
+    guard = {"rule": "r", "sort": "s", "project": "p", "silent": []}
+    store.guard(number, [guard])
+    store.guard(number, [guard])  # the same again is no change
+    assert store.get(number).guards == (guard,) and store.get(number).helped == 1
+    assert [(row["kind"], row["data"]) for row in store.history(number)] == [
+        ("helped", {}), ("guard", {"rules": ["r"]}),
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="no lesson 9"):
+        store.guard(9, [guard])
+
+
+def test_every_change_of_a_lesson_is_a_delta_of_its_own(tmp_path: Path) -> None:
+    store = SqliteLessons(tmp_path)
+    number = store.record(SIGNATURE, "cause", EDIT, {"run": 1})
+    store.record(SIGNATURE, "cause", EDIT, {"run": 1})  # known already
+    store.record(SIGNATURE, "cause", EDIT, {"run": 2})
+    store.credit(number, helped=False)
+    assert [row["kind"] for row in store.history()] == ["added", "evidence", "misled"]
+    counted = Counter(row["kind"] for row in store.history(number))
+    assert (store.get(number).helped, store.get(number).misled) == (counted["helped"], counted["misled"])
+
+
+def test_guards_survive_export_and_import(tmp_path: Path) -> None:
+    store = SqliteLessons(tmp_path)
+    number = store.record(SIGNATURE, "cause", EDIT, {"run": 1})
+    store.guard(number, [{"rule": "r", "sort": "s", "project": "p", "silent": ["a, b"]}])
+    (lesson,) = lesson_text.load(lesson_text.dump(store.all()))
+    assert lesson.guards == store.get(number).guards

@@ -31,8 +31,8 @@ def rules() -> Mapping[str, Rule]:
 
 
 def suspicions(view: View) -> list[Suspicion]:
-    """What all rules see, rule by rule."""
-    return [found for rule in rules().values() for found in rule(view)]
+    """What all rules see, rule by rule, each once."""
+    return list(dict.fromkeys(found for rule in rules().values() for found in rule(view)))
 
 
 __all__ = ["Rule", "Suspicion", "View", "rules", "suspicions"]

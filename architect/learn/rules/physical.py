@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from architect.dataflow import Flow
 from architect.effects import registers_in
 from architect.learn.rules.view import ENTRY, Suspicion, View
+from architect.told import value_of
 from toolchain import headers
 
 NAME = "physical-as-virtual"
 _TYPES = ("phys", "pa", "physical")
 _NAMES = re.compile(r"\b(physical|phys|frame)\b")
-_DEPTH = 6  # moves that are followed back
+_STEPS_MAX = 16  # that are followed back; more is not said to be physical
 
 
 def rule(view: View) -> Iterator[Suspicion]:
@@ -29,17 +30,26 @@ def rule(view: View) -> Iterator[Suspicion]:
         for number, node in enumerate(flow.nodes):
             for operand in (*node.effects.loads, *node.effects.stores):
                 for register in sorted(registers_in(operand) - {"rsp", "rbp"}):
-                    if _is_physical(view, flow, number, register, _DEPTH):
+                    if _is_physical(view, flow, number, register, frozenset()):
                         message = f"`{node.statement.code.text}` takes the physical address in {register} for a pointer"
                         yield Suspicion(NAME, "base", message, *node.site.key, flow.routine.name)
 
 
-def _is_physical(view: View, flow: Flow, number: int, register: str, depth: int) -> bool:
+def _is_physical(
+    view: View, flow: Flow, number: int, register: str, known: frozenset[tuple[int, str]]
+) -> bool | None:
+    """Whether all that may give a register its value gives a physical address; None: nothing but a loop's own steps."""
     givers = view.givers(flow, number, register)
-    return bool(givers) and depth > 0 and all(_gives(view, flow, g, register, depth) for g in givers)
+    fresh = [giver for giver in givers if (giver, register) not in known]
+    if len(known) > _STEPS_MAX:
+        return False
+    said = {_gives(view, flow, giver, register, known | {(giver, register)}) for giver in fresh}
+    return False if False in said else True if True in said else None
 
 
-def _gives(view: View, flow: Flow, giver: int, register: str, depth: int) -> bool:
+def _gives(
+    view: View, flow: Flow, giver: int, register: str, known: frozenset[tuple[int, str]]
+) -> bool | None:
     if giver == ENTRY:
         header = flow.routine.header
         return header is not None and _said(header.inputs, register)
@@ -48,8 +58,13 @@ def _gives(view: View, flow: Flow, giver: int, register: str, depth: int) -> boo
         header = flow.declared.get(node.effects.target or "")
         return header is not None and _said(header.outputs, register)
     s = node.statement
-    source = headers.full_register(s.operand(1)) if s.name == "mov" and len(s.operands) == 2 else None
-    return source is not None and _is_physical(view, flow, giver, source, depth - 1)
+    source = headers.full_register(s.operand(1)) if len(s.operands) == 2 else None
+    if s.name == "mov" and source is not None:
+        return _is_physical(view, flow, giver, source, known)
+    stays = s.name in ("inc", "dec") or (
+        s.name in ("add", "sub") and value_of(s.operand(1), view.values()) is not None
+    )
+    return _is_physical(view, flow, giver, register, known) if stays else False
 
 
 def _said(slots: tuple[headers.Slot, ...], register: str) -> bool:

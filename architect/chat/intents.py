@@ -75,6 +75,11 @@ class Intent:
 
 def of(talk: Talk, question: str) -> Intent | None:
     """What a question asks to be done, or None for one that is searched for."""
+    if _SHADER.search(question) and _MAKE.search(question):
+        from architect.chat import shader_answers
+
+        plan = "these are the shaders of the tree that do it, proved now"
+        return Intent(plan, partial(shader_answers.offer, question=question))
     if _SUITE.search(question) and _MAKE.search(question):
         from architect.chat import suite
 

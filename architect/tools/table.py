@@ -36,6 +36,9 @@ _HOMES = {
     "propose_edit": ("proposing", "ProposeEdit"),
     "show_proposal": ("proposing", "ShowProposal"),
     "run_gates": ("proposing", "RunGates"),
+    "compile_shader": ("shaders", "CompileShader"),
+    "run_shader": ("shaders", "RunShader"),
+    "bench_shader": ("shaders", "BenchShader"),
 }
 
 

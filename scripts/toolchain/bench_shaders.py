@@ -11,7 +11,7 @@ import statistics
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,12 +52,13 @@ class Ceiling:
     values: list[float]
 
 
-def run(ui: Ui, adapter: str | None = None) -> dict[str, Any]:
+def run(ui: Ui, adapter: str | None = None, only: Sequence[str] = ()) -> dict[str, Any]:
     """Measure.
 
     Args:
         ui: told of the progress.
         adapter: see ``toolchain.gpu.adapter.choose``.
+        only: words: workloads whose name holds none of them are left out; all when empty.
 
     Returns:
         ``machine`` (with the adapter's name as ``gpu``) and ``rows`` as ``measure.row`` makes them, with ``ceiling``
@@ -79,6 +80,8 @@ def run(ui: Ui, adapter: str | None = None) -> dict[str, Any]:
         ceilings = {c.name: c for c in (_copy(nn, ui), _multiply_add(nn, ui))}
         rows = [measure.row(f"ceiling: {c.name}", c.values, "", [], c.unit) for c in ceilings.values()]
         for work in workloads(nn, large=not device.adapter.software):
+            if only and not any(word in work.name for word in only):
+                continue
             ui.step(work.name)
             rows += _rows(work, ceilings[work.ceiling], ui, nn)
         machine = measure.machine() | {"gpu": str(device.adapter)}

@@ -20,6 +20,8 @@ class Budget:
         max_boots: boots that the run may make, those of an earlier, killed run included.
         reserve: boots kept back for the finalist's gates.
         clock: seconds that never go back (tests put their own).
+        starved: a candidate came to a gate for which no boot was left.
+        earlier_seconds: wall time of the killed runs that this one resumes; it counts.
     """
 
     seconds: float
@@ -30,6 +32,7 @@ class Budget:
     candidates: int = 0
     granted: int = 0
     earlier_seconds: float = 0.0
+    starved: bool = False
     _began: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,7 +48,7 @@ class Budget:
 
     def seconds_left(self) -> float:
         """Wall seconds left, never negative."""
-        return max(0.0, self.seconds - self.elapsed())
+        return max(0.0, self.seconds - self.total_seconds())
 
     def boots_left(self, *, final: bool = False) -> int:
         """Boots that may still be granted; ``final`` opens the finalist's reserve."""
@@ -67,7 +70,19 @@ class Budget:
         """Why no further candidate may be tried, or None."""
         if self.seconds_left() <= 0:
             return f"the budget of {self.seconds:g} s is spent"
-        if self.boots_left() + self.granted <= 0:
-            kept = f" ({self.reserve} kept for the final gates)" if self.reserve else ""
-            return f"the limit of {self.max_boots} boots is reached{kept}"
-        return None
+        # What fails before its first boot can be told without one.
+        return self.booted_out() if self.starved else None
+
+    def booted_out(self) -> str | None:
+        """That no boot is left for a candidate, or None."""
+        if self.boots_left() + self.granted > 0:
+            return None
+        kept = f" ({self.reserve} kept for the final gates)" if self.reserve else ""
+        return f"the limit of {self.max_boots} boots is reached{kept}"
+
+    def open_reserve(self) -> bool:
+        """Give candidates the boots kept for a finalist when one could not be proved with them; whether that is so."""
+        if self.max_boots - self.boots - self.granted > self.reserve:
+            return False
+        self.reserve = 0
+        return True

@@ -108,7 +108,7 @@ class PooledEvaluator:
         source = iter(patches)
         more = True
         while more or self._running:
-            while more and self.workers.idle and (self.budget.boots_left() or not self._running):
+            while more and self.workers.idle and not self._waits_for_boots():
                 patch = None if self.budget.spent() else next(source, None)
                 if patch is None:
                     more = False
@@ -121,6 +121,10 @@ class PooledEvaluator:
             if self.budget.seconds_left() <= 0:
                 self._abandon()
                 more = False
+
+    def _waits_for_boots(self) -> bool:
+        """What runs may give back boots that the next candidate needs."""
+        return bool(self._running) and not self.budget.boots_left() and self.budget.granted > 0
 
     def _give(self, patch: Patch) -> None:
         granted = self.budget.grant(self.boots_each)
@@ -135,6 +139,7 @@ class PooledEvaluator:
             self.budget.candidates += 1
             if any(gate.message == NO_BOOTS for gate in evaluation.gates):
                 # no verdict: tried again when there are boots
+                self.budget.starved = self.budget.booted_out() is not None
                 self.journal.spent(evaluation.boots, self.budget.total_seconds())
             else:
                 self.journal.record(evaluation, self.budget.total_seconds())

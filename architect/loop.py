@@ -17,7 +17,7 @@ from architect.evaluate import Proposals
 from architect.generalise import generalise
 from architect.journal import Journal
 from architect.minimise import minimise
-from architect.protocols import Case, Engine, Evaluation, Evaluator, GateResult, LessonStore, Patch
+from architect.protocols import NO_BOOTS, Case, Engine, Evaluation, Evaluator, GateResult, LessonStore, Patch
 from architect.recall import lesson_of
 from architect.signature import of_case
 from architect.verdict import Verdict
@@ -60,7 +60,8 @@ class FixLoop:
         case = self.case = found.case
         if not case.failures:
             if found.incomplete:
-                return self._verdict("budget", case, f"Nothing is wrong so far, and {self.budget.spent()}.")
+                why = self.budget.spent() or self.budget.booted_out()
+                return self._verdict("budget", case, f"Nothing is wrong so far, and {why}.")
             return self._verdict("healthy", case, "Every gate passes; nothing was changed.")
         self.say(f"failing: {case.failures[0].gate}: {case.failures[0].message}")
         for engine in self.engines:
@@ -69,6 +70,8 @@ class FixLoop:
                 if all(gate.passed for gate in gates):
                     return self._learned(case, proved.patch, gates)
                 failed = next(gate for gate in gates if not gate.passed)
+                if failed.message == NO_BOOTS:
+                    self.budget.starved = True
                 self.say(f"rejected at the end: {failed.gate}: {failed.message}")
                 self._reject(passed, gates)
         self._credit(None)

@@ -273,6 +273,9 @@ class _Court:
                 self.workers.call("diagnose", self.opened.rest, left, seconds=self._seconds())
             )
         self._spent(granted, found.boots)
+        if found.case.failures and self.budget.open_reserve():
+            few = f"{self.budget.max_boots} boots are too few to prove a repair: what comes furthest is told"
+            self.ui.step(few)
         demands = Demands.of(found)
         self.evaluator.terms = (demands,)
         self.evaluator.boots_each = BOOTS_PER_CANDIDATE + len(demands.gates)

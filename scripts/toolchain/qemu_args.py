@@ -184,10 +184,19 @@ def line_arguments(control: int) -> list[str]:
 def _firmware(config: BootConfig) -> list[str]:
     if config.firmware == "bios":
         return []  # SeaBIOS is QEMU's default
-    found = next((path for path in _OVMF if Path(path).is_file()), None)
+    found = _ovmf()
     if found is None:
         raise tools.missing("UEFI firmware", "ovmf", STAGE)
     return ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={found}"]
+
+
+def _ovmf() -> str | None:
+    return next((path for path in _OVMF if Path(path).is_file()), None)
+
+
+def has_uefi() -> bool:
+    """Whether UEFI firmware for QEMU is installed."""
+    return _ovmf() is not None
 
 
 def check_firmware(said: str) -> None:

@@ -16,7 +16,7 @@ from architect.evaluate import PooledEvaluator
 from architect.journal import Journal
 from architect.lessons import SqliteLessons
 from architect.loop import FixLoop
-from architect.protocols import Case, Edit, Evaluation, GateResult, Patch
+from architect.protocols import NO_BOOTS, Case, Edit, Evaluation, GateResult, Patch
 from architect.recall import LessonsEngine
 from architect.workers import Workers
 from tests.architect.cases import IDT_S, PAGE_S, case, evaluation, patch, report
@@ -34,8 +34,10 @@ class Bench:
 
     def verify(self, patch: Patch, boots: int) -> Evaluation:
         right = GOOD in patch.edits
-        used = min(boots, 1)
-        return evaluation(patch, passed=right and used == 1, progress=2.0 if right else 1.0, boots=used)
+        if boots == 0:
+            gate = GateResult("boot", False, 0.0, NO_BOOTS)
+            return Evaluation(patch, (gate,), False, 1.5 if right else 1.0, False)
+        return evaluation(patch, passed=right, progress=2.0 if right else 1.0, boots=1)
 
 
 @contextlib.contextmanager
@@ -211,13 +213,35 @@ def test_lessons_are_credited_and_blamed(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_cut_short_resumes_without_booting_again(tmp_path: Path) -> None:
-    script = [wrong(n) for n in range(10)]
+    script = [wrong(n) for n in range(11)]
     with rig(tmp_path, Scripted(*script), max_boots=10) as made:
         assert made.loop.run().outcome == "budget"
     with rig(tmp_path, Scripted(*script, patch(GOOD)), max_boots=20) as made:
         assert made.journal.resumed and made.journal.boots == 10
         verdict = made.loop.run()
-    assert verdict.outcome == "fixed" and verdict.boots == 11
+    assert verdict.outcome == "fixed" and verdict.boots == 12
+
+
+def test_what_needs_no_boot_is_tried_when_none_is_left(tmp_path: Path) -> None:
+    with rig(tmp_path, Scripted(patch(GOOD)), max_boots=3, reserve=3) as made:
+        verdict = made.loop.run()
+    assert (verdict.outcome, verdict.boots, verdict.candidates) == ("budget", 0, 1)
+    assert "limit of 3 boots is reached (3 kept" in verdict.reason and NO_BOOTS in verdict.reason
+    assert verdict.best is not None and verdict.best.patch.edits == (GOOD,)
+
+
+def test_boots_that_cannot_prove_a_finalist_go_to_candidates() -> None:
+    few, enough = Budget(60.0, 6, reserve=7, boots=3), Budget(60.0, 11, reserve=7, boots=3)
+    assert few.open_reserve() and few.boots_left() == 3
+    assert not enough.open_reserve() and enough.boots_left() == 1
+
+
+def test_the_time_of_a_killed_run_counts() -> None:
+    now = [100.0]
+    budget = Budget(60.0, 10, clock=lambda: now[0], earlier_seconds=45.0)
+    assert budget.seconds_left() == 15.0
+    now[0] += 15.0
+    assert budget.spent() == "the budget of 60 s is spent"
 
 
 def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:

@@ -60,6 +60,37 @@ class _Line(Session):
             line=repr(self.model[:80]),
         )
 
+    def value(self, key: bytes) -> None:
+        """What stands behind the first word that begins with a key."""
+        self.harness.write(BUFFER_BASE, key + b"\0")
+        result = self.call("cmdline_value", rdi=BUFFER_BASE)
+        words = [word for word in self.model.split() if word.startswith(key)]
+        asked = {"key": repr(key), "line": repr(self.model[:80])}
+        self.equal(result.flag("cf"), not words, "cmdline_value", "is wrong about a key", **asked)
+        if words:
+            found = words[0].removeprefix(key)
+            promise = "gives another value"
+            size = min(result.registers["rdx"], _SIZE)
+            got = self.read(result.registers["rax"], size, "cmdline_value", **asked)
+            self.equal(got, found, "cmdline_value", promise, **asked)
+            self.equal(result.registers["rdx"], len(found), "cmdline_value", promise, **asked)
+
+
+@contract("cmdline_value", "cmdline_append", needs=("bootinfo_cmdline", "cmdline_length", "cmdline_append"))
+def command_line_value(harness: Harness) -> None:
+    """Keys at both ends and within, keys that are part of others, no value, the first of two."""
+    line = _Line(harness)
+    line.value(b"test=")
+    for piece in (b"  attest=1 test", b"tes=2", b"test=", b"x=y "):
+        line.append(piece)
+    for key in (b"test=", b"tes=", b"x=", b"y", b"t=", b"at"):
+        line.value(key)
+    harness.reset()
+    line.model = b""
+    line.append(b"test=paging test=pci last=end")
+    for key in (b"test=", b"last=", b"las", b"last=end", b"last=end1"):
+        line.value(key)
+
 
 @contract("cmdline_append", "cmdline_has", needs=("bootinfo_cmdline", "cmdline_length", "cmdline_has"))
 def command_line(harness: Harness) -> None:

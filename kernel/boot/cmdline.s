@@ -1,7 +1,8 @@
 # Purpose:  the command line: the loader's, with what QEMU's fw_cfg says appended; words are looked up in it.
 # Mode:     64-bit long mode
 # Spec:     contract.toml: FW_CFG_CMDLINE
-# Exports:  bootinfo_cmdline, cmdline_length, cmdline_append, cmdline_append_fw_cfg, cmdline_has
+# Exports:  bootinfo_cmdline, cmdline_length, cmdline_append, cmdline_append_fw_cfg, cmdline_has,
+#           cmdline_value
 # Invariants: bootinfo_cmdline is zero-ended, at most CMDLINE_SIZE bytes with the zero; pieces are separated by one
 #           blank; what does not fit is cut off.
 .intel_syntax noprefix
@@ -131,3 +132,54 @@ function cmdline_has
     pop rcx
     ret
 end_function cmdline_has
+
+# cmdline_value -- what stands behind the beginning of a word: paging for test= of "test=paging"
+# In:       rdi = key:asciz (with its "=")
+# Out:      rax = value:ptr, rdx = bytes:u64, cf = no word begins so
+# Clobbers: none
+# Context:  long mode, any IF
+function cmdline_value
+    push rcx
+    push rsi
+    lea rsi, [rip + bootinfo_cmdline]
+.Lvalue_word:                                   # rsi is at the start of a word, or at blanks
+    cmp byte ptr [rsi], CHAR_BLANK
+    jne .Lvalue_compare
+    inc rsi
+    jmp .Lvalue_word
+.Lvalue_compare:
+    cmp byte ptr [rsi], 0
+    stc
+    je .Lvalue_return
+    xor ecx, ecx
+.Lvalue_char:
+    mov al, byte ptr [rdi + rcx]
+    test al, al
+    jz .Lvalue_found
+    cmp al, byte ptr [rsi + rcx]
+    jne .Lvalue_skip
+    inc rcx
+    jmp .Lvalue_char
+.Lvalue_skip:
+    mov al, byte ptr [rsi]
+    test al, al
+    jz .Lvalue_compare
+    cmp al, CHAR_BLANK
+    je .Lvalue_word
+    inc rsi
+    jmp .Lvalue_skip
+.Lvalue_found:
+    lea rax, [rsi + rcx]
+    xor edx, edx
+.Lvalue_length:
+    cmp byte ptr [rax + rdx], 0
+    je .Lvalue_return                           # cf is clear
+    cmp byte ptr [rax + rdx], CHAR_BLANK
+    je .Lvalue_return                           # cf is clear
+    inc rdx
+    jmp .Lvalue_length
+.Lvalue_return:
+    pop rsi
+    pop rcx
+    ret
+end_function cmdline_value

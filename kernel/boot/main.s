@@ -9,6 +9,7 @@
 .section .rodata, "a"
 text_ready_tsc: .asciz "tsc="
 word_test:      .asciz "test"
+key_test:       .asciz "test="
 word_exit:      .asciz "exit"
 
 .section .text, "ax"
@@ -25,8 +26,17 @@ function boot_main
     call sched_load_boot
     lea rdi, [rip + word_test]
     call cmdline_has
-    jc .Lmain_no_test
+    jc .Lmain_some_tests
     call ktap_run
+    jmp .Lmain_tested
+.Lmain_some_tests:
+    lea rdi, [rip + key_test]
+    call cmdline_value
+    jc .Lmain_no_test
+    mov rdi, rax
+    mov rsi, rdx
+    call ktap_run_some
+.Lmain_tested:
     mov edi, DEBUG_EXIT_SUCCESS
     test rax, rax
     jz .Lmain_exit

@@ -1,7 +1,7 @@
 # Purpose:  runs the in-kernel tests and says their results as KTAP.
 # Mode:     64-bit long mode
 # Spec:     Linux Documentation/dev-tools/ktap.rst, version 1
-# Exports:  ktap_run, ktap_run_one, ktap_find, ktap_nth, ktap_check, ktap_skip
+# Exports:  ktap_run, ktap_run_some, ktap_run_one, ktap_find, ktap_nth, ktap_check, ktap_skip
 # Invariants: every row of the table gets exactly one result line. A fault in a test that did not ask for it ends
 #           the boot with its report, like any other.
 .intel_syntax noprefix
@@ -19,6 +19,10 @@ ktap_rows_end:
 ktap_failed:                                    # u64: checks that failed in the test that runs
     .skip 8
 ktap_reason:                                    # asciz: why the test that runs is skipped
+    .skip 8
+ktap_wanted:                                    # ptr: how the names of the tests begin that are wanted
+    .skip 8
+ktap_wanted_size:                               # u64: bytes of it, 0 = all are wanted
     .skip 8
 
 .section .rodata, "a"
@@ -39,10 +43,24 @@ text_expected:  .asciz ", expected "
 # Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
 # Context:  long mode, GS base set, after the boot units
 function ktap_run
+    mov qword ptr [rip + ktap_wanted_size], 0
     lea rdi, [rip + ktap_rows]
     lea rsi, [rip + ktap_rows_end]
     jmp ktap_run_rows
 end_function ktap_run
+
+# ktap_run_some -- run the tests whose names begin with some text
+# In:       rdi = text:ptr, rsi = bytes:u64
+# Out:      rax = failed:u64 (tests; 1 when none has such a name)
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, GS base set, after the boot units; the text stays as it is
+function ktap_run_some
+    mov qword ptr [rip + ktap_wanted], rdi
+    mov qword ptr [rip + ktap_wanted_size], rsi
+    lea rdi, [rip + ktap_rows]
+    lea rsi, [rip + ktap_rows_end]
+    jmp ktap_run_rows
+end_function ktap_run_some
 
 # ktap_run_one -- run one test
 # In:       rdi = row:ptr (KTAP_ROW_*)
@@ -50,13 +68,14 @@ end_function ktap_run
 # Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
 # Context:  long mode, GS base set, after the boot units
 function ktap_run_one
+    mov qword ptr [rip + ktap_wanted_size], 0
     lea rsi, [rdi + KTAP_ROW_SIZE]
     jmp ktap_run_rows
 end_function ktap_run_one
 
-# ktap_run_rows -- run some tests
+# ktap_run_rows -- run those of some tests that are wanted
 # In:       rdi = first:ptr (KTAP_ROW_*), rsi = end:ptr
-# Out:      rax = failed:u64 (tests)
+# Out:      rax = failed:u64 (tests; 1 when none is wanted)
 # Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
 # Context:  long mode, GS base set, after the boot units
 local_function ktap_run_rows
@@ -74,9 +93,10 @@ local_function ktap_run_rows
     call serial_line_begin
     lea rdi, [rip + text_plan]
     call serial_put_string
-    mov rdi, r14
-    sub rdi, rbx
-    shr rdi, 4                                  # KTAP_ROW_SIZE
+    mov rdi, rbx
+    mov rsi, r14
+    call ktap_count
+    mov rdi, rax
     call serial_put_dec
     call serial_line_end
     xor r12d, r12d                              # number of the test
@@ -84,6 +104,9 @@ local_function ktap_run_rows
 .Lrun_next:
     cmp rbx, r14
     jae .Lrun_done
+    mov rdi, rbx
+    call ktap_is_wanted
+    jc .Lrun_skip
     inc r12
     mov qword ptr [rip + ktap_failed], 0
     call qword ptr [rbx + KTAP_ROW_ROUTINE]
@@ -95,9 +118,12 @@ local_function ktap_run_rows
     setne al
     movzx eax, al
     add r13, rax
+.Lrun_skip:
     add rbx, KTAP_ROW_SIZE
     jmp .Lrun_next
 .Lrun_done:
+    cmp r12, 1                                  # a name that no test has is a mistake, not a success
+    adc r13, 0
     mov rax, r13
     pop r14
     pop r13
@@ -105,9 +131,56 @@ local_function ktap_run_rows
     pop rbx
     return_frame
 end_function ktap_run_rows
-.if KTAP_ROW_SIZE - (1 << 4)
-    .error "ktap_run_rows shifts by the size of a row"
-.endif
+
+# ktap_count -- how many of some tests are wanted
+# In:       rdi = first:ptr (KTAP_ROW_*), rsi = end:ptr
+# Out:      rax = count:u64
+# Clobbers: rdi
+# Context:  long mode
+local_function ktap_count
+    call_frame
+    xor eax, eax
+.Lcount_next:
+    cmp rdi, rsi
+    jae .Lcount_return
+    call ktap_is_wanted
+    cmc
+    adc rax, 0
+    add rdi, KTAP_ROW_SIZE
+    jmp .Lcount_next
+.Lcount_return:
+    return_frame
+end_function ktap_count
+
+# ktap_is_wanted -- does the name of a test begin as it should
+# In:       rdi = row:ptr (KTAP_ROW_*)
+# Out:      cf = it does not
+# Clobbers: none
+# Context:  long mode
+local_function ktap_is_wanted
+    push rax
+    push rcx
+    push rdx
+    push rsi
+    mov rsi, qword ptr [rip + ktap_wanted]
+    mov rdx, qword ptr [rdi + KTAP_ROW_NAME]
+    xor ecx, ecx
+.Lwanted_char:
+    cmp rcx, qword ptr [rip + ktap_wanted_size]
+    jae .Lwanted_return                         # cf is clear
+    mov al, byte ptr [rsi + rcx]
+    cmp al, byte ptr [rdx + rcx]                # the zero behind the name is no character of the text
+    stc
+    jne .Lwanted_return
+    inc rcx
+    jmp .Lwanted_char
+.Lwanted_return:
+    pop rsi
+    pop rdx
+    pop rcx
+    pop rax
+    ret
+end_function ktap_is_wanted
 
 # ktap_nth -- the name of the nth test
 # In:       rdi = n:u64[0..0xffff]

@@ -81,7 +81,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gpu", action="store_true", help="start the GPU service, and give the machine its mailbox device"
     )
-    parser.add_argument("--cmdline", default="", metavar="TEXT", help="the kernel's command line, e.g. test")
+    parser.add_argument(
+        "--cmdline", default="", metavar="TEXT", help="the kernel's command line, e.g. test, test=paging"
+    )
     parser.add_argument(
         "--module",
         type=Path,

@@ -110,7 +110,8 @@ class _Watch:
         self.deadline = began + config.timeout
         self.log = SerialLog()
         words = config.cmdline.split()
-        self.exits = console is not None or "test" in words or "exit" in words  # PXREADY is not the end
+        ends = any(word in ("test", "exit") or word.startswith("test=") for word in words)
+        self.exits = console is not None or ends  # PXREADY is not the end
         self.outcome: OutcomeName | None = None
         self.ended = began
         self.snapshot: Snapshot | None = None

@@ -29,6 +29,18 @@ def with_tests(kernel: Path, *extra: str, **options: object) -> tuple[BootResult
     return result, {name: f"{name} # SKIP" not in result.serial for name in result.tests}
 
 
+def test_a_part_of_the_tests_is_run_by_name(kernel: Path) -> None:
+    result = qemu.boot(BootConfig(kernel, cmdline="quiet test=paging_"))
+    assert result.outcome == "tests-passed", result.serial
+    assert len(result.tests) > 2 and all(name.startswith("paging_") for name in result.tests)
+    assert f"1..{len(result.tests)}" in result.serial
+
+
+def test_a_name_that_no_test_has_is_no_success(kernel: Path) -> None:
+    result = qemu.boot(BootConfig(kernel, cmdline="test=pagingx"))
+    assert (result.outcome, dict(result.tests)) == ("tests-failed", {})
+
+
 @pytest.mark.parametrize("machine", ["q35", "pc"])
 def test_devices_raise_messages(kernel: Path, machine: str) -> None:
     _, ran = with_tests(kernel, *DEVICES, machine=machine)

@@ -129,6 +129,7 @@ shell_text key_double, "double_frees"
 shell_text key_damaged, "damaged"
 shell_text key_bad, "bad_frees"
 shell_text key_heap, "heap_blocks"
+shell_text key_heap_frames, "heap_frames"
 shell_text key_stacks, "stacks"
 shell_text key_spaces, "spaces"
 shell_text key_shoots, "tlb_shoot_downs"
@@ -143,6 +144,7 @@ frame_counters:                                 # key, address
     .quad key_bad, frame_bad_frees
     .quad key_damaged, frame_damaged
     .quad key_heap, heap_blocks
+    .quad key_heap_frames, heap_frames
     .quad key_stacks, stack_count
     .quad key_spaces, space_count
     .quad key_shoots, tlb_shoots

@@ -16,6 +16,7 @@
 .include "elf.inc"
 
 .set CHAR_INTERRUPT, 3                          # Ctrl-C
+.set CHAR_ESCAPE, 27                            # where the terminal keeps Ctrl-C for itself
 
 .section .text, "ax"
 
@@ -236,7 +237,7 @@ function program_start
     return_frame
 end_function program_start
 
-# program_wait -- attend to a program until all its threads have ended; Ctrl-C or the end of its time ends it
+# program_wait -- attend to a program until all its threads have ended; Escape, Ctrl-C or the end of its time ends it
 # In:       rdi = program:ptr
 # Out:      none
 # Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
@@ -251,8 +252,11 @@ function program_wait
     call user_attend
     call serial_get_char
     jc .Lwait_time
+    cmp eax, CHAR_ESCAPE
+    je .Lwait_key
     cmp eax, CHAR_INTERRUPT
     jne .Lwait_time                             # other keys are lost, as nobody reads them
+.Lwait_key:
     mov ecx, STOP_KILLED
     call program_stop
 .Lwait_time:

@@ -15,7 +15,7 @@ from toolchain.files import read_bounded
 STAGE = "modules"
 NAME = "modules.cpio"
 NAME_MAX = 47  # characters that the kernel keeps of a name
-COUNT_MAX = 15  # modules that the kernel keeps, beside the archive itself
+COUNT_MAX = 255  # modules that the kernel keeps, beside the archive itself
 SIZE_MAX = 64 << 20  # bytes of a file
 _MAGIC = "070701"
 _FILE = 0o100644

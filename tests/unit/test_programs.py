@@ -1,4 +1,4 @@
-"""User programs: the same bytes as GNU as and ld make, images that the kernel's loader takes, names that --module knows."""
+"""User programs: the bytes that GNU as and ld make, images that the loader takes, names that --module knows."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ _GS_BASE = 0xC000_0101
 _PAGE = 0x1000
 _PERCPU = struct.Struct("<QI36xQQ")  # self, id, ..., bottom and top of the stack
 _NAME_MAX = 47
+_MODULES_MAX = 256  # rows of bootinfo_modules
 _BLOCK, _NOTE_COUNT, _NOTES = 0xFFFF_FE12_3456_7000, 0x68, 0x70
 _ROW = struct.Struct("<4Q")
 
@@ -109,9 +110,9 @@ def add_module_alone(harness: Harness) -> None:
         expected = struct.pack("<QQ48s", given["rdi"], given["rsi"], text)
         step.same(row, expected, "keeps something else of a module", **given)
         step.same(step.get64("bootinfo_module_count"), number + 1, "counts another number of modules")
-    step.put64("bootinfo_module_count", 16)
+    step.put64("bootinfo_module_count", _MODULES_MAX)
     step.run("fails", rdi=1, rsi=1, rdx=0, rcx=0)
-    step.same(step.get64("bootinfo_module_count"), 16, "goes on in a full table")
+    step.same(step.get64("bootinfo_module_count"), _MODULES_MAX, "goes on in a full table")
 
 
 @contract("bootinfo_set_rsdp", needs=("bootinfo_rsdp", "bootinfo_rsdp_length"))

@@ -18,7 +18,7 @@ from toolchain.harness import BUFFER_BASE, Harness
 _MEMORY = struct.Struct("<QQI4x")
 _MEMORY_ROW = struct.Struct("<QQQ")
 _MODULE_ROW = struct.Struct("<QQ48s")
-_ROWS_MAX, _MODULES_MAX, _NAME_MAX, _CMDLINE_MAX = 128, 16, 47, 1023
+_ROWS_MAX, _MODULES_MAX, _NAME_MAX, _CMDLINE_MAX = 128, 256, 47, 1023
 _PVH_MAGIC = 0x336EC578
 _PVH, _MULTIBOOT2 = 2, 1
 _OK, _FAIL = 0, 2
@@ -140,7 +140,7 @@ def multiboot2(harness: Harness) -> None:
     here.expect(here.memory("tag_read_memory") == list(_MAP), "tag_read_memory", promise)
     framebuffer = harness.read(harness.address("bootinfo_framebuffer"), 8)
     here.equal(framebuffer, bytes(8), "tag_read_framebuffer", "takes a text mode for pixels")
-    here.multiboot2(*(_module_tag(n << 12, n << 12 | 1, b"") for n in range(1, 40)), _END)
+    here.multiboot2(*(_module_tag(n << 12, n << 12 | 1, b"") for n in range(1, 280)), _END)
     here.equal(len(here.modules("bootinfo_add_module")), _MODULES_MAX, "bootinfo_add_module", "loses modules")
     good = _memory_tag(_MAP[:2])
     for promise, wrong in (

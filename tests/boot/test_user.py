@@ -85,6 +85,7 @@ def shell(folder: Path) -> Iterator[Shell]:
     for name, source in (("crash", CRASH), ("spin", SPIN)):
         words += ["--module", str(program(folder, name, source))]
     made = Shell(folder, *words)
+    made.ask("run stress 1")  # what is made once is made
     yield made
     made.close()
 
@@ -97,7 +98,6 @@ def counts(shell: Shell) -> Any:
 
 
 def test_programs_run_and_leave_nothing_behind(shell: Shell) -> None:
-    shell.ask("run stress 1")  # what is made once is made
     before = counts(shell)
     said = shell.ask("run hello")
     assert (said["stop"], said["result"], said["faults"]) == ("exit", UNSUPPORTED, 0)

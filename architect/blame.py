@@ -37,7 +37,8 @@ def judged(reader: Reader) -> Iterator[Evidence]:
         broken = list(dict.fromkeys(run.name for run in reader.case.runs if run.failed))
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
         shares = {key: score**_SHARPNESS for key, score in reader.coverage.items()}
-        yield Evidence("coverage", _COVERAGE, f"contract {broken[0]}{more} broke where it ran", shares)
+        what = broken[0] if broken[0].startswith("the ") else f"contract {broken[0]}"
+        yield Evidence("coverage", _COVERAGE, f"{what}{more} broke where it ran", shares)
     rows = list(
         judgements(reader.case, reader.tree, reader.entries, lambda name: _test_routines(reader, name))
     )

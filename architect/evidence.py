@@ -56,6 +56,7 @@ class Reader:
         yield from self.panic()
         yield from self.spoken()
         yield from self.stacked()
+        yield from self.walked()
         yield from self.anomalous()
         yield from self.loose()
         yield from self.changed()
@@ -92,6 +93,22 @@ class Reader:
             if run.failed and run.origin:
                 reason = f"what contract {run.name} found wrong came from it"
                 yield Evidence("origin", _ORIGIN, reason, run.origin)
+
+    def walked(self) -> Iterator[Evidence]:
+        """What writes the tables of a page walk that failed, where they are known by their addresses."""
+        walk = self.case.report.walk if self.case.report else None
+        if walk is None or (walk.mapped and walk.ends_at is None):
+            return
+        tables = {level.entry_address & ~0xFFF for level in walk.levels}
+        tables |= {level.entry & 0xFFFF_FFFF_F000 for level in walk.levels if level.entry}
+        named = {name for name, value in self.names.values.items() if value in tables and value}
+        lines: dict[Key, float] = {}
+        for name in named:
+            for s in self.tree.references.get(name, ()):
+                if s.kind == "instruction":
+                    lines[s.key] = 1.0 if "[" in s.operand(0) and name in s.operand(0) else 0.4
+        if lines:
+            yield Evidence("walk", 3.5, "it writes or names a table of the page walk that failed", lines)
 
     @cached_property
     def coverage(self) -> dict[Key, float]:
@@ -170,7 +187,9 @@ class Reader:
         place = report.place if report else None
         if place is None:
             return
-        starts = list(self.starts(place))
+        first = report.chain[0] if report is not None and report.chain else None
+        fetched = first is not None and first.cr2 is not None and first.cr2 == first.rip
+        starts = [] if fetched else list(self.starts(place))  # what could not be fetched used no operand
         on_stack = {p.symbol for p in (report.trace if report else ()) if p.symbol}
         if starts:
             lines = self.slicer.backward(starts, sorted(on_stack))

@@ -17,7 +17,7 @@ from toolchain.errors import InputError
 
 if TYPE_CHECKING:
     from architect.diagnosis import Demands, Diagnosis
-    from architect.protocols import Engine, Evaluation, GateResult, Patch
+    from architect.protocols import Case, Engine, Evaluation, GateResult, Patch
     from architect.run import Settings
     from architect.workspace import TreeCopy
 
@@ -79,6 +79,10 @@ class Opened:
             raise InputError("no lesson is about such a tree; use --engine search or auto", stage=STAGE)
         return found
 
+    def lesson(self, patch: Patch, case: Case) -> tuple[Patch, Case] | None:
+        """A proved repair and its case in the words that lessons are kept in; None where none can be kept."""
+        return (patch, case) if self.lessons else None
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -106,7 +110,12 @@ def _shaders(tree: Path) -> bool:
     return not (tree / "image.toml").exists() and any(tree.glob("*.wgsl"))
 
 
+def _describes_itself(tree: Path) -> bool:
+    return (tree / "pxos.toml").is_file()
+
+
 KINDS: tuple[Kind, ...] = (
+    Kind("foreign", _describes_itself, "architect.foreign.kind"),
     Kind("shaders", _shaders, "architect.shaders.tree"),
     Kind("kernel", _always, "architect.kernel_tree"),  # the last: it says what is missing
 )

@@ -89,7 +89,8 @@ def mix(
     what made them fail.
     """
     pieces = [piece for piece in evidence if max(piece.lines.values(), default=0.0) > 0]
-    code = [s.key for s in tree.statements() if s.kind in ("instruction", "macro", "directive")]
+    sorts = ("instruction", "macro", "directive")
+    code = [s.key for s in tree.statements() if s.kind in sorts and _can_act(s, tree)]
     alone, parts = _each_alone(pieces, code)
     joined = _all_together(pieces, code)
     total = {key: alone.get(key, 0.0) + joined.get(key, 0.0) for key in sorted({*alone, *joined})}
@@ -108,6 +109,11 @@ def mix(
         for key in kept
     }
     return Localisation({key: score / whole for key, score in kept.items()}, reasons)
+
+
+def _can_act(statement: Statement, tree: Tree) -> bool:
+    """A line that does more than tell others of names, or one that may be edited."""
+    return statement.file in tree.editable or statement.name not in (".globl", ".global")
 
 
 def _prior(statements: Sequence[Statement]) -> float:
@@ -188,6 +194,8 @@ def _spread(
         size = sum(found.values())
         for key, amount in found.items() if size > 0 else ():
             gain = strength * part * whole * amount / size
+            if part == _STORES:  # a small tree may have one variable, whose only writer would get all of this
+                gain = min(gain, amount)
             total[key] = total.get(key, 0.0) + gain
             parts.setdefault(key, []).append((gain, reason[key]))
 

@@ -52,7 +52,7 @@ class FixLoop:
     lessons_tried: set[int] = field(default_factory=set)
     best: Evaluation | None = None
     case: Case | None = None
-    learns: bool = True
+    lesson: Callable[[Patch, Case], tuple[Patch, Case] | None] = lambda patch, case: (patch, case)
 
     def run(self) -> Verdict:
         """The whole repair."""
@@ -132,9 +132,10 @@ class FixLoop:
 
     def _learned(self, case: Case, patch: Patch, gates: Sequence[GateResult]) -> Verdict:
         reason = f"{patch.reason}; {len(gates)} gates passed on a fresh copy."
-        if not self.learns:
+        kept = self.lesson(patch, case)
+        if kept is None:
             return self._verdict("fixed", case, reason, patch=patch, gates=tuple(gates))
-        edit = generalise(patch, case)
+        edit = generalise(*kept)
         evidence = {
             "before": f"{case.failures[0].gate}: {case.failures[0].message}",
             "after": [gate.gate for gate in gates],
@@ -143,7 +144,7 @@ class FixLoop:
             "boots": self.budget.boots,
             "seconds": round(self.budget.total_seconds(), 3),
         }
-        number = self._recorded(case, patch, edit, evidence)
+        number = self._recorded(kept[1], patch, edit, evidence)
         self._credit(lesson_of(patch))
         return self._verdict("fixed", case, reason, patch=patch, gates=tuple(gates), lesson=number)
 

@@ -152,7 +152,12 @@ class Names:
         front = _common(a, b)
         back = _common(a[::-1], b[::-1])
         if front + back == 0:
-            return 0.0
+            if name not in self.tree.constants or other not in self.tree.constants:
+                return 0.0
+            alike = (
+                other in self.orphans or len(a) == len(b) == 1
+            )  # never used, or no words to share: PML4, PDPT, PD
+            return self._nearness(name, other, file) if alike else 0.0
         return 2.0 * front + 1.5 * back - 0.3 * abs(len(a) - len(b)) + self._nearness(name, other, file)
 
     def _nearness(self, name: str, other: str, file: str) -> float:

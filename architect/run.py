@@ -62,6 +62,7 @@ class Settings:
         answers: a model that is asked instead of that endpoint (a recording), or None.
         ledger: budgets that the run shares with others, or None for those of ``model``.
         guards: whether a lesson is to carry guards.
+        unsafe: a foreign tree is built and booted without a sandbox.
     """
 
     tree: Path
@@ -77,6 +78,7 @@ class Settings:
     answers: Model | None = None
     ledger: Ledger | None = None
     guards: bool = True
+    unsafe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def repair(settings: Settings, ui: Ui) -> Repair:
             opened = replace(opened, prepare=partial(_both, opened.prepare, opening.preload))
         court = _Court(workers, evaluator, budget, journal, earlier, ui, opened)
         chosen = opened.engines(engines.make(settings.engine, store, llm))
-        loop = FixLoop(court, chosen, evaluator, store, budget, journal, ui.step, learns=opened.lessons)
+        loop = FixLoop(court, chosen, evaluator, store, budget, journal, ui.step, lesson=opened.lesson)
         try:
             verdict = loop.run()
         except (KeyboardInterrupt, SystemExit):

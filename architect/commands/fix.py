@@ -57,6 +57,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         " annotations too (default: ask the environment)",
     )
     add_model_options(parser)
+    parser.add_argument(
+        "--unsafe-no-sandbox",
+        action="store_true",
+        help="build and boot a foreign tree (pxos.toml) without a sandbox: only for a tree that you trust",
+    )
     parser.add_argument("--good", metavar="REV", help="the last good commit, when the tree is a git checkout")
 
 
@@ -85,6 +90,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         baseline=args.baseline,
         good=args.good,
         model=settings_from(args) if args.engine in ("auto", "llm") else None,
+        unsafe=args.unsafe_no_sandbox,
     )
     if args.ci is None:
         return _repaired(settings, ui, apply=args.apply)

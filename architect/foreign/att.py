@@ -28,22 +28,29 @@ from architect.foreign.words import (
 COMMENTS = ("#", "//", "/*")
 LABEL = re.compile(r"\s*(?:[A-Za-z_.$\\][\w.$\\()]*|\d+):(?!:)")
 
-_SIZED = frozenset(
-    "adc add and bsf bsr bt btc btr bts cmp cmpxchg dec div idiv imul in inc lea mov mul neg not or out pop push rcl"
-    " rcr rol ror sal sar sbb shl shld shr shrd sub test xadd xchg xor lgdt lidt sgdt sidt call jmp ret".split()
+_SIZED_TEXT = """
+adc add and bsf bsr bt btc btr bts cmp cmpxchg dec div idiv imul in inc lea mov mul neg not or out
+pop push rcl rcr rol ror sal sar sbb shl shld shr shrd sub test xadd xchg xor lgdt lidt sgdt sidt
+call jmp ret
+"""
+_SIZED = frozenset(_SIZED_TEXT.split())
+_SHIFTS = frozenset(["rcl", "rcr", "rol", "ror", "sal", "sar", "shl", "shr", "shld", "shrd"])
+_CONDITIONS_TEXT = """
+a ae b be c e g ge l le na nae nb nbe nc ne ng nge nl nle no np ns nz o p pe po s z cxz ecxz rcxz
+"""
+_CONDITIONS = frozenset(_CONDITIONS_TEXT.split())
+_JUMPS = frozenset(
+    {f"j{c}" for c in _CONDITIONS} | {"jmp", "call", "loop", "loope", "loopne", "loopz", "loopnz"}
 )
-_SHIFTS = frozenset("rcl rcr rol ror sal sar shl shr shld shrd".split())
-_CONDITIONS = frozenset(
-    "a ae b be c e g ge l le na nae nb nbe nc ne ng nge nl nle no np ns nz o p pe po s z cxz ecxz rcxz".split()
-)
-_JUMPS = frozenset({f"j{c}" for c in _CONDITIONS} | {"jmp", "call", "loop", "loope", "loopne", "loopz", "loopnz"})
+_PLAIN_TEXT = """
+aaa cbw cdq cdqe clc cld cli clts cmc cpuid cqo cwd cwde hlt int3 invd iret iretd iretq lahf leave
+mfence lfence sfence nop pause popf popfd popfq pushf pushfd pushfq pusha popa pushad popad rdmsr
+rdtsc rdtscp retf sahf stc std sti swapgs syscall sysret sysretq sysexit sysenter ud2 wbinvd wrmsr
+xlatb int invlpg lldt ltr lmsw smsw sldt str fninit fxsave fxrstor bswap xgetbv xsetbv emms monitor
+mwait vmcall ltr verr verw lar lsl
+"""
 _PLAIN = frozenset(
-    "aaa cbw cdq cdqe clc cld cli clts cmc cpuid cqo cwd cwde hlt int3 invd iret iretd iretq lahf leave mfence lfence"
-    " sfence nop pause popf popfd popfq pushf pushfd pushfq pusha popa pushad popad rdmsr rdtsc rdtscp retf sahf stc"
-    " std sti swapgs syscall sysret sysretq sysexit sysenter ud2 wbinvd wrmsr xlatb int invlpg lldt ltr lmsw smsw sldt"
-    " str fninit fxsave fxrstor bswap xgetbv xsetbv emms monitor mwait vmcall ltr verr verw lar lsl".split()
-    + [f"set{c}" for c in _CONDITIONS]
-    + [f"cmov{c}" for c in _CONDITIONS]
+    [*_PLAIN_TEXT.split(), *(f"set{c}" for c in _CONDITIONS), *(f"cmov{c}" for c in _CONDITIONS)]
 )
 _SAME = {  # AT&T -> Intel, where the names differ
     "cltq": "cdqe", "cwtl": "cwde", "cltd": "cdq", "cqto": "cqo", "cwtd": "cwd", "cbtw": "cbw", "pushal": "pushad",
@@ -60,7 +67,9 @@ _BACK = {
 }  # fmt: skip
 _STRINGS_BACK = {intel: att for att, intel in _STRINGS.items()}
 _EXTENDED = re.compile(r"mov([sz])([bw])([wlq])")
-_MEMORY = re.compile(r"(?:%(\w\w):)?(.*?)\(\s*(?:%(\w+))?\s*(?:,\s*%(\w+)\s*(?:,\s*([1248])\s*)?)?\)", re.DOTALL)
+_MEMORY = re.compile(
+    r"(?:%(\w\w):)?(.*?)\(\s*(?:%(\w+))?\s*(?:,\s*%(\w+)\s*(?:,\s*([1248])\s*)?)?\)", re.DOTALL
+)
 _SIZE_PTR = re.compile(r"(byte|word|dword|qword|fword|tbyte)\s+ptr\s+(.*)", re.IGNORECASE | re.DOTALL)
 _FAR = re.compile(r"(.+?)\s*:\s*(.+)")
 
@@ -156,7 +165,7 @@ def _address(text: str, is_constant: IsConstant) -> str:
     found = _MEMORY.fullmatch(text)
     if found is None:
         segment, _, rest = text.rpartition(":")
-        if "%" in rest or "(" in rest.replace("(", "", 0) and "%" in rest:
+        if "%" in rest or ("(" in rest.replace("(", "", 0) and "%" in rest):
             raise Untold(text)
         lead = f"{segment.removeprefix('%')}:" if segment else ""
         return f"{lead}[{rest.strip()}]"
@@ -194,7 +203,12 @@ def from_intel(code: str, is_constant: IsConstant) -> str:
         return _with(prefix, _STRINGS_BACK[low])
     if low in _BACK and (not operands or low == "movabs"):
         return _with(prefix, _spaced(_BACK[low], [_from_operand(o, False) for o in reversed(operands)]))
-    if low in ("jmp", "call") and operands and (far := _FAR.fullmatch(operands[0])) and "[" not in operands[0]:
+    if (
+        low in ("jmp", "call")
+        and operands
+        and (far := _FAR.fullmatch(operands[0]))
+        and "[" not in operands[0]
+    ):
         return _with(prefix, f"l{low} ${far[1]}, ${far[2].removeprefix('offset ')}")
     branch = low in _JUMPS
     if not (branch or low in _SIZED or low in _PLAIN or low in ("movzx", "movsx", "movsxd", *_SAME.values())):
@@ -250,7 +264,9 @@ def _from_operand(text: str, branch: bool) -> str:
 
 
 def _from_address(text: str) -> str:
-    segment, _, rest = text.rpartition(":") if text.partition("[")[0].rstrip().endswith(":") else ("", "", text)
+    segment, _, rest = (
+        text.rpartition(":") if text.partition("[")[0].rstrip().endswith(":") else ("", "", text)
+    )
     found = re.fullmatch(r"\s*\[(.*)\]\s*", rest, re.DOTALL)
     if found is None:
         raise Untold(text)

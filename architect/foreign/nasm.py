@@ -21,15 +21,19 @@ from architect.foreign.words import (
 )
 
 COMMENTS = (";",)
-LABEL = re.compile(r"\s*[A-Za-z_.?@][\w.$?@#~]*:(?!:)|\s*[A-Za-z_.?@][\w.$?@#~]*(?=\s+(?:d[bwdq]|res[bwdq])\s)")
+LABEL = re.compile(
+    r"\s*[A-Za-z_.?@][\w.$?@#~]*:(?!:)|\s*[A-Za-z_.?@][\w.$?@#~]*(?=\s+(?:d[bwdq]|res[bwdq])\s)"
+)
 LOCAL = ".L"  # of the search; ``.LPARENT.name`` stands for nasm's ``.name`` behind ``PARENT``
 
 _DATA = {"db": ".byte", "dw": ".word", "dd": ".long", "dq": ".quad"}
 _SPACE = {"resb": 1, "resw": 2, "resd": 4, "resq": 8}
 _DATA_BACK = {gas: word for word, gas in _DATA.items()} | {".ascii": "db", ".short": "dw", ".int": "dd"}
-_UNTOLD = frozenset(
-    "times org incbin struc endstruc istruc at iend absolute common cpu default strict o16 o32 a16 a32 a64".split()
-)
+_UNTOLD_TEXT = """
+times org incbin struc endstruc istruc at iend absolute common cpu default strict o16 o32 a16 a32
+a64
+"""
+_UNTOLD = frozenset(_UNTOLD_TEXT.split())
 _SIZED = re.compile(r"(byte|word|dword|qword|tword|oword)\s+(?=\[)", re.IGNORECASE)
 _SIZED_BACK = re.compile(r"\b(byte|word|dword|qword|tbyte|oword)\s+ptr\s+", re.IGNORECASE)
 _SIZE_ONLY = re.compile(r"(?:strict\s+)?(?:byte|word|dword|qword)\s+(?!\[)", re.IGNORECASE)
@@ -137,7 +141,11 @@ def _expression(text: str, parent: str) -> str:
             out.append(".")
         elif word.startswith("$$"):
             raise Untold(text)
-        elif word[0] in "\"'" or low in REGISTERS or low in ("ptr", "byte", "word", "dword", "qword", "short", "near", "far"):
+        elif (
+            word[0] in "\"'"
+            or low in REGISTERS
+            or low in ("ptr", "byte", "word", "dword", "qword", "short", "near", "far")
+        ):
             out.append(word)
         elif re.fullmatch(r"[0-9][0-9a-fA-F]*[hH]", word):
             out.append(f"0x{word[:-1].lstrip('0').lower() or '0'}")
@@ -173,7 +181,13 @@ def from_intel(code: str, parent: str, defining: str = "equ") -> str:
         if many:
             return f"{ {2: 'resw', 4: 'resd', 8: 'resq'}[int(many[2])] } {_back(many[1], parent)}"
         return f"resb {_back(rest, parent)}"
-    simple = {".balign": "align", ".align": "align", ".globl": "global", ".global": "global", ".extern": "extern"}
+    simple = {
+        ".balign": "align",
+        ".align": "align",
+        ".globl": "global",
+        ".global": "global",
+        ".extern": "extern",
+    }
     if low in simple:
         return f"{simple[low]} {rest}"
     if low in (".code16", ".code32", ".code64"):

@@ -8,13 +8,14 @@ line that it changes. Lines that have no counterpart are blank to the search and
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from architect.foreign import att, nasm
-from architect.foreign.words import TOKEN, Cut, Untold, cut, head, is_name
+from architect.foreign.labels import local_labels, renamed, renamed_back
+from architect.foreign.words import Cut, Untold, cut, head
 from architect.protocols import Case, Edit, Patch
 from architect.statements import Reader, Statement, label_arguments
 from toolchain.types import CodePlace, FaultReport
@@ -22,7 +23,9 @@ from toolchain.types import CodePlace, FaultReport
 ASSEMBLY = (".s", ".S", ".asm", ".nasm", ".inc", ".mac")
 _GAS_MARKS = ("#",)
 _GAS_LABEL = att.LABEL
-_SET = re.compile(r"^\s*(?:\.(?:set|equ|equiv)\s+([\w.$]+)\s*,|([A-Za-z_.$][\w.$]*)\s*=(?!=)|#\s*define\s+(\w+)\s)")
+_SET = re.compile(
+    r"^\s*(?:\.(?:set|equ|equiv)\s+([\w.$]+)\s*,|([A-Za-z_.$][\w.$]*)\s*=(?!=)|#\s*define\s+(\w+)\s)"
+)
 _MACRO = re.compile(r"^\s*\.macro\s+([\w.$]+)")
 _GLOBAL = re.compile(r"^\s*\.(?:globl|global)\s+(.*)")
 _BLOCK_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
@@ -49,6 +52,9 @@ class Translation:
     Args:
         syntax: a name of ``pxos.toml``.
         texts: file -> text; what is no assembly is left out.
+
+    Attributes:
+        exports: declarations of the names that files share by including each other; empty where they export names.
     """
 
     def __init__(self, syntax: str, texts: Mapping[str, str]) -> None:
@@ -59,9 +65,13 @@ class Translation:
                                  for m in _MACRO.findall(line))  # fmt: skip
         self._lines = {name: self._file(text) for name, text in self.texts.items()}
         plain = {name: [line.ours for line in rows] for name, rows in self._lines.items()}
-        self._local = _locals(plain)
+        self._local = local_labels(plain)
         self._back = {name: {f".L{label}": label for label in labels} for name, labels in self._local.items()}
-        self.ours = {name: [_renamed(line, self._local[name]) for line in rows] for name, rows in plain.items()}
+        self.ours = {
+            name: [renamed(line, self._local[name]) for line in rows] for name, rows in plain.items()
+        }
+        shared = syntax == "nasm" and not any(_GLOBAL.match(line) for rows in plain.values() for line in rows)
+        self.exports = "\n".join(f".globl {name}" for name in self._labels_of_all()) if shared else ""
 
     # --- their text to ours --------------------------------------------------------------------------------
 
@@ -69,6 +79,13 @@ class Translation:
     def sources(self) -> dict[str, str]:
         """File -> text for the search."""
         return {name: "\n".join(lines) for name, lines in self.ours.items()}
+
+    def _labels_of_all(self) -> Iterable[str]:
+        """Every label that is not local: where files include each other, each sees those of all."""
+        for rows in self.ours.values():
+            for line in rows:
+                lead = cut(line, _GAS_MARKS, _GAS_LABEL).lead
+                yield from (label for label in re.findall(r"([\w.$]+):", lead) if not label.startswith(".L"))
 
     def _defined(self) -> Iterable[str]:
         """The names of constants, as the search names them."""
@@ -92,9 +109,7 @@ class Translation:
             if self.syntax == "nasm":
                 parts = cut(raw, nasm.COMMENTS, nasm.LABEL)
                 parent = _parent(parts.lead, parent)
-                lead = re.sub(
-                    r"([\w.$?@#~]+):?", lambda m, p=parent: f"{nasm.spread(m[1], p)}:", parts.lead  # type: ignore[misc]
-                )
+                lead = _spread_labels(parts.lead, parent)
                 found.append(self._line(parts, lead, parent))
             else:
                 marks = att.COMMENTS if self.syntax == "gas-att" else ("#", "//")
@@ -110,7 +125,9 @@ class Translation:
             except Untold:
                 told = False
         comment = f"  # {parts.comment}" if parts.comment else ""
-        return _Line(parts, f"{lead}{code}{comment}".rstrip() if code or parts.lead.strip() else comment, parent, told)
+        return _Line(
+            parts, f"{lead}{code}{comment}".rstrip() if code or parts.lead.strip() else comment, parent, told
+        )
 
     def _to_ours(self, code: str, parent: str) -> str:
         if self.syntax == "nasm":
@@ -160,9 +177,17 @@ class Translation:
             return known
         parts = cut(line, _GAS_MARKS, _GAS_LABEL)
         place = template if template is not None else min(near, len(rows) - 1)
-        code = self._to_theirs(_renamed_back(parts.code, self._back[file]), rows[place].parent) if parts.code else ""
+        code = (
+            self._to_theirs(renamed_back(parts.code, self._back[file]), rows[place].parent)
+            if parts.code
+            else ""
+        )
         if template is None:
-            lead = self._lead(file, near) if not parts.lead.strip() else self._labels(parts.lead, file, rows[place].parent)
+            lead = (
+                self._lead(file, near)
+                if not parts.lead.strip()
+                else self._labels(parts.lead, file, rows[place].parent)
+            )
             return f"{lead}{_spaced(code, self._style(file))}".rstrip()
         old = rows[template].theirs
         same = parts.lead.split() == cut(ours[template], _GAS_MARKS, _GAS_LABEL).lead.split()
@@ -181,7 +206,11 @@ class Translation:
     @cached_property
     def _index(self) -> dict[str, dict[str, int]]:
         return {
-            name: {line: n for n, line in reversed(list(enumerate(rows))) if line.strip() and self._lines[name][n].told}
+            name: {
+                line: n
+                for n, line in reversed(list(enumerate(rows)))
+                if line.strip() and self._lines[name][n].told
+            }
             for name, rows in self.ours.items()
         }
 
@@ -218,7 +247,7 @@ class Translation:
 
     def case(self, case: Case, tree: Path) -> Case:
         """What is known of a failure, in the words of the search; ``tree`` is a folder without sources."""
-        report = self._report(case.report) if case.report is not None else None
+        report = self.report(case.report) if case.report is not None else None
         baseline = {}
         if case.baseline:
             baseline = Translation(self.syntax, {**self.texts, **case.baseline}).sources
@@ -255,7 +284,7 @@ class Translation:
                     found[name, number] = statement
         return found
 
-    def _report(self, report: FaultReport) -> FaultReport:
+    def report(self, report: FaultReport) -> FaultReport:
         """The same with routines where the image names labels."""
         place = self._place(report.place) if report.place is not None else None
         homes = {label: home for _, label, home in self._homes}
@@ -263,7 +292,9 @@ class Translation:
             replace(d, suspects=tuple(dict.fromkeys(homes.get(name, name) for name in d.suspects)))
             for d in report.diagnosis
         )
-        return replace(report, place=place, trace=tuple(self._place(p) for p in report.trace), diagnosis=diagnosis)
+        return replace(
+            report, place=place, trace=tuple(self._place(p) for p in report.trace), diagnosis=diagnosis
+        )
 
     def _place(self, place: CodePlace) -> CodePlace:
         statement = self._statements.get((place.file or "", place.line or 0))
@@ -286,8 +317,13 @@ class Translation:
 # --- helpers ---------------------------------------------------------------------------------------------------
 
 
+def _spread_labels(lead: str, parent: str) -> str:
+    """Nasm's labels as the search names them, each with its colon."""
+    return re.sub(r"([\w.$?@#~]+):?", lambda found: f"{nasm.spread(found[1], parent)}:", lead)
+
+
 def _parent(lead: str, before: str) -> str:
-    """nasm's last label that is not local."""
+    """Nasm's last label that is not local."""
     for name in re.findall(r"([\w.$?@#~]+):?", lead):
         if not name.startswith("."):
             before = name
@@ -302,8 +338,8 @@ def _gap(code: str) -> int:
 
 def _spaced(code: str, column: int) -> str:
     """A statement with its operands at a column, if that is not 0."""
-    name, _, rest = code.partition(" ")
-    return f"{name.ljust(column - 1)} {rest}" if rest and column else code
+    words = code.split(None, 1)
+    return f"{words[0].ljust(column - 1)} {words[1]}" if len(words) > 1 and column else code
 
 
 def _aligned(lead: str, code: str, old: Cut) -> str:
@@ -313,62 +349,3 @@ def _aligned(lead: str, code: str, old: Cut) -> str:
     gap = len(old.tail) - len(old.tail.lstrip())
     column = len(old.lead) + len(old.code) + gap
     return f"{(lead + code).ljust(column - 1)} {old.tail.lstrip()}"
-
-
-def _renamed(line: str, labels: Collection[str]) -> str:
-    if not labels:
-        return line
-    return _words(line, lambda word: f".L{word}" if word in labels else word)
-
-
-def _renamed_back(code: str, table: Mapping[str, str]) -> str:
-    return _words(code, lambda word: table.get(word, word)) if table else code
-
-
-def _words(line: str, change: Callable[[str], str]) -> str:
-    """A line with its names changed; its comment stays."""
-    code, mark, comment = line.partition("#")
-    changed = "".join(change(word) if is_name(word) else word for word in TOKEN.findall(code))
-    return changed + mark + comment if "".join(TOKEN.findall(code)) == code else line
-
-
-def _locals(files: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str]]:
-    """The labels of each file that only jumps of their own routine name: local ones in all but their name."""
-    exported = {w for rows in files.values() for line in rows if (m := _GLOBAL.match(line)) for w in re.findall(r"[\w.$]+", m[1])}
-    uses: dict[str, list[tuple[str, int, bool]]] = {}
-    marks: dict[str, list[tuple[int, str]]] = {name: [] for name in files}
-    for name, rows in files.items():
-        depth = 0
-        for number, line in enumerate(rows):
-            parts = cut(line, _GAS_MARKS, _GAS_LABEL)
-            low = parts.code.split(None, 1)[0].lower() if parts.code else ""
-            depth += low == ".macro"
-            if not depth:
-                marks[name] += [(number, label) for label in re.findall(r"([A-Za-z_$][\w$]*):", parts.lead)]
-            jumps = bool(re.match(r"(?:j[a-z]+|loop[a-z]*)\s+[\w.$]+$", parts.code, re.IGNORECASE)) and not depth
-            for word in TOKEN.findall(parts.code):
-                if is_name(word):
-                    uses.setdefault(word, []).append((name, number, jumps))
-            depth -= low == ".endm"
-    found = {}
-    for name, rows in marks.items():
-        wanted = {
-            label
-            for _, label in rows
-            if label not in exported and uses.get(label) and all(f == name and j for f, _, j in uses[label])
-        }
-        while True:
-            kept = [number for number, label in rows if label not in wanted]
-            out = {label for number, label in rows if label in wanted and not _within(number, uses[label], kept)}
-            if not out:
-                break
-            wanted -= out
-        found[name] = frozenset(wanted)
-    return found
-
-
-def _within(number: int, uses: Sequence[tuple[str, int, bool]], kept: Sequence[int]) -> bool:
-    """Whether a label and all its uses stand between two labels that stay."""
-    first = max((k for k in kept if k <= number), default=None)
-    last = min((k for k in kept if k > number), default=1 << 30)
-    return first is not None and all(first <= line < last for _, line, _ in uses)

@@ -10,7 +10,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_EIGHT = [f"{a}{b}" for a in "abcd" for b in "lh"] + ["sil", "dil", "bpl", "spl"] + [f"r{n}b" for n in range(8, 16)]
+_EIGHT = (
+    [f"{a}{b}" for a in "abcd" for b in "lh"]
+    + ["sil", "dil", "bpl", "spl"]
+    + [f"r{n}b" for n in range(8, 16)]
+)
 _SIXTEEN = ["ax", "bx", "cx", "dx", "si", "di", "bp", "sp"]
 SIZES: dict[str, int] = {
     **dict.fromkeys(_EIGHT, 1),
@@ -138,4 +142,6 @@ def names(text: str) -> list[str]:
     return [word for word in TOKEN.findall(text) if is_name(word) and word.lower() not in _NOT_NAMES]
 
 
-_NOT_NAMES = frozenset((*SIZE_BYTES, "ptr", "offset", "short", "near", "far", "rel", "abs", "tword", "oword", "fword"))
+_NOT_NAMES = frozenset(
+    (*SIZE_BYTES, "ptr", "offset", "short", "near", "far", "rel", "abs", "tword", "oword", "fword")
+)

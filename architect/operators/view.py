@@ -6,6 +6,7 @@ which are defined and never used, which statements stand in like surroundings.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -20,6 +21,7 @@ from architect.statements import ASSIGNMENTS, Statement, tokens
 from architect.told import Told
 from toolchain import headers
 
+_SPOKEN = 3.0
 _DECLARING = frozenset({".globl", ".global", ".type", ".size", ".local", ".extern", ".macro", ".include"})
 
 
@@ -129,8 +131,21 @@ class View:
         return name in tree.constants or name in tree.labels or (statement.file, name) in tree.local_labels
 
     def earned(self, statement: Statement, name: str) -> float:
-        """Bits earned by naming in a statement what nothing names."""
-        return self.names.earned(name, statement.file)
+        """Bits earned by naming in a statement what nothing names; more where the diagnosis speaks of it."""
+        earned = self.names.earned(name, statement.file)
+        return earned + (_SPOKEN if earned and name in self.spoken else 0.0)
+
+    @cached_property
+    def spoken(self) -> frozenset[str]:
+        """Constants that nothing uses and whose words the diagnosis says, as ``EFER_LME`` and "set EFER.LME"."""
+        report = self.case.report
+        texts = [f"{d.sentence} {d.hint}" for d in report.diagnosis] if report is not None else []
+        words = {word for text in texts for word in re.findall(r"[A-Z][A-Z0-9]+", text)}
+        return frozenset(
+            name
+            for name in self.names.orphans
+            if len(parts := name.split("_")) > 1 and words.issuperset(parts)
+        )
 
     def family(self, statement: Statement, name: str) -> tuple[str, ...]:
         """The names that a statement could name in the place of one, nearest first."""

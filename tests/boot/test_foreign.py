@@ -64,7 +64,7 @@ def test_a_sound_kernel_is_built_and_comes_up(plant: Plant, kernel: str) -> None
             "(main.asm:30) in long mode",
         ),
         ("att-multiboot", "src/traps.s", "addl    $8, %esp", "addl    $4, %esp", "panic", "(src/traps.s:43)"),
-        ("att-multiboot", "src/paging.s", "$WORD, shared", "$0, shared", "shutdown", "page: 0x00000000"),
+        ("att-multiboot", "src/paging.s", "$PATTERN, shared", "$0, shared", "shutdown", "page: 0x00000000"),
         (
             "att-multiboot",
             "src/timer.s",

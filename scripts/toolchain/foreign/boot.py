@@ -37,6 +37,7 @@ ISO_NAME = "boot.iso"
 _CHUNK = 1 << 16
 _LOOK_SECONDS = 0.05  # between two looks at the screen, the debug port's file and the log
 _GRACE_SECONDS = 1.0
+_IF = 1 << 9
 _LINE_SECONDS = 0.2  # between forbidden words and the end of their line
 _PAUSE_SECONDS = 0.001
 _QEMU_MEMORY = (
@@ -47,11 +48,12 @@ _POWER_OFF = "guest-shutdown"
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """One boot: what it left behind, what it said, and the verdict in a sentence."""
+    """One boot: what it left behind, what it said, the verdict in a sentence, and when it last said something new."""
 
     result: BootResult
     judge: Judge
     message: str
+    last_sign: float = 0.0
 
     @property
     def good(self) -> bool:
@@ -60,7 +62,12 @@ class Boot:
 
 
 def boot(
-    foreign: Foreign, built: Built, folder: Path, sandbox: Sandbox, timeout: float | None = None
+    foreign: Foreign,
+    built: Built,
+    folder: Path,
+    sandbox: Sandbox,
+    timeout: float | None = None,
+    items: str = qemu_args.LOG_ITEMS,
 ) -> Boot:
     """Boot once.
 
@@ -70,13 +77,14 @@ def boot(
         folder: for the logs; becomes the machine's own.
         sandbox: what keeps QEMU apart.
         timeout: seconds; None for the tree's own.
+        items: what QEMU logs.
 
     Raises:
         ToolError: QEMU or the sandbox is missing.
         InputError: the artifact cannot be booted with these arguments.
     """
     files.make_folder(folder, stage=STAGE)
-    command, readable = _command(foreign, built, folder)
+    command, readable = _command(foreign, built, folder, items)
     seconds = timeout if timeout is not None else foreign.timeout
     limits = Limits(cpu=int(4 * seconds) + 60, address_space=_QEMU_MEMORY, file=LOG_LIMIT * 4, processes=256)
     words = quick_environment({})
@@ -91,10 +99,10 @@ def boot(
             raise ToolError(f"the sandbox cannot be set up for QEMU: {said[0]}", stage=STAGE)
         qemu_args.check_firmware(result.stderr_tail)
     boot_log.save(result, folder)
-    return Boot(result, watch.judge, watch.message)
+    return Boot(result, watch.judge, watch.message, watch.last_sign)
 
 
-def _command(foreign: Foreign, built: Built, folder: Path) -> tuple[list[str], Path]:
+def _command(foreign: Foreign, built: Built, folder: Path, items: str) -> tuple[list[str], Path]:
     """QEMU's argument vector, and the file that it reads."""
     given = list(foreign.qemu)
     arguments = [qemu_args.qemu_path(), "-no-user-config", "-nodefaults", "-accel", "tcg", "-display", "none"]
@@ -120,7 +128,7 @@ def _command(foreign: Foreign, built: Built, folder: Path) -> tuple[list[str], P
         arguments += [] if "-boot" in given else ["-boot", "order=d"]
     arguments += [
         "-action", "reboot=shutdown,shutdown=pause,panic=pause",
-        "-d", qemu_args.LOG_ITEMS, "-D", qemu_args.LOG_NAME,
+        "-d", items, "-D", qemu_args.LOG_NAME,
         "-chardev", f"file,id=pxdbg,path={DEBUG_NAME}", "-device", "isa-debugcon,iobase=0xe9,chardev=pxdbg",
     ]  # fmt: skip
     return arguments, image
@@ -155,6 +163,8 @@ class _Watch:
         self.status: int | None = None
         self.settled: float | None = None  # when a kernel that is ready has stayed up long enough
         self.forbidden_since: float | None = None
+        self.last_sign = 0.0
+        self.asleep = False  # halted for good
         self.serial = bytearray()
         self.debug_read = 0
         self.logging = True
@@ -194,6 +204,8 @@ class _Watch:
                 time.sleep(_PAUSE_SECONDS)
 
     def _step(self, exited: bool) -> None:
+        if self.judge.changed:
+            self.judge.changed, self.last_sign = False, time.monotonic() - self.began
         self.machine.qmp.pump()
         while self.machine.qmp.events and self.outcome is None:
             event = self.machine.qmp.events.popleft()
@@ -208,6 +220,10 @@ class _Watch:
             self._died("panic", self._forbidden())
         elif self._is_up():
             self._finish("ready", self._praise())
+        elif self.asleep:
+            self._died(
+                "timeout" if self.judge.spoke else "silent", f"halted with interrupts off; {self._late()}"
+            )
         elif time.monotonic() >= self.deadline:
             self._look()
             if self.judge.forbidden is not None:
@@ -221,6 +237,8 @@ class _Watch:
         """Ready, and still well after a while; a kernel that must end the machine is up when it did."""
         if self.foreign.expect_exit is not None or not self.judge.passed:
             return False
+        if self.asleep:
+            return True  # nothing can happen any more
         if self.settled is None:
             self.settled = time.monotonic() + SETTLE_SECONDS
             self.deadline = max(self.deadline, self.settled)
@@ -332,10 +350,21 @@ class _Watch:
         """The debug port's file, the screen, and how long the log has become."""
         self._debug()
         with suppress(QmpClosed, ToolError):
+            asleep = self._sleeps()  # before the last look at what it said
             self.judge.see(self.machine.read_physical(VGA_TEXT, VGA_BYTES))
+            self._listen()
+            self.asleep = asleep
         if self.logging and self.machine.log_size() > LOG_LIMIT:
             self.machine.stop_log()
             self.logging = False
+
+    def _sleeps(self) -> bool:
+        """The only processor is halted with interrupts off: no deadline has to be waited for."""
+        if "-smp" in self.foreign.qemu:
+            return False
+        text = self.machine.qmp.monitor("info registers")
+        flags = qemulog.parse_registers(text).get("rflags", _IF)
+        return "HLT=1" in text and not flags & _IF
 
     def _debug(self) -> None:
         with suppress(OSError):

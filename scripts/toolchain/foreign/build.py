@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -110,6 +110,12 @@ def build(
     if named:
         found = names.find(copy.folder, path, _ORIGIN if kind == "disk" else None)
     return Built(path, kind, loader, data, found, done.seconds, done.output)
+
+
+def with_names(built: Built, copy: Copy) -> Built:
+    """The same with symbols and lines."""
+    found = names.find(copy.folder, built.artifact, _ORIGIN if built.kind == "disk" else None)
+    return replace(built, names=found)
 
 
 def kind_of(data: bytes, name: str) -> tuple[Kind, Loader]:

@@ -36,6 +36,7 @@ class Judge:
     ready: Match | None = None
     forbidden: Match | None = None
     spoke: bool = False
+    changed: bool = False
 
     def hear(self, stream: str, text: str) -> None:
         """More characters of a stream."""
@@ -52,6 +53,7 @@ class Judge:
             self._look(SCREEN, text)
 
     def _look(self, stream: str, text: str) -> None:
+        self.changed = True
         self.streams[stream] = text[-KEPT:]
         for pattern in self.foreign.forbid:
             self.forbidden = self.forbidden or _match(pattern, stream, self.streams[stream])

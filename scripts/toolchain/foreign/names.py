@@ -34,7 +34,7 @@ _SYMTAB, _NOBITS, _LOAD = 2, 8, 1
 _LETTERS = ((2, "a"), (1, "w"), (4, "x"))
 _SPECIAL = 0xFF00
 _LISTED = re.compile(
-    r"^([ \d]{6}) ([0-9A-F]{8}| {8}) (.{0,18}) {0,3}(?:(<\d+>)| {0,3}) ?(.*)$"
+    r"^([ \d]{6}) ([0-9A-F]{8}| {8}) ([0-9A-F()\[\]<>a-z]*(?:<rep [0-9A-F]+h>)?-?) *(?:(<\d+>)| {0,3}) ?(.*)$"
 )  # nasm's columns
 _INCLUDE = re.compile(r"^\s*%include\s+[\"'<]([^\"'>]+)[\"'>]", re.IGNORECASE)
 _ORG = re.compile(r"^\s*\[?\s*org\s+(0[xX][0-9a-fA-F]+|[0-9][0-9a-fA-F]*[hH]|\d+)", re.IGNORECASE)

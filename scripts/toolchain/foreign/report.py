@@ -121,9 +121,7 @@ def _rules(boot: Boot, report: FaultReport, bits: int) -> tuple[Diagnosis, ...]:
     triple = "triple fault" in boot.message
     if triple and bits != 64 and not known.get("idt_limit", 0):
         text = "No interrupt descriptor table is loaded, so that any exception ends in a triple fault"
-        found.append(
-            Diagnosis("no-idt", text, suspects, "load one with LIDT, or mend what raises the exception")
-        )
+        found.append(Diagnosis("no-idt", text, (), "load one with LIDT, or mend what raises the exception"))
     if (
         triple
         and known.get("cr0", 0) & _CR0_PE
@@ -131,9 +129,7 @@ def _rules(boot: Boot, report: FaultReport, bits: int) -> tuple[Diagnosis, ...]:
         and not known.get("idt_base")
     ):
         text = "The interrupt descriptor table is still the real-mode one of the BIOS, so that any exception ends in a"
-        found.append(
-            Diagnosis("bios-idt", f"{text} triple fault", suspects, "load a table of gates with LIDT")
-        )
+        found.append(Diagnosis("bios-idt", f"{text} triple fault", (), "load a table of gates with LIDT"))
     hangs = boot.result.outcome in ("timeout", "silent")
     if bits == 16 and hangs and report.place is not None and report.place.address >= _BIOS:
         text = "The machine is in the BIOS: a software interrupt did not come back, or a jump went astray"

@@ -1,0 +1,125 @@
+"""Engines on a foreign tree: what they propose for our words comes out in the tree's own, and C has its own search.
+
+Owns ``Translated`` (any engine of assembly) and ``Together`` (searches merged by what their proposals cost). Never
+judges a proposal.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from architect.foreign.tongue import Translation
+from architect.protocols import Case, Edit, Engine, Evaluation, Patch
+from toolchain.files import make_folder, write_atomic
+
+STAGE = "fix"
+WINDOW, GROWTH = 300, 3  # proposals looked through for smaller ones, and how soon it becomes so many
+_LINE = 1.5  # bits for each line beyond the first
+_INSERTION = 1.0
+_SCRIPT_MAX = 1 << 20
+
+MakeTranslation = Callable[[Case], Translation]
+
+
+class Translated:
+    """An engine that works on our own words.
+
+    Args:
+        engine: it.
+        translate: the translation for the sources of a case.
+        empty: a folder without sources: what the engine looks for beside the case is not there.
+    """
+
+    def __init__(self, engine: Engine, translate: MakeTranslation, empty: Path) -> None:
+        self.name = engine.name
+        self.engine = engine
+        self.translate = translate
+        self.empty = empty
+        self._given: dict[tuple[Edit, ...], Patch] = {}
+        self._translation: Translation | None = None
+
+    def propose(self, case: Case) -> Iterator[Patch]:
+        """What the engine proposes and can be written in the tree's syntax."""
+        self._translation = self.translate(case)
+        if not self._translation.sources:
+            return
+        editable = set(case.sources)
+        _tell_entries(self.empty, case, self._translation)
+        seen: set[tuple[Edit, ...]] = set()
+        for patch in self.engine.propose(self._translation.case(case, self.empty)):
+            if any(edit.file not in editable for edit in patch.edits):
+                continue
+            back = self._translation.back(patch)
+            if back is not None and back.edits not in seen:
+                seen.add(back.edits)
+                self._given[back.edits] = patch
+                yield back
+
+    def observe(self, evaluation: Evaluation) -> None:
+        """Told in the words of the proposal; what others proposed is translated."""
+        if self._translation is None:
+            return
+        patch = self._given.get(evaluation.patch.edits)
+        if patch is None:
+            patch = self._translation.forward(evaluation.patch)
+        if patch is not None:
+            report = evaluation.report
+            told = self._translation.report(report) if report is not None else None
+            self.engine.observe(
+                replace(evaluation, patch=replace(patch, engine=evaluation.patch.engine), report=told)
+            )
+
+
+def _tell_entries(folder: Path, case: Case, translation: Translation) -> None:
+    """Write down which names something outside the assembly uses: C, a linker script, whoever jumps to the entry."""
+    make_folder(folder, stage=STAGE)
+    found = (
+        {s.name for s in case.image.symbols if s.address == case.image.entry}
+        if case.image is not None
+        else set()
+    )
+    for name, text in case.sources.items():
+        if name not in translation.texts:
+            found |= set(re.findall(r"[A-Za-z_]\w*", text))
+    for path in case.tree.rglob("*.ld"):
+        if path.is_file() and path.stat().st_size < _SCRIPT_MAX:
+            found |= set(re.findall(r"[A-Za-z_]\w*", path.read_text("utf-8", "replace")))
+    write_atomic(folder / "exports.inc", translation.exports, stage=STAGE)
+    names = ", ".join(f'"{name}"' for name in sorted(found))
+    write_atomic(folder / "image.toml", f"entries = [{names}]\n", stage=STAGE)
+
+
+def _size(patch: Patch) -> float:
+    """What a patch pays for its size, in bits."""
+    lines = sum(max(len(edit.old), len(edit.new)) for edit in patch.edits)
+    return _LINE * (lines - 1) + (_INSERTION if any(len(e.new) > len(e.old) for e in patch.edits) else 0.0)
+
+
+class Together:
+    """Searches side by side, their proposals in the order of their costs."""
+
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        self.name = engines[0].name
+        self.engines = engines
+
+    def propose(self, case: Case) -> Iterator[Patch]:
+        """The cheapest first; a boot costs much and tells little, so that small edits come sooner than large ones."""
+        streams = [engine.propose(case) for engine in self.engines]
+        ready: list[tuple[float, int, Patch]] = []
+        wanted = 1
+        for number, patch in enumerate(heapq.merge(*streams, key=lambda patch: patch.cost)):
+            heapq.heappush(ready, (patch.cost + _size(patch), number, patch))
+            if len(ready) >= wanted:
+                yield heapq.heappop(ready)[2]
+                wanted = min(WINDOW, wanted + GROWTH)
+        while ready:
+            yield heapq.heappop(ready)[2]
+
+    def observe(self, evaluation: Evaluation) -> None:
+        """Told to all."""
+        for engine in self.engines:
+            engine.observe(evaluation)

@@ -43,9 +43,10 @@ def answer(talk: Talk, question: str) -> None:
 def texts(talk: Talk) -> dict[str, str]:
     """Every text that can answer: the kernel's sources (with the proposal), the shaders, the manual."""
     desk = talk.desk
-    found = {f"kernel/{name}": text for name, text in desk.texts().items()}
+    place = "kernel/" if desk.native else ""
+    found = {f"{place}{name}": text for name, text in desk.texts().items()}
     found |= {name: text for name, text in desk.sources().items() if name.startswith("shaders/")}
-    for name in MANUAL:
+    for name in MANUAL if desk.native else ():
         path = desk.root / name
         if name not in found and path.is_file() and path.stat().st_size <= _MANUAL_MAX:
             found[name] = path.read_text(errors="replace")

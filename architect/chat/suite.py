@@ -75,6 +75,7 @@ def make(talk: Talk, words: list[str]) -> None:
     from architect.chat import suite_mutants
     from toolchain.files import make_folder, write_atomic
 
+    talk.desk.need_native("a suite")
     found = plan(talk.desk, words)
     text = written(talk.desk, found)
     folder = talk.desk.out / "suites"

@@ -37,6 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lessons", type=Path, metavar="DIR", help="the lesson store (default: the person's own)"
     )
+    parser.add_argument(
+        "--unsafe-no-sandbox", action="store_true", help="build and boot a foreign tree without the sandbox"
+    )
     parser.add_argument("--load", metavar="NAME", help="go on with a conversation that was kept")
     parser.add_argument("--save", metavar="NAME", help="keep this conversation under a name")
     add_model_options(parser)
@@ -49,17 +52,25 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     from architect.chat.talk import Talk
     from architect.chat.view import ColourView, Progress, View
     from architect.tools.desk import Desk
+    from architect.tools.foreign_desk import ForeignDesk
     from toolchain import build, files
+    from toolchain.foreign import config
 
     alone = not args.lines and sys.stdin.isatty() and sys.stdout.isatty()
-    tree = build.kernel_tree(args.kernel)
+    foreign = args.kernel is not None and config.is_foreign(args.kernel)
+    tree = args.kernel if foreign else build.kernel_tree(args.kernel)
     name = args.save or sessions.fresh_name()
     if args.save:
         sessions.path_of(name)
     progress = Progress(quiet=args.quiet)
     with files.claimed(args.out.absolute(), stage="chat") as out:
         mind = mind_from(args, progress.note, out / f"chat-{name}.jsonl")
-        with Desk(tree, out, lessons=args.lessons, say=progress.note) as desk:
+        desk = Desk(tree, out, lessons=args.lessons, say=progress.note)
+        if foreign:
+            desk = ForeignDesk(
+                tree, out, lessons=args.lessons, unsafe=args.unsafe_no_sandbox, say=progress.note
+            )
+        with desk:
             view = ColourView() if wants_colour(sys.stdout) else View()
             session = sessions.Session(name, str(desk.tree))
             talk = Talk(desk, view, session, progress, mind=mind, keep=alone or bool(args.save))

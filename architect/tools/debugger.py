@@ -68,6 +68,7 @@ class Gdb:
 
     def call(self, desk: Desk, commands: list[str], cmdline: str = "", seconds: float = SECONDS) -> Answer:
         """What gdb printed; whatever stood when the time was up."""
+        desk.need_native(self.name)
         for command in commands:
             check(command)
         said, ended = _batch(desk, commands, cmdline, seconds)

@@ -49,12 +49,15 @@ class Desk:
         say: told of each step of long work.
 
     Attributes:
+        native: it is a pxOS kernel: it has headers, contracts, a shell, and boots as we boot it.
         changes: proposed texts, by file: of the tree, or ``shaders/NAME.wgsl`` of the checkout.
         bases: SHA-256 of the text that each of them was proposed for.
         boot_result: the last boot, or None.
         report: the fault report of that boot, or None.
         report_note: where ``report`` came from, for people.
     """
+
+    native = True
 
     def __init__(
         self,
@@ -182,6 +185,17 @@ class Desk:
             from architect.workspace import check_text
 
             check_text(name, originals[name], text)
+
+    def need_native(self, what: str) -> None:
+        """Hold a tool to pxOS kernels.
+
+        Raises:
+            InputError: this is another's.
+        """
+        if not self.native:
+            raise InputError(
+                f"{what}: for pxOS kernels alone; this tree is built and booted by its pxos.toml", stage=STAGE
+            )
 
     def drop(self) -> list[str]:
         """Take the proposal off the desk; the files it was about."""

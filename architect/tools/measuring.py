@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 STAGE = "tools"
 SECONDS, SECONDS_MAX = 180.0, 600.0
+_OF_THE_KERNEL = ("boot", "build", "pixel", "boot-units", "instructions")
 BENCHES = ("mailbox", "boot", "build", "shaders", "vm", "pixel")
 
 
@@ -37,12 +38,14 @@ class Measure:
 
     def call(self, desk: Desk, what: str, seconds: float = SECONDS) -> Answer:
         """One measurement."""
+        if what in _OF_THE_KERNEL:
+            desk.need_native(f"{self.name} {what}")
         if what == "instructions":
             return _instructions(desk)
         if what == "boot-units":
             return _units(desk)
         words = ["bench", what]
-        if what in ("boot", "build", "pixel"):
+        if what in _OF_THE_KERNEL:
             words += ["--kernel", str(desk.on_disk())]
         data = subcommand.pxos(words, seconds, desk.say)
         return Answer(

@@ -80,6 +80,7 @@ class RunRoutine:
         """One call."""
         from toolchain.harness import Harness
 
+        desk.need_native(self.name)
         with closing(Harness(desk.image())) as harness:
             if not harness.has(routine):
                 raise InputError(f"no routine '{routine}' in the kernel; symbols lists them", stage=STAGE)
@@ -179,6 +180,7 @@ class CheckContracts:
         """The violations."""
         from architect import contracts
 
+        desk.need_native(self.name)
         headers = contracts.routines(desk.copy().sources())
         unknown = [name for name in routines or () if name not in headers]
         if unknown:

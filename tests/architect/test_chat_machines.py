@@ -238,3 +238,50 @@ def test_a_child_ends_at_its_deadline_and_inherits_no_key(
     assert done.status == 0 and "secret" not in done.output and "PATH=" in done.output
     with pytest.raises(Timeout, match="did not end within"):
         subcommand.run(["/bin/sh", "-c", "sleep 60"], 0.5)
+
+
+# --- somebody else's kernel --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Iterator[Chat]:
+    import io
+    import shutil
+
+    from architect.chat.session import Session
+    from architect.chat.talk import Talk
+    from architect.chat.view import View
+    from architect.tools.foreign_desk import ForeignDesk
+    from toolchain.command import Ui
+
+    tree = tmp_path / "nasm"
+    shutil.copytree(ROOT / "tests/fixtures/kernels/nasm-flat", tree)
+    stream = io.StringIO()
+    with ForeignDesk(tree, tmp_path / "out", lessons=tmp_path / "lessons") as desk:
+        ui = Ui(io.StringIO(), quiet=True)
+        yield Chat(Talk(desk, View(stream), Session("test", str(tree)), ui), stream)
+
+
+def test_a_foreign_kernel_is_built_booted_and_judged(stranger: Chat) -> None:
+    assert "ready after" in stranger.say("/boot")
+    assert "sum_squares = 0x" in stranger.say("/explain sum_squares")
+    assert "main.asm:" in stranger.say("where is the sum of the squares?")
+    assert "every gate passes" in stranger.say("/test gates")
+    edit = [{"file": "main.asm", "search": "sum_squares:", "replace": "sum_squares:\n        xor ecx, ecx"}]
+    assert "+        xor ecx, ecx" in stranger.say(f"/tool propose_edit {json.dumps({'edits': edit})}")
+    said = stranger.say("/apply")
+    assert "FAIL  boot" in said and "it is not applied" in said and not stranger.talk.ok
+    assert "xor ecx, ecx" not in (stranger.talk.desk.tree / "main.asm").read_text()
+
+
+ONLY_OURS = [
+    "/kernel mem", "/walk 0x1000", "/test contracts", "/suite sum_squares", "/boot smp=2",
+    '/tool gdb {"commands": ["bt"]}',
+    '/tool run_routine {"routine": "sum_squares"}', '/tool measure {"what": "instructions"}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ONLY_OURS)
+def test_what_only_our_kernel_has_is_refused_there(stranger: Chat, line: str) -> None:
+    said = stranger.say(line)
+    assert not stranger.talk.ok and said.count("\n") == 1 and "pxos" in said.lower()

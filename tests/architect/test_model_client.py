@@ -33,7 +33,7 @@ from tests.architect.model_server import (
     when,
 )
 
-KEY = "sk-test-0123456789abcdef"
+KEY = "mine.0123456789abcdef"  # of no known form: it is the key itself that is hidden
 ASK = (Message("system", "Repair kernels."), Message("user", "What is wrong? " * 20))
 
 

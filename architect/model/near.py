@@ -18,6 +18,7 @@ AROUND = 30  # lines to each side of a place that belongs to no routine
 PART_LINES_MAX = 160  # of one excerpt
 REASONS_SHOWN = 2
 _ASSEMBLY = (".s", ".inc")
+_SHADER = ".wgsl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,11 @@ def excerpts(near: Near, room: int) -> list[Excerpt]:
 def _ranked(case: Case, lines: dict[str, list[str]]) -> Iterator[tuple[str, int, int, str]]:
     """(file, first, last, why), the likeliest first."""
     yield from _named(case, lines)
-    if any(file.endswith(_ASSEMBLY) for file in lines):
+    if any(file.endswith(_ASSEMBLY) for file in lines) and case.tree.joinpath("image.toml").is_file():
         yield from _suspected(case)
+    if any(file.endswith(_SHADER) for file in lines):
+        yield from _functions(case)
+    yield from _reported(case, lines)
     for file, rows in sorted(lines.items(), key=lambda item: len(item[1])):
         yield file, 1, len(rows), ""
 
@@ -96,6 +100,16 @@ def _named(case: Case, lines: dict[str, list[str]]) -> Iterator[tuple[str, int, 
         file, line = diagnostic.place.file, diagnostic.place.line
         if file in lines and 1 <= line <= len(lines[file]):
             yield file, line - AROUND, line + AROUND, diagnostic.message
+
+
+def _reported(case: Case, lines: dict[str, list[str]]) -> Iterator[tuple[str, int, int, str]]:
+    """Where it died, and who called: all that is known of a tree whose sources we cannot read further."""
+    report = case.report
+    if report is None:
+        return
+    for place in (report.place, *report.trace):
+        if place is not None and place.file in lines and place.line:
+            yield place.file, place.line - AROUND, place.line + AROUND, f"the report names {place.symbol}"
 
 
 def _suspected(case: Case) -> Iterator[tuple[str, int, int, str]]:
@@ -121,6 +135,28 @@ def _suspected(case: Case) -> Iterator[tuple[str, int, int, str]]:
         why.setdefault(key, suspect.reasons)
     for key in sorted(score, key=lambda k: (-score[k], k)):
         yield (*key, "; ".join(why[key][:REASONS_SHOWN]))
+
+
+def _functions(case: Case) -> Iterator[tuple[str, int, int, str]]:
+    """Functions of shaders by the suspicion of their lines, each with the declarations that are suspicious too."""
+    from architect.shaders.search import places
+    from architect.shaders.source import functions
+
+    owner = {
+        (file, n): f
+        for file, text in case.sources.items()
+        for f in functions(text)
+        for n in range(f.first, f.last + 1)
+    }
+    score: defaultdict[tuple[str, int, int], float] = defaultdict(float)
+    why: dict[tuple[str, int, int], str] = {}
+    for file, line, weight, reason in places(case):
+        function = owner.get((file, line))
+        key = (file, function.first, function.last) if function else (file, line - 1, line + 1)
+        score[key] = max(score[key], weight)
+        why.setdefault(key, reason)
+    for key in sorted(score, key=lambda k: (-score[k], k)):
+        yield (*key, why[key])
 
 
 def _header(lines: Sequence[str], first: int) -> int:

@@ -65,7 +65,12 @@ class Opening:
             ledger,
             self.say,
             self.lessons,
-            Sight(self._desk_of, self._client.profile.tools and self.answers is None),
+            Sight(
+                self._desk_of
+                if (self.tree / "image.toml").is_file()
+                else None,  # the tools are of our kernel
+                self._client.profile.tools and self.answers is None,
+            ),
             endpoint.max_output,
             seconds_left,
             1.0 if alone else SHARE,

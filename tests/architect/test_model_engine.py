@@ -449,3 +449,16 @@ def test_an_edit_without_a_verdict_is_tried_again(case: Case) -> None:
     with ModelServer([shift(21)]) as server:
         found = drive(engine(server), case, judge, most=2)
         assert found[0].edits == found[1].edits and len(server.requests) == 1
+
+
+def test_functions_of_shaders_are_ranked_by_the_probes_that_ran_them(tmp_path: Path) -> None:
+    """What failed ran one function and what passed ran another: the first is shown before the second."""
+    texts = {
+        "a.wgsl": "fn good() -> f32 {\n  return 1.0;\n}\n\n@compute @workgroup_size(1)\nfn run_good() {\n  good();\n}\n",
+        "b.wgsl": "fn bad() -> f32 {\n  return 2.0;\n}\n\n@compute @workgroup_size(1)\nfn run_bad() {\n  bad();\n}\n",
+    }
+    ran = [["one", "x", [["a.wgsl", "run_good"]]], ["two", "x", [["b.wgsl", "run_bad"]]]]
+    gate = GateResult("reference", False, 0.1, "two is wrong", {"ran": ran, "broken": [["two", "x"]]})
+    case = Case(tmp_path, texts, None, None, None, failures=(gate,), asked=(gate,))
+    shown = excerpts(Near(case), 4000)
+    assert shown[0].file == "b.wgsl" and "suspicious" in shown[0].why

@@ -453,10 +453,8 @@ def test_an_edit_without_a_verdict_is_tried_again(case: Case) -> None:
 
 def test_functions_of_shaders_are_ranked_by_the_probes_that_ran_them(tmp_path: Path) -> None:
     """What failed ran one function and what passed ran another: the first is shown before the second."""
-    texts = {
-        "a.wgsl": "fn good() -> f32 {\n  return 1.0;\n}\n\n@compute @workgroup_size(1)\nfn run_good() {\n  good();\n}\n",
-        "b.wgsl": "fn bad() -> f32 {\n  return 2.0;\n}\n\n@compute @workgroup_size(1)\nfn run_bad() {\n  bad();\n}\n",
-    }
+    text = "fn {0}() -> f32 {{\n  return 1.0;\n}}\n\n@compute @workgroup_size(1)\nfn run_{0}() {{\n  {0}();\n}}\n"
+    texts = {"a.wgsl": text.format("good"), "b.wgsl": text.format("bad")}
     ran = [["one", "x", [["a.wgsl", "run_good"]]], ["two", "x", [["b.wgsl", "run_bad"]]]]
     gate = GateResult("reference", False, 0.1, "two is wrong", {"ran": ran, "broken": [["two", "x"]]})
     case = Case(tmp_path, texts, None, None, None, failures=(gate,), asked=(gate,))

@@ -1,6 +1,11 @@
-"""What all tests share: generated examples are the same in every run, and never judged by the clock."""
+"""What all tests share: generated examples are the same in every run, and never judged by the clock.
+
+No test asks a model that the person at this machine has configured.
+"""
 
 from __future__ import annotations
+
+import os
 
 from hypothesis import HealthCheck, settings
 
@@ -12,3 +17,7 @@ settings.register_profile(
     database=None,
 )
 settings.load_profile("pxos")
+
+for _name in [name for name in os.environ if name.startswith("PXOS_MODEL")]:
+    del os.environ[_name]
+os.environ["XDG_CONFIG_HOME"] = "/nonexistent"

@@ -8,6 +8,7 @@ anything of a bug.
 
 from __future__ import annotations
 
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -56,6 +57,8 @@ class Result:
         before_boot: the planted bug is found without a boot.
         engine, operator, patch: whose repair it is, and the diff.
         candidates, boots, seconds, tokens: what it took.
+        cpu_seconds: time on a processor of the repair with all that it started, QEMU too: what a machine that others
+            load as well does not stretch.
         asked: the engine of the terms.
         money: what a model cost, as text; None where none was asked or its price is unknown.
     """
@@ -73,6 +76,7 @@ class Result:
     boots: int = 0
     seconds: float = 0.0
     tokens: int = 0
+    cpu_seconds: float = 0.0
     edits: int = field(default=0)
     asked: str = ""
     money: str | None = None
@@ -180,10 +184,12 @@ def repair(bug: Bug, tree: Path, terms: Terms) -> Result:
             ledger=terms.ledger,
             guards=False,
         )
+        before = sum(os.times()[:4])  # of this process and of those that it has waited for
         try:
             done = run.repair(settings, Ui(quiet=True))
         except InputError as error:
             return Result(bug, "error", error.message, asked=terms.engine)
+        cpu_seconds = sum(os.times()[:4]) - before
         verdict = done.verdict
         broken: tuple[str, ...] = ()
         if verdict.patch is not None:
@@ -191,7 +197,8 @@ def repair(bug: Bug, tree: Path, terms: Terms) -> Result:
             broken = _broken(bug, tree, patched)
         found = _result(bug, verdict, done.data["patch"], broken)
         money = done.data.get("money")
-        return replace(found, asked=terms.engine, money=None if money is None else str(money))
+        money = None if money is None else str(money)
+        return replace(found, asked=terms.engine, money=money, cpu_seconds=cpu_seconds)
 
 
 def _broken(bug: Bug, tree: Path, patched: Path) -> tuple[str, ...]:
@@ -233,6 +240,7 @@ def row(result: Result) -> dict[str, Any]:
         "candidates": result.candidates,
         "boots": result.boots,
         "seconds": round(result.seconds, 3),
+        "cpu_seconds": round(result.cpu_seconds, 3),
         "tokens": result.tokens,
         "asked": result.asked,
         "money": result.money,
@@ -252,6 +260,7 @@ def line(result: Result) -> str:
     text = (
         f"{result.bug.id:<28} {result.bug.cls:<24} {verdict:<10} {result.operator or '-':<18}"
         f" {result.candidates:>5} candidates {result.boots:>4} boots {result.seconds:>6.1f} s"
+        f" ({result.cpu_seconds:.1f} s of CPU)"
     )
     return f"{text}  {'; '.join(result.broken)}" if result.broken else text
 
@@ -266,6 +275,7 @@ def totals(results: Sequence[Result]) -> list[dict[str, Any]]:
         _count("plausible, one edit mends", [r.plausible for r in one], "bugs that one edit mends"),
         _count("correct, one edit mends", [r.correct for r in one], "bugs that one edit mends"),
         _median("median seconds", [r.seconds for r in results], "s"),
+        _median("median CPU seconds", [r.cpu_seconds for r in results], "s"),
         _median("median boots", [float(r.boots) for r in results], "boots"),
         _median("median candidates", [float(r.candidates) for r in results], "candidates"),
     ]

@@ -276,7 +276,9 @@ class _Court:
             )
         self._spent(granted, found.boots)
         if found.case.failures and self.budget.open_reserve():
-            few = f"{self.budget.max_boots} boots are too few to prove a repair: what comes furthest is told"
+            few = (
+                f"a limit of {self.budget.max_boots} boots cannot prove a repair: what comes furthest is told"
+            )
             self.ui.step(few)
         demands = Demands.of(found)
         self.evaluator.terms = (demands,)

@@ -8,7 +8,7 @@ Where an edit changes more than constants and macros, it is taken to concern eve
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -38,9 +38,22 @@ class _Names(NamedTuple):
     words: frozenset[str]
     pasted: tuple[re.Pattern[str], ...]
 
-    def any_of(self, names: Collection[str]) -> bool:
-        """Whether the text names one of ``names``."""
-        return not self.words.isdisjoint(names) or any(p.fullmatch(n) for p in self.pasted for n in names)
+
+class _Index:
+    """Who names what, by word."""
+
+    def __init__(self, rows: Iterable[tuple[str, _Names]]) -> None:
+        self._words: dict[str, set[str]] = {}
+        self._pasted: list[tuple[re.Pattern[str], str]] = []
+        for owner, named in rows:
+            for word in named.words:
+                self._words.setdefault(word, set()).add(owner)
+            self._pasted += [(pattern, owner) for pattern in named.pasted]
+
+    def naming(self, names: Collection[str]) -> set[str]:
+        """Everyone who names one of ``names``."""
+        found = set().union(*(self._words.get(name, ()) for name in names))
+        return found | {owner for pattern, owner in self._pasted if any(map(pattern.fullmatch, names))}
 
 
 class Reach:
@@ -53,8 +66,9 @@ class Reach:
 
     def __init__(self, includes: Mapping[str, str], units: Mapping[str, str]) -> None:
         self.includes = {name: _lines(text) for name, text in includes.items()}
-        self._lines = [(line.owner, _names(line.text)) for lines in self.includes.values() for line in lines]
-        self._units = {name: _names(text) for name, text in units.items()}
+        lines = [line for lines in self.includes.values() for line in lines]
+        self._owners = _Index((line.owner, _names(line.text)) for line in lines)
+        self._units = _Index((name, _names(text)) for name, text in units.items())
 
     def units(self, changed: Mapping[str, str]) -> frozenset[str] | None:
         """The units that may see it when these include files have these texts; None when any may."""
@@ -66,11 +80,11 @@ class Reach:
         names.discard(_NOTHING)
         fresh = set(names)
         while fresh and _ANYTHING not in names:
-            fresh = {owner for owner, named in self._lines if owner not in names and named.any_of(fresh)}
+            fresh = self._owners.naming(fresh) - names
             names |= fresh
         if _ANYTHING in names:
             return None
-        return frozenset(unit for unit, named in self._units.items() if named.any_of(names))
+        return frozenset(self._units.naming(names))
 
 
 def _differing(old: Sequence[_Line], new: Sequence[_Line]) -> Iterator[str]:

@@ -22,7 +22,7 @@ _STOP, _SPACE, _MAP_NEXT, _PAGES = 0x28, 0x10, 0x60, 0x68
 _FRAME_RDI, _FRAME_RSI, _FRAME_RDX, _FRAME_RIP = 0x50, 0x58, 0x60, 0x90
 _NX, _WRITE = 1 << 63, 1 << 1
 _MAP_FIRST, _MAP_END = 0x1000_0000_0000, 0x7000_0000_0000
-_PAGE, _PAGES_MAX = 0x1000, 4096
+_PAGE, _PAGES_MAX, _CALL_PAGES = 0x1000, 4096, 256
 
 
 @contract("syscall_enable", needs=("syscall_enter",))
@@ -99,20 +99,10 @@ def mapped_memory(harness: Harness) -> None:
     following, used = _MAP_FIRST, 0
     harness.write_u64(_PROGRAM + _MAP_NEXT, following)
     harness.write_u64(_PROGRAM + _PAGES, used)
-    whole = _PAGES_MAX * _PAGE
-    for length in (
-        1,
-        _PAGE,
-        _PAGE + 1,
-        0,
-        whole + 1,
-        MASK64,
-        1 << 63,
-        -_PAGE & MASK64,
-        whole,
-        5 * _PAGE,
-        whole,
-    ):
+    whole = _CALL_PAGES * _PAGE
+    wrong = (0, whole + 1, MASK64, 1 << 63, -_PAGE & MASK64)
+    last = (5 * _PAGE, whole, whole - 9 * _PAGE, _PAGE, 1)
+    for length in (1, _PAGE, _PAGE + 1, *wrong, *(whole,) * 15, *last):
         rights = noise.choice((0, 1, 2))
         harness.write(frame + _FRAME_RDI, struct.pack("<2Q", length, rights))
         pages = -(-length // _PAGE)
@@ -159,7 +149,7 @@ def returned_memory(harness: Harness) -> None:
     ):  # fmt: skip
         whole = -(-length // _PAGE) * _PAGE
         inside = (
-            length > 0 and address >= _MAP_FIRST and address + whole <= end and whole <= _PAGES_MAX * _PAGE
+            length > 0 and address >= _MAP_FIRST and address + whole <= end and whole <= _CALL_PAGES * _PAGE
         )
         for routine, call in (("call_unmap", "space_unmap"), ("call_protect", "space_protect")):
             harness.write_u64(_PROGRAM + _MAP_NEXT, end)
@@ -183,7 +173,7 @@ def returned_memory(harness: Harness) -> None:
 
 @contract("user_choose", needs=("user_admit",))
 def chosen_periods(harness: Harness) -> None:
-    """5 ms, or eight times the overhead; the budget in per cent of it. Times that are given stay."""
+    """5 ms, or eight times the overhead, up to 1 s; the budget in per cent of it. Times that are given stay."""
     step = Step(harness, "user_choose")
     for overhead, period, budget in (
         (700, 0, 40), (625_000, 0, 40), (625_001, 0, 10), (3_000_000, 0, 100), (1 << 56, 0, 40), (700, 0, 101),
@@ -192,7 +182,7 @@ def chosen_periods(harness: Harness) -> None:
         harness.write_u64(PERCPU_PAGE + _OVERHEAD, overhead)
         step.put(BUFFER, struct.pack("<7Q", 1, 2, 3, period, budget, 5, 6))
         step.run("fails", rdi=BUFFER)
-        chosen = max(5_000_000, 8 * overhead)
+        chosen = min(max(5_000_000, 8 * overhead), 1_000_000_000)
         want = (chosen, chosen * budget // 100) if period == 0 and budget <= 100 else (period, budget)
         got = struct.unpack("<7Q", step.read(BUFFER, 56, step.routine))
         step.same(

@@ -78,9 +78,16 @@ user_image image_memory
     mov rdi, -1
     user_call MAP
     user_test_expect c, 16
-    mov edi, USER_PAGES_MAX << PAGE_SHIFT
+    mov edi, (USER_CALL_PAGES + 1) << PAGE_SHIFT
     user_call MAP
-    user_test_expect c, 17                      # more than is left
+    user_test_expect c, 20                      # more than in one call
+    mov r12d, USER_PAGES_MAX / USER_CALL_PAGES
+    mov edi, USER_CALL_PAGES << PAGE_SHIFT
+.Lmemory_more:
+    dec r12d
+    user_test_expect ns, 17                     # more than there is
+    user_call MAP
+    jnc .Lmemory_more
     cmp eax, ERROR_NO_MEMORY
     user_test_expect e, 18
     mov edi, PAGE_SIZE
@@ -147,6 +154,13 @@ user_image image_pointers
     mov qword ptr [rdi + THREAD_REQUEST_PERIOD], -1
     user_call THREAD_CREATE
     user_test_expect c, 8
+    mov rax, 1 << 40                            # it would not see for long that it is to end
+    mov [rdi + THREAD_REQUEST_PERIOD], rax
+    mov qword ptr [rdi + THREAD_REQUEST_BUDGET], 1000
+    user_call THREAD_CREATE
+    user_test_expect c, 13
+    cmp eax, ERROR_INVALID
+    user_test_expect e, 14
     mov qword ptr [rdi + THREAD_REQUEST_PERIOD], 10000000
     mov qword ptr [rdi + THREAD_REQUEST_BUDGET], 10000000
     user_call THREAD_CREATE

@@ -3,7 +3,8 @@
 # Spec:     Liu and Layland 1973 (admission as in sched/admit.s)
 # Exports:  user_admit
 # Invariants: admitted on the CPU that it shall run on, with interrupts off, by whatever runs there, a handler of cpu_call too:
-#           what was judged still holds when the thread is in the queue. What was refused leaves nothing behind.
+#           what was judged still holds when the thread is in the queue. What was refused leaves nothing behind. The
+#           background thread keeps a share, and no period is so long that a program could not be ended.
 .intel_syntax noprefix
 .include "macros.inc"
 .include "errors.inc"
@@ -38,6 +39,9 @@ function user_admit
     call sched_check_times
     jc .Ladmit_return
     mov r13, rax
+    mov eax, ERROR_INVALID
+    cmp qword ptr [rdi + SPEC_PERIOD], USER_PERIOD_MAX
+    ja .Ladmit_return
     mov rdi, [rbx + USER_SPEC + SPEC_BUDGET]
     add rdi, qword ptr gs:[PERCPU_OVERHEAD]
     mov rsi, r13
@@ -47,6 +51,7 @@ function user_admit
     call sched_shortest_window
     mov rcx, rax
     mov rdi, qword ptr gs:[PERCPU_LOAD]
+    add rdi, USER_RESERVE
     mov rsi, r14
     mov rdx, qword ptr gs:[PERCPU_SECTION_MOST]
     call admit_total
@@ -99,6 +104,9 @@ local_function user_choose
     mov ecx, USER_PERIOD
     cmp rax, rcx
     cmovb rax, rcx
+    mov ecx, USER_PERIOD_MAX
+    cmp rax, rcx
+    cmova rax, rcx
     mov [rdi + SPEC_PERIOD], rax
     mul qword ptr [rdi + SPEC_BUDGET]
     mov ecx, PER_CENT

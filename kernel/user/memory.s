@@ -2,7 +2,7 @@
 # Mode:     64-bit long mode
 # Spec:     include/syscall.inc
 # Exports:  user_rights call_map call_unmap call_protect
-# Invariants: a program has at most USER_PAGES_MAX pages, its image included. Only what MAP gave is unmapped or gets other
+# Invariants: a program has at most USER_PAGES_MAX pages, its image included; a call works on USER_CALL_PAGES at most. Only what MAP gave is unmapped or gets other
 #           rights; image and stacks stay as they are. Nothing is writable and executable. An address is not given twice,
 #           so that what is used after UNMAP faults.
 .intel_syntax noprefix
@@ -145,12 +145,12 @@ end_function call_protect
 
 # memory_pages -- how many pages hold so many bytes
 # In:       rdi = length:u64
-# Out:      rax = pages:u64[1..USER_PAGES_MAX] or error code, cf = refused: ERROR_INVALID (none, or more)
+# Out:      rax = pages:u64[1..USER_CALL_PAGES] or error code, cf = refused: ERROR_INVALID (none, or more)
 # Clobbers: none
 # Context:  long mode, any IF
 local_function memory_pages
     lea rax, [rdi - 1]
-    cmp rax, USER_PAGES_MAX << PAGE_SHIFT
+    cmp rax, USER_CALL_PAGES << PAGE_SHIFT
     jae .Lpages_refused
     shr rax, PAGE_SHIFT
     inc eax                                     # cf is clear: the bits that went out do not count

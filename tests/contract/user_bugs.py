@@ -56,6 +56,7 @@ BUGS: dict[str, tuple[Plant, ...]] = {
     ),
     "chosen_periods": (
         plant("user/admit.s", "user_choose", ("cmovb rax, rcx", "")),
+        plant("user/admit.s", "user_choose", ("cmova rax, rcx", "")),
         plant("user/admit.s", "user_choose", ("ja .Lchoose_return", "")),
         plant("user/admit.s", "user_choose", ("jne .Lchoose_return", "")),
     ),

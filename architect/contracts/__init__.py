@@ -88,6 +88,7 @@ AREAS = (
     "usercopy",
     "unitsteps",
     "usercalls",
+    "userentry",
     "vmengine",
     "vmhost",
 )

@@ -6,7 +6,7 @@ name. A new one is a row here and a module with ``opened``. Nothing heavy is imp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
@@ -78,6 +78,10 @@ class Opened:
         if not found:
             raise InputError("no lesson is about such a tree; use --engine search or auto", stage=STAGE)
         return found
+
+    def told(self, sources: Mapping[str, str]) -> Mapping[str, str]:
+        """Sources in the words that lessons and guards are kept in."""
+        return sources
 
     def lesson(self, patch: Patch, case: Case) -> tuple[Patch, Case] | None:
         """A proved repair and its case in the words that lessons are kept in; None where none can be kept."""

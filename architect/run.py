@@ -135,7 +135,7 @@ def repair(settings: Settings, ui: Ui) -> Repair:
             raise
         data = report.write(verdict, workspace, settings.out, journal.trajectory.path)
         if settings.guards and opened.lessons and verdict.patch is not None and verdict.lesson is not None:
-            _guard(verdict.lesson, tree, workspace, verdict.patch, store, ui)
+            _guard(verdict.lesson, tree, opened, verdict.patch, store, ui)
     return Repair(verdict, workspace, data)
 
 
@@ -158,12 +158,13 @@ def _both(first: Callable[[], None], second: Callable[[], None]) -> None:
     second()
 
 
-def _guard(lesson: int, tree: Path, workspace: TreeCopy, patch: Patch, store: SqliteLessons, ui: Ui) -> None:
+def _guard(lesson: int, tree: Path, opened: kinds.Opened, patch: Patch, store: SqliteLessons, ui: Ui) -> None:
     """Let the new lesson carry what finds its kind of mistake before a boot, where a rule can say it."""
     from architect.learn import guards
 
-    broken = dict(workspace.sources())
-    made = guards.learnt(tree, broken, {**broken, **workspace.apply(patch)})
+    workspace = opened.workspace
+    sound = {**workspace.sources(), **workspace.apply(patch)}
+    made = guards.learnt(tree, opened.told(workspace.sources()), opened.told(sound))
     with suppress(InputError):  # the store went away: the repair is worth more
         store.guard(lesson, [guards.to_json(guard) for guard in made])
     for guard in made:

@@ -24,6 +24,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--seeds", type=_seeds, default=3, metavar="N", help="calls of each routine by its header (default 3)"
     )
     parser.add_argument(
+        "--unsafe-no-sandbox",
+        action="store_true",
+        help="build a foreign tree (pxos.toml) without a sandbox: only for a tree that you trust",
+    )
+    parser.add_argument(
         "--lessons",
         type=Path,
         metavar="DIR",
@@ -43,6 +48,12 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     import sys
     import time
 
+    if (args.kernel / "pxos.toml").is_file():
+        from architect.foreign import check
+
+        data = check.findings(args.kernel, _guards(args), ui, unsafe=args.unsafe_no_sandbox)
+        status = STATUS_NO if data["findings"] else STATUS_OK
+        return Outcome(status, data, _text(data, wants_colour(sys.stdout)))
     from architect import checks, contracts
     from architect.learn import guards
     from architect.workspace import TreeCopy

@@ -82,6 +82,11 @@ class ForeignOpened(Opened):
         texts: Mapping[str, str] = {**others(self.workspace), **case.sources}
         return Translation(self.workspace.foreign.syntax, texts)
 
+    def told(self, sources: Mapping[str, str]) -> Mapping[str, str]:
+        """The assembly among some sources in the words of the search."""
+        assert isinstance(self.workspace, ForeignCopy)
+        return Translation(self.workspace.foreign.syntax, {**others(self.workspace), **sources}).sources
+
     def lesson(self, patch: Patch, case: Case) -> tuple[Patch, Case] | None:
         """A proved repair in the words that lessons are kept in; None for one of C, of which none is kept."""
         translation = self.translation(case)

@@ -2,11 +2,28 @@
 # Mode:     64-bit long mode
 # Spec:     Linux Documentation/dev-tools/ktap.rst, version 1
 # Exports:  ktap_run, ktap_run_some, ktap_run_one, ktap_find, ktap_nth, ktap_check, ktap_skip
-# Invariants: every row of the table gets exactly one result line. A fault in a test that did not ask for it ends
+# Invariants: every row of the table gets exactly one result line. What memory management counts of refusals is afterwards
+#           as it was: those of the tests are none of the kernel's. A fault in a test that did not ask for it ends
 #           the boot with its report, like any other.
 .intel_syntax noprefix
 .include "macros.inc"
 .include "ktap.inc"
+
+# ktap_counter NAME -- a counter that tests leave as it was
+.macro ktap_counter name
+    .quad \name
+    .set KTAP_COUNTERS, KTAP_COUNTERS + 1
+.endm
+.set KTAP_COUNTERS, 0
+.section .rodata, "a"
+    .balign 8
+ktap_counters:
+.irp name, frame_exhausted, frame_double_frees, frame_bad_frees, frame_damaged
+    ktap_counter \name
+.endr
+.irp name, heap_exhausted, heap_double_frees, heap_bad_frees, heap_overruns
+    ktap_counter \name
+.endr
 
 .section .ktap.first, "a"
     .balign 8
@@ -24,6 +41,8 @@ ktap_wanted:                                    # ptr: how the names of the test
     .skip 8
 ktap_wanted_size:                               # u64: bytes of it, 0 = all are wanted
     .skip 8
+ktap_counts:                                    # what the counters were
+    .skip KTAP_COUNTERS * 8
 
 .section .rodata, "a"
 text_version:   .asciz "KTAP version 1"
@@ -86,6 +105,7 @@ local_function ktap_run_rows
     push r14
     mov rbx, rdi
     mov r14, rsi
+    call ktap_keep_counts
     call serial_line_begin
     lea rdi, [rip + text_version]
     call serial_put_string
@@ -124,6 +144,7 @@ local_function ktap_run_rows
 .Lrun_done:
     cmp r12, 1                                  # a name that no test has is a mistake, not a success
     adc r13, 0
+    call ktap_put_counts_back
     mov rax, r13
     pop r14
     pop r13
@@ -181,6 +202,42 @@ local_function ktap_is_wanted
     pop rax
     ret
 end_function ktap_is_wanted
+
+# ktap_keep_counts -- note what the counters are
+# In:       none
+# Out:      none
+# Clobbers: rax, rcx, rdx
+# Context:  long mode
+local_function ktap_keep_counts
+    lea rdx, [rip + ktap_counts]
+    mov ecx, KTAP_COUNTERS
+.Lkeep_next:
+    lea rax, [rip + ktap_counters]
+    mov rax, [rax + rcx * 8 - 8]
+    mov rax, [rax]
+    mov [rdx + rcx * 8 - 8], rax
+    dec ecx
+    jnz .Lkeep_next
+    ret
+end_function ktap_keep_counts
+
+# ktap_put_counts_back -- make the counters what they were
+# In:       none
+# Out:      none
+# Clobbers: rax, rcx, rdx
+# Context:  long mode, after ktap_keep_counts
+local_function ktap_put_counts_back
+    mov ecx, KTAP_COUNTERS
+.Lput_next:
+    lea rax, [rip + ktap_counts]
+    mov rdx, [rax + rcx * 8 - 8]
+    lea rax, [rip + ktap_counters]
+    mov rax, [rax + rcx * 8 - 8]
+    mov [rax], rdx
+    dec ecx
+    jnz .Lput_next
+    ret
+end_function ktap_put_counts_back
 
 # ktap_nth -- the name of the nth test
 # In:       rdi = n:u64[0..0xffff]

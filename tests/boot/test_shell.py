@@ -176,6 +176,20 @@ def test_tests_run_one_by_one_and_again(shell: Shell) -> None:
     assert "no such test" in shell.say("test nonsense")
 
 
+def test_tests_leave_no_trace_in_the_counters(shell: Shell) -> None:
+    names = ("exhausted", "double_frees", "bad_frees", "damaged")
+    before = shell.ask("frames")
+    for test in (
+        "frames_detect_overwritten_list",
+        "frames_refuse_bad_frees",
+        "heap_refuses_bad_frees",
+        "frames_run_out",
+    ):
+        assert shell.say(f"test {test}").endswith("failed=0")
+    after = shell.ask("frames")
+    assert [after[name] for name in names] == [before[name] for name in names]
+
+
 def test_history_and_completion(shell: Shell) -> None:
     shell.say("help mem")
     assert "map ADDR" in shell.say("help map")

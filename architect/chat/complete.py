@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 MOST = 200
 _VALUES = {
-    "machine=": ("q35", "pc"), "display=": ("std", "bochs", "virtio", "none"), "engine=": ("auto", "lessons", "search"),
+    "machine=": ("q35", "pc"), "display=": ("std", "bochs", "virtio", "none"),
+    "engine=": ("auto", "lessons", "search", "llm"),
 }  # fmt: skip
 _MINIMUM = 2  # characters of a word in a free question before symbols are offered
 

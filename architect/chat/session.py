@@ -23,7 +23,14 @@ VERSION = 1
 BYTES_MAX = 16 << 20
 TURNS_MAX = 10_000
 _TEXT_MAX = 1 << 20
+_TURN_MAX = 64 << 10  # characters of one turn that are kept
+_KEPT_MAX = 4 << 20  # characters of all turns that are written; the oldest go first
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_FORMS = {
+    "branch": re.compile(r"pxos/[a-z0-9-]{1,80}"),
+    "commit": re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}"),
+    "back": re.compile(r"(?!.*\.\.)[A-Za-z0-9_][\w./+-]{0,200}"),
+}
 ROLES = ("user", "assistant", "tool", "note")
 
 
@@ -90,7 +97,7 @@ class Session:
 
     def say(self, role: str, text: str, name: str = "", *, pinned: bool = False) -> None:
         """Keep a turn; the oldest goes when there are too many."""
-        self.turns.append(Turn(role, text[:_TEXT_MAX], name, pinned))
+        self.turns.append(Turn(role, text[:_TURN_MAX], name[:_TURN_MAX], pinned))
         if len(self.turns) > TURNS_MAX:
             del self.turns[0]
 
@@ -128,6 +135,13 @@ def save(session: Session) -> Path:
     """Write a session as a whole or not at all; where to."""
     path = path_of(session.name)
     make_folder(path.parent, stage=STAGE)
+    total = sum(len(turn.text) for turn in session.turns)
+    while (
+        total > _KEPT_MAX
+        and (old := next((turn for turn in session.turns if not turn.pinned), None)) is not None
+    ):
+        session.turns.remove(old)
+        total -= len(old.text)
     data = {"version": VERSION, **asdict(session)}
     write_atomic(path, json.dumps(data, indent=1) + "\n", stage=STAGE)
     path.chmod(0o600)
@@ -181,9 +195,16 @@ def _session(value: Mapping[str, Any], name: str) -> Session:
 
 
 def _applied(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What undoes a change, held to what ``changes`` writes: /undo runs git and writes files by it."""
     fields: dict[str, Any] = {key: _text(row[key]) for key in Applied.__slots__ if key != "files"}
     _one_of(fields["kind"], ("branch", "worktree", "copy"))
-    return {**fields, "files": _texts(row["files"])}
+    for key, form in _FORMS.items():
+        if fields[key] and not form.fullmatch(fields[key]):
+            raise ValueError(f"{key} is none")
+    files = _texts(row["files"])
+    if any(not name or name.startswith("/") or ".." in name.split("/") for name in files):
+        raise ValueError("a file outside the tree")
+    return {**fields, "files": files}
 
 
 def _rows(value: Any, most: int) -> list[Mapping[str, Any]]:

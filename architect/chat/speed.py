@@ -5,6 +5,7 @@ Owns which words name which measurement, and what the rows say about a bound. Ne
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ _BOUND = re.compile(
     r"(?:<|below|under|less than|within|at most)\s*([0-9]+(?:\.[0-9]+)?)\s*(ns|us|µs|ms|s)\b", re.IGNORECASE
 )
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0}
+_TRIP = "round trip"  # what a bound on a latency is about
 _NEAR = 1.25  # times the peer's time: what is left is the machine's own
 
 
@@ -53,9 +55,14 @@ def measured(talk: Talk, question: str) -> None:
     for row in rows:
         talk.view.text(row_text(row))
     talk.view.note(machine_text(answer.data["machine"]))
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load > cores:
+        talk.note(
+            f"this machine is busy with other work (load {load:.1f} on {cores} cores): the figures are of that"
+        )
     talk.session.say("tool", answer.text, f"measure {what}")
     limit = bound(question)
-    timed = [row for row in rows if row["unit"] in _SECONDS]
+    timed = [row for row in rows if row["unit"] in _SECONDS and (limit is None or _TRIP in row["what"])]
     for row in timed:
         for line in verdict(row, limit):
             talk.note(line)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from architect.tools.desk import Desk
 
 STAGE = "chat"
+_NO_MODEL = ("provider", "limit", "format")  # failures after which the search answers
 LINE_MAX = 1 << 16  # characters of one message
 
 
@@ -107,13 +108,26 @@ class Talk:
         if line.startswith("/"):
             self._command(line)
         elif self.mind is not None:
-            from architect.chat import agent
-
-            agent.converse(self, line)
+            self._ask_model(line)
         else:
             from architect.chat import ask
 
             ask.answer(self, line)
+
+    def _ask_model(self, line: str) -> None:
+        """Ask the model; where it cannot be reached or its budget is spent, the search answers, and that is said."""
+        from architect.chat import agent, ask
+        from architect.model.types import ModelError
+
+        try:
+            agent.converse(self, line)
+        except ModelError as error:
+            self.refuse(error)
+            if error.kind not in _NO_MODEL or error.partial:
+                return
+            self.view.note("the model did not answer, so this is by search:")
+            ask.show_hits(self, ask.hits(self, line, ask.HITS), line)
+            self.ok = False
 
     def _command(self, line: str) -> None:
         from architect.chat.commands import find

@@ -252,6 +252,39 @@ def test_a_damaged_session_is_one_line(tmp_path: Path, data: bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
+APPLIED = {
+    "kind": "copy", "tree": "/t", "before": "/t", "files": {"mm/a.s": "0"}, "root": "/t", "branch": "", "commit": "",
+    "back": "", "kept": "/k", "worktree": "",
+}  # fmt: skip
+HOSTILE_UNDO = [
+    {"files": {"../../.bashrc": "0"}}, {"files": {"/etc/passwd": "0"}}, {"kind": "shell"}, {"branch": "--help"},
+    {"branch": "main"}, {"commit": "HEAD; id"}, {"back": "-f"}, {"back": "a/../../b"}, {"files": []}, {"root": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", HOSTILE_UNDO)
+def test_what_undo_would_do_by_a_file_is_checked(tmp_path: Path, change: dict[str, object]) -> None:
+    made = session.Session("bad", str(tmp_path))
+    path = session.save(made)
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({**data, "applied": [APPLIED]}))
+    assert session.load("bad").applied[0].files == {"mm/a.s": "0"}
+    path.write_text(json.dumps({**data, "applied": [{**APPLIED, **change}]}))
+    with pytest.raises(InputError, match="no session of a chat"):
+        session.load("bad")
+
+
+def test_a_long_conversation_can_be_kept_and_loaded(tmp_path: Path) -> None:
+    made = session.Session("long", str(tmp_path))
+    made.say("user", "a rule", pinned=True)
+    for number in range(400):
+        made.say("tool", f"{number} " + "x" * 100_000)
+    path = session.save(made)
+    assert path.stat().st_size < session.BYTES_MAX
+    loaded = session.load("long")
+    assert loaded.turns[0].text == "a rule" and loaded.turns[-1].text.startswith("399 ")
+
+
 def test_a_session_of_a_tree_that_is_gone(tmp_path: Path) -> None:
     session.save(session.Session("old", str(tmp_path / "gone")))
     with chat(tmp_path) as made:

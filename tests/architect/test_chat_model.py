@@ -261,3 +261,21 @@ def test_a_wrong_edit_is_judged_told_and_a_right_one_counts(tmp_path: Path) -> N
         assert "The proposal was judged and refused" in server.requests[1].last
         assert "+    call mmio_check" in said and made.talk.proved == made.talk.desk.key()
         assert (tree / "mm/mmio.s").read_text().count("    # call mmio_check") == 1  # shown, not made
+
+
+def test_where_the_model_fails_the_search_answers_and_says_so(tmp_path: Path) -> None:
+    with talking(tmp_path, [status(401, "no such key")]) as (made, _):
+        said = made.say("where is CR3 loaded?")
+        assert "no such key" in said and "so this is by search" in said and "kernel/mm/space.s" in said
+        assert not made.talk.ok
+
+
+@pytest.mark.qemu
+@pytest.mark.timeout(600)
+def test_the_fix_loop_asks_the_same_model_within_the_same_budget(tmp_path: Path) -> None:
+    tree = copied(tmp_path, broken=True)
+    with talking(tmp_path, [FIX], tree=tree) as (made, server):
+        said = made.say("/fix mmio_map engine=llm budget=500")
+        assert "fixed: " in said and "+    call mmio_check" in said, said
+        assert "engine llm" in said and server.requests
+        assert made.talk.mind is not None and made.talk.mind.ledger.tokens > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -202,6 +203,43 @@ def test_nothing_is_left_when_the_terminal_goes_away(terminal: Terminal) -> None
             except OSError:
                 continue
             assert str(terminal.folder).encode() not in words, words
+
+
+@pytest.mark.qemu
+def test_nothing_is_left_after_kill_9(terminal: Terminal) -> None:
+    assert '"total_kib"' in terminal.say("/kernel mem")
+    machines = [
+        int(p.name) for p in Path("/proc").iterdir() if p.name.isdecimal() and _is_below(p, terminal.line.pid)
+    ]
+    assert machines
+    os.kill(terminal.line.pid, signal.SIGKILL)
+    terminal.line.close(force=True)
+    until = time.monotonic() + SECONDS
+    while any(_lives(number) for number in machines):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def _is_below(folder: Path, pid: int) -> bool:
+    try:
+        words = (folder / "stat").read_text().rpartition(")")
+        return int(words[2].split()[1]) == pid
+    except (OSError, IndexError):
+        return False
+
+
+def _lives(number: int) -> bool:
+    try:
+        return (Path("/proc") / str(number) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_home_that_cannot_be_written_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file where a folder should be")
+    made = Terminal(tmp_path)
+    assert "cannot write" in made.say("/cost") and "cannot" not in made.say("/cost")
+    assert made.leave() == 0
 
 
 def test_a_resize_does_no_harm(terminal: Terminal) -> None:

@@ -47,14 +47,14 @@ class Asked:
         diagnostics: the compiler's errors.
         kept: (probe, variant) that hold.
         broken: those that do not.
-        ran: probe, variant and the (file, entry point) that it ran.
+        ran: probe, variant, the (file, entry point) that it ran, seconds.
     """
 
     gate: GateResult
     diagnostics: tuple[Diagnostic, ...] = ()
     kept: list[tuple[str, Variant]] = field(default_factory=list)
     broken: list[tuple[str, Variant]] = field(default_factory=list)
-    ran: list[tuple[str, Variant, list[tuple[str, str]]]] = field(default_factory=list)
+    ran: list[tuple[str, Variant, list[tuple[str, str]], float]] = field(default_factory=list)
 
 
 class _Recorder(Device):
@@ -98,14 +98,14 @@ class Gates:
         first: Collection[tuple[str, Variant]] = (),
         stop: bool = False,
     ) -> Asked:
-        """One gate on a folder's texts.
+        """One gate on a folder's texts; probes are asked in the order of their cost.
 
         Args:
             name: of ``THOROUGH``.
             texts: file name -> WGSL, of the whole folder.
             files: ask only what runs these files, and ``first``; None for all.
             first: probes to run before the others.
-            stop: at the first probe that fails, when none of ``first`` is left.
+            stop: at the first probe that fails.
         """
         began = time.perf_counter()
         try:
@@ -168,19 +168,17 @@ class Gates:
             networks: dict[Variant, Nn] = {}
             for probe, variant in self._order(files, first):
                 key = (probe.name, variant)
-                if stop and messages and key not in first:
-                    break
                 began = time.perf_counter()
                 nn = networks.setdefault(variant, Nn(self.device, variant))
                 self.device.asked.clear()
                 said = _first_problem(probe, nn, sizes, seed)
-                asked.ran.append((probe.name, variant, list(self.device.asked)))
                 self.seconds[key] = time.perf_counter() - began
+                asked.ran.append((probe.name, variant, list(self.device.asked), self.seconds[key]))
                 (asked.kept if said is None else asked.broken).append(key)
                 if said is not None:
                     messages.append(said)
                     rows.append(_finding(f"reference:{probe.name}", said, None, None))
-                    if stop and key not in first:
+                    if stop:
                         break
         if messages:
             asked.gate = GateResult("reference", False, 0.0, messages[0], {"findings": rows})

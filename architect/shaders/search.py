@@ -188,7 +188,7 @@ def _spectrum(case: Case, known: Mapping[str, list[Function]]) -> dict[tuple[str
     total = 0
     for gate in case.asked:
         broken = {tuple(row) for row in gate.evidence.get("broken", ())}
-        for probe, variant, entries in gate.evidence.get("ran", ()):
+        for probe, variant, entries, _ in gate.evidence.get("ran", ()):
             bad = (probe, variant) in broken
             total += bad
             run: set[tuple[str, str]] = set()

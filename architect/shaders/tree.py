@@ -31,6 +31,7 @@ SUFFIXES = (".wgsl",)
 # lavapipe compiles in half the time for the narrowest vectors and without passes over the code; the proof, in a process
 # of its own, does not.
 HASTE = {"LP_NATIVE_VECTOR_WIDTH": "128", "GALLIVM_PERF": "nopt"}
+SCOUTS = 3  # broken probes that every candidate is asked, so that it shows which of two bugs it mends
 NEVER = -10.0  # the progress of a patch that does not even apply
 _SPACE = re.compile(r"\s+")
 
@@ -107,24 +108,46 @@ class ShaderBench:
 
     def _judged(self, patch: Patch, texts: dict[str, str], files: list[str], demands: Demands) -> Evaluation:
         broken = probes_of(demands.failing, "broken")
+        self._remember(demands)
         done: list[GateResult] = []
         progress = 0.0
         for name in (*STATIC, *RUNS):
+            if name in RUNS and broken:
+                scouts = self._scouts(broken)
+                asked = self.gates.ask(name, texts, (), first=scouts)
+                if not asked.gate.passed:
+                    done.append(asked.gate)
+                    progress = len(done) - 1 + len(asked.kept) / (len(scouts) + 1)
+                    break
             asked = self.gates.ask(name, texts, _wider(files, demands, name), first=broken, stop=True)
             done.append(asked.gate)
             if not asked.gate.passed:
+                progress = float(len(done) - 1) + (0.9 if broken and name in RUNS else 0.0)
                 if name == "compiles":
                     progress = -1.0 - 0.001 * int(asked.gate.evidence.get("errors", 1))
-                else:
-                    kept = len(broken.intersection(asked.kept))
-                    progress = len(done) - 1 + kept / (len(broken) + 1)
                 break
         passed = all(gate.passed for gate in done)
         progress = float(len(done)) if passed else progress
         return Evaluation(patch, tuple(done), passed, progress, False, content(texts))
 
+    def _remember(self, demands: Demands) -> None:
+        """What each probe cost the worker that made the diagnosis."""
+        if not self.gates.seconds:
+            rows = [row for gate in demands.failing for row in gate.evidence.get("ran", ())]
+            self.gates.seconds = {(row[0], row[1]): row[3] for row in rows}
+
+    def _scouts(self, broken: set[tuple[str, Variant]]) -> list[tuple[str, Variant]]:
+        """The cheapest of the broken probes, each name once."""
+        found: dict[str, tuple[str, Variant]] = {}
+        for probe in sorted(broken, key=lambda key: (self.gates.seconds.get(key, 0.0), key)):
+            found.setdefault(probe[0], probe)
+        return list(found.values())[:SCOUTS]
+
     def finalise(self, patch: Patch, boots: int, demands: Demands) -> tuple[tuple[GateResult, ...], int]:
-        """Every gate on a fresh copy, on sizes that no candidate saw, in a process of its own."""
+        """Every gate on a fresh copy, on sizes that no candidate saw, in a process of its own.
+
+        What no changed file is part of was asked by the diagnosis and is the same.
+        """
         from architect.shaders.proof import prove
 
         began = time.perf_counter()
@@ -132,7 +155,7 @@ class ShaderBench:
         shutil.rmtree(folder, ignore_errors=True)
         fresh = self.workspace.materialise(folder / "tree", patch)
         gate = GateResult("fresh-copy", True, time.perf_counter() - began)
-        return (gate, *prove(fresh, THOROUGH)), 0
+        return (gate, *prove(fresh, THOROUGH, list(self.workspace.apply(patch)))), 0
 
 
 def content(texts: Mapping[str, str]) -> str:

@@ -65,7 +65,8 @@ def evidence_of(case: Case, room: int) -> str:
         parts.append(("fault report", _report(case.report)))
     if case.boot is not None:
         lines = _without_block(case.boot.serial.splitlines())[-SERIAL_LINES:]
-        parts.append(("end of the serial log", "\n".join(lines)))
+        if any(line.strip() for line in lines):
+            parts.append(("end of the serial log", "\n".join(lines)))
     each = max(200, room // len(parts))
     return "\n\n".join(fenced(name, text, each) for name, text in parts)
 

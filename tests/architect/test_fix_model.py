@@ -266,3 +266,21 @@ def test_an_answer_cut_in_the_midst_is_asked_again(tmp_path: Path) -> None:
     assert (code, data["outcome"]) == (0, "fixed") and any(
         "broke off" in note for note in data["model"]["notes"]
     )
+
+
+def test_a_foreign_tree_is_repaired_and_its_judge_left_alone(tmp_path: Path) -> None:
+    """nasm, a boot sector: first the model tries to weaken what judges it, then it mends the page directory."""
+    tree = tmp_path / "flat"
+    shutil.copytree(ROOT / "tests/fixtures/kernels/nasm-flat", tree)
+    sound = "        mov eax, PAGE_PRESENT | PAGE_WRITE | PAGE_LARGE"
+    broken = sound.removesuffix(" | PAGE_LARGE")
+    text = (tree / "long.asm").read_text()
+    assert text.count(sound + "\n") == 1
+    (tree / "long.asm").write_text(text.replace(sound, broken))
+    judge = (tree / "pxos.toml").read_text()
+    cheat = block("pxos.toml", 'forbid = "disk error"', 'forbid = "nothing"')
+    with ModelServer([cheat, block("long.asm", broken, sound)], strict=True) as server:
+        code, data, _ = fix(tree, tmp_path, server.url, "--engine", "llm", "--apply")
+    assert (code, data["outcome"], data["engine"]) == (0, "fixed", "llm"), data["reason"]
+    assert "pxos.toml is no file that may be edited" in server.requests[1].last
+    assert (tree / "long.asm").read_text() == text and (tree / "pxos.toml").read_text() == judge

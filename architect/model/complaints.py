@@ -17,6 +17,7 @@ from architect.model.types import Endpoint, ModelError
 
 TEXT_MAX = 300
 DETAIL_MAX = 4000
+BODY_MAX = 1 << 16
 RETRY_AFTER_MAX = 86_400.0
 _PASSING = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 507, 520, 521, 522, 523, 524, 529))
 _NO_MONEY = re.compile(
@@ -58,7 +59,7 @@ def of_status(
 ) -> ModelError:
     """An answer with a status that is no success."""
     found = _of_status(code, headers, body, endpoint, partial)
-    found.detail = redact(_message(body), endpoint.key)[:DETAIL_MAX] + " " + _codes(body)
+    found.detail = redact(_message(body), endpoint.key)[:DETAIL_MAX] + " " + _codes(body)[:DETAIL_MAX]
     return found
 
 
@@ -106,7 +107,11 @@ def _reason(code: int) -> str:
 
 
 def _message(body: object) -> str:
-    """The text of an error in any of the shapes that servers give it."""
+    """The text of an error in any of the shapes that servers give it, no more than anybody reads."""
+    return _text_of(body)[:BODY_MAX]
+
+
+def _text_of(body: object) -> str:
     if isinstance(body, str):
         return body if not body.lstrip().startswith("<") else ""  # a page for browsers says nothing
     if not isinstance(body, Mapping):

@@ -20,6 +20,7 @@ from architect.protocols import Edit
 BLOCKS_MAX = 32
 BLOCK_LINES_MAX = 400
 NAMES_SHOWN = 12
+MARK_MAX = 300  # characters of a line that may be a marker or hold a file's name
 
 _OPEN = re.compile(r"^\s*<{5,9}\s*(?:SEARCH|ORIGINAL|OLD|HEAD)?\b[: ]*(?P<file>\S*)\s*$", re.I)
 _MIDDLE = re.compile(r"^\s*={5,9}\s*$")
@@ -40,6 +41,11 @@ class Block:
     replace: tuple[str, ...]
 
 
+def _is(pattern: re.Pattern[str], line: str) -> re.Match[str] | None:
+    """Whether a line is a marker or a name; one so long is none, and would be looked at for ever."""
+    return pattern.match(line) if len(line) <= MARK_MAX else None
+
+
 def parse(text: str) -> list[Block]:
     """The blocks of an answer, in order; empty when there is none.
 
@@ -52,7 +58,7 @@ def parse(text: str) -> list[Block]:
     blocks: list[Block] = []
     file, position = "", 0
     while position < len(lines):
-        found = _OPEN.match(lines[position])
+        found = _is(_OPEN, lines[position])
         if not found or not lines[position].lstrip().startswith("<"):
             position += 1
             continue
@@ -70,10 +76,10 @@ def _until(
 ) -> tuple[list[str], int]:
     """The lines up to a marker, and the place behind it."""
     for position in range(start, min(len(lines), start + BLOCK_LINES_MAX)):
-        if end.match(lines[position]):
+        if _is(end, lines[position]):
             return list(lines[start:position]), position + 1
-        stop = _OPEN.match(lines[position]) and lines[position].lstrip().startswith("<<<<<")
-        if stop or (nested is None and _CLOSE.match(lines[position])):
+        stop = _is(_OPEN, lines[position]) and lines[position].lstrip().startswith("<<<<<")
+        if stop or (nested is None and _is(_CLOSE, lines[position])):
             break
     else:
         if len(lines) - start > BLOCK_LINES_MAX:
@@ -87,6 +93,8 @@ def _until(
 def _named_before(lines: Sequence[str], position: int) -> str:
     """The file's name on one of the three lines before a block, whatever stands around it."""
     for line in reversed(lines[max(0, position - 3) : position]):
+        if len(line) > MARK_MAX:
+            continue
         if _CLOSE.match(line) and line.lstrip().startswith(">>>>>"):
             return ""
         fence = _FENCE.match(line)

@@ -17,6 +17,7 @@ LIKE_MIN = 0.9  # likeness of lines below which a near miss is none
 LEAD_MIN = 0.05  # by which it must be better than the next
 SHOWN_MAX = 16  # lines of the nearest text that an error shows
 PLACES_SHOWN = 6
+BY_LINES = 1500  # characters
 _WINDOW_EXTRA = 2
 _QUICK = 0.5  # share of equal words below which likeness is not computed
 
@@ -198,6 +199,9 @@ def _ranked(search: list[str], lines: Sequence[str]) -> list[tuple[float, int, i
 
 
 def _likeness(a: str, b: str) -> float:
+    """By characters; of long texts by lines, for characters would take minutes."""
+    if len(a) > BY_LINES:
+        return SequenceMatcher(None, a.split("\n"), b.split("\n"), autojunk=False).ratio()
     return SequenceMatcher(None, a, b, autojunk=False).ratio()
 
 

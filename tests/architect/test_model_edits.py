@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 import pytest
@@ -242,3 +243,25 @@ def test_edits_are_as_small_as_lines_allow() -> None:
     edits = apply(parse(WRITTEN["more context"]), SOURCES)
     assert edits == (Edit("mm/page.s", 9 if PAGE_S.split("\n")[8].strip() == "shr rax, 12" else 8,
                           ("    shr rax, 12",), ("    shr rax, 21",)),)  # fmt: skip
+
+
+HOSTILE = {
+    "a marker with blanks without end": "<<<<<<<" + " " * 60_000 + "x y\n",
+    "a name with blanks without end": " " * 60_000
+    + "x"
+    + " " * 60_000
+    + "y\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n",
+    "thoughts that begin again and again": "<think>" * 9_000,
+    "many openings": "<<<<<<< SEARCH\n" * 4_000,
+    "long lines that are nearly there": block("mm/page.s", "    mov rax, rdi ; " + "x" * 30_000, "    nop"),
+    "many lines that are nearly there": block("mm/page.s", "    push rbx\n" * 390 + "    pop rcx", "    nop"),
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_answer_takes_no_time(what: str) -> None:
+    """Each is a second at most; a pattern that backtracks takes minutes on them."""
+    sources = {**SOURCES, "mm/big.s": "    push rbx\n    pop rbx\n" * 1500, "mm/page.s": PAGE_S * 40}
+    with contextlib.suppress(EditError):
+        apply(parse(HOSTILE[what]), sources)

@@ -293,7 +293,7 @@ class ChatModel:
         if not draft.choices:
             raise ModelError(f"{where}: an answer without choices", "format", retryable=True)
         if not usage.estimated:
-            must = self.counter.dropped(messages, usage.prompt)
+            must = self.counter.dropped(messages, usage.prompt, silent=self.profile.drops)
             if must is not None:
                 assumed = self.context
                 self._context = min(max(usage.prompt, CONTEXT_MIN), assumed - 1)

@@ -21,6 +21,9 @@ _MARGIN = 1.1  # an estimate is this much above what was seen
 _RATIO_MIN, _RATIO_MAX = 0.05, 1.0
 _CALIBRATE_BYTES = 512  # shorter prompts are mostly template
 _TRUNCATED = 0.6  # of what it must have been: below it the server has dropped messages
+_BRIM = 0.97  # of a context: more than that and it is full
+_BRIM_ESTIMATE = 1.6  # an estimate that is so far above a count that fills a context was cut there
+SPARSE_RATIO = 0.17  # tokens a byte of the sparsest prose, long runs of blanks counted once
 SURE_LEAST = 0.9  # of the least count: tokenizers that join words across spaces are rare
 
 
@@ -72,20 +75,40 @@ class Counter:
             self._ratios.append(seen)
             self.ratio, self.calibrated = max(self._ratios[-8:]), True
 
-    def dropped(self, messages: Sequence[Message], prompt: int) -> int | None:
+    def dropped(self, messages: Sequence[Message], prompt: int, *, silent: bool = True) -> int | None:
         """How many tokens these messages must have had, when the server counted far fewer; else None.
 
-        Ollama drops the oldest messages beyond its context and says nothing; its count tells.
+        Ollama drops the oldest messages beyond its context and says nothing; its count tells. Before anything is
+        calibrated a count that fills a usual context to the brim, and is well below the estimate, counts as such too.
+
+        Args:
+            messages: what was sent.
+            prompt: what the server counted.
+            silent: the server is of a kind that drops without an error.
         """
-        must = SURE_LEAST * least(messages)
-        if self.calibrated and _bytes(messages) >= _CALIBRATE_BYTES:
-            must = max(must, _TRUNCATED * _bytes(messages) * min(self._ratios) / _MARGIN)
+        size = _bytes(messages)
+        must = max(SURE_LEAST * least(messages), SPARSE_RATIO * _packed(messages))
+        if self.calibrated and size >= _CALIBRATE_BYTES:
+            must = max(must, _TRUNCATED * size * min(self._ratios) / _MARGIN)
+        elif silent and _brimful(prompt) and self.estimate(messages) > _BRIM_ESTIMATE * prompt:
+            must = max(must, prompt + 1)
         return round(must) if 0 < prompt < must else None
 
 
 def least(messages: Sequence[Message]) -> int:
     """Never more tokens than the server will count."""
     return sum(len(message.content.split()) for message in messages)
+
+
+def _packed(messages: Sequence[Message]) -> int:
+    """Bytes with every run of blanks counted once: tokenizers have long ones as a single token."""
+    return sum(len(" ".join(message.content.split()).encode("utf-8", "replace")) for message in messages)
+
+
+def _brimful(tokens: int) -> bool:
+    """Whether a count lies just below a power of two from 2048 on, as contexts are."""
+    power = 1 << max(11, (tokens - 1).bit_length())
+    return _BRIM * power <= tokens <= power
 
 
 def _bytes(messages: Sequence[Message]) -> int:

@@ -32,6 +32,7 @@ class Profile:
         port: the port that it listens on by default, or None.
         hosts: ends of host names that are it.
         asks_context: the path, relative to the server's root, that tells the context of a model, or empty.
+        drops: what does not fit is dropped without an error.
         context_mend: how a person gives a model more context there.
     """
 
@@ -46,15 +47,16 @@ class Profile:
     port: int | None = None
     hosts: tuple[str, ...] = ()
     asks_context: str = ""
+    drops: bool = False
     context_mend: str = "serve the model with a larger context"
 
 
 _LM_STUDIO = Profile(
-    "lmstudio", "LM Studio", 4096, json_schema=True, port=1234, asks_context="/api/v0/models",
+    "lmstudio", "LM Studio", 4096, json_schema=True, drops=True, port=1234, asks_context="/api/v0/models",
     context_mend="raise Context Length where the model is loaded in LM Studio",
 )  # fmt: skip
 _OLLAMA = Profile(
-    "ollama", "Ollama", 4096, json_schema=True, port=11434, asks_context="/api/ps",
+    "ollama", "Ollama", 4096, json_schema=True, drops=True, port=11434, asks_context="/api/ps",
     context_mend="set OLLAMA_CONTEXT_LENGTH for the server, or num_ctx in a Modelfile",
 )  # fmt: skip
 _VLLM = Profile(
@@ -69,7 +71,7 @@ _OPENAI = Profile(
     "openai", "OpenAI", 128_000, tools=True, json_schema=True, token_field="max_completion_tokens",
     hosts=("api.openai.com",), context_mend="choose a model with a larger context",
 )  # fmt: skip
-_GENERIC = Profile("generic", "an OpenAI-compatible server", 8192)
+_GENERIC = Profile("generic", "an OpenAI-compatible server", 8192, drops=True)
 
 PROFILES = {p.name: p for p in (_GENERIC, _LM_STUDIO, _OLLAMA, _VLLM, _LLAMA_CPP, _OPENAI)}
 AUTO = "auto"

@@ -85,3 +85,30 @@ def test_tokens_of_an_interrupted_run_are_not_forgotten(tmp_path: Path) -> None:
     fresh = Journal(tmp_path / "run", {})
     assert fresh.model_tokens == (0, 0)
     fresh.close()
+
+
+ASSEMBLY = "    mov qword ptr [rdx + rax*8], rsi        # the entry is written\n"
+
+
+def test_a_count_that_fills_a_context_to_the_brim_is_seen_through() -> None:
+    """A server with 4096 tokens of context, sent some 7000: it counts what it kept."""
+    messages = [Message("user", ASSEMBLY * 290)]
+    assert Counter().dropped(messages, 4090) is not None
+    assert Counter().dropped(messages, 4090, silent=False) is None, "this kind would have refused"
+    assert Counter().dropped(messages, 6800) is None and Counter().dropped(messages, 5000) is None
+    short = [Message("user", ASSEMBLY * 150)]
+    assert Counter().dropped(short, 4090) is None, "a prompt that may well have so many"
+
+
+def test_an_honest_count_is_never_taken_for_a_cut_one() -> None:
+    """From dense code to sparse prose, with the tokens a byte that tokenizers make of them."""
+    prose = "The kernel maps the page and writes the entry before it is needed by anybody else. " * 200
+    numbers = "0x1f3a, " * 900
+    kinds = ((ASSEMBLY * 230, (0.22, 0.3, 0.45)), (prose, (0.19, 0.22, 0.3)), (numbers, (0.5, 0.8)))
+    for text, ratios in kinds:
+        for ratio in ratios:
+            counter, messages = Counter(), [Message("user", text)]
+            count = round(len(text) * ratio)
+            assert counter.dropped(messages, count) is None, (text[:20], ratio)
+            counter.learn(messages, count)
+            assert counter.dropped([Message("user", text * 2)], 2 * count) is None

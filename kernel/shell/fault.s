@@ -8,6 +8,7 @@
 .include "macros.inc"
 .include "percpu.inc"
 .include "sched.inc"
+.include "user.inc"
 .include "shell.inc"
 
 .set FAULT_PERIOD, 1000000000                   # ns, of the thread that faults
@@ -82,6 +83,7 @@ fault_context thread, fault_in_thread
 fault_context interrupt, fault_in_handler
 fault_context lock, fault_in_lock
 fault_context line, fault_in_line
+fault_context user, fault_in_user
 .section .rodata.fault_contexts, "a"
 fault_contexts_end:
 
@@ -90,6 +92,8 @@ fault_contexts_end:
 fault_spec:
     .skip SPEC_SIZE
 fault_over:                                     # u64: a handler came to its end
+    .skip 8
+fault_ended:                                    # u64: threads of a program that ended by the exception
     .skip 8
 
 .section .text, "ax"
@@ -262,7 +266,56 @@ local_function fault_in_line
 end_function fault_in_line
 shell_text text_half, "half of a li"
 
-# command_fault -- fault KIND [CONTEXT [CPU]]: raise an exception that nobody expects; the report ends the boot
+# fault_in_user -- raise an exception in ring 3, in a program of its own
+# In:       rdi = kind:ptr (KIND_*)
+# Out:      none
+# Clobbers: rax, rcx, rdx, rsi, rdi, r8, r9, r10, r11
+# Context:  long mode, interrupts on, GS base set; on the boot CPU, where programs are made
+local_function fault_in_user
+    call_frame
+    push rbx
+    push r12
+    cmp dword ptr gs:[PERCPU_ID], 0
+    jne .Luser_return
+    lea rax, [rip + fault_kinds]
+    sub rdi, rax
+    mov rax, rdi
+    xor edx, edx
+    mov ecx, KIND_SIZE
+    div rcx
+    mov r12, rax                                # its number
+    lea rdi, [rip + name_fault]
+    call program_create
+    jc .Luser_return
+    mov rbx, rax
+    mov rdi, rbx
+    lea rsi, [rip + provoke_user]
+    lea rdx, [rip + provoke_user_end]
+    sub rdx, rsi
+    call program_load
+    jc .Luser_free
+    call clock_ns
+    add rax, FAULT_WAIT
+    mov [rbx + PROGRAM_UNTIL], rax
+    mov rdi, rbx
+    mov rsi, r12
+    call program_start
+    jc .Luser_free
+    mov rdi, rbx
+    call program_wait
+.Luser_free:
+    mov rax, [rbx + PROGRAM_FAULTS]
+    mov [rip + fault_ended], rax
+    mov rdi, rbx
+    call program_free
+.Luser_return:
+    pop r12
+    pop rbx
+    return_frame
+end_function fault_in_user
+
+# command_fault -- fault KIND [CONTEXT [CPU]]: raise an exception that nobody expects; the report ends the boot, or in ring 3
+#                  the thread
 # In:       rdi = words:ptr, rsi = count:u64
 # Out:      rax = reason:asciz, cf = refused
 # Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
@@ -274,6 +327,7 @@ local_function command_fault
     push r13
     push r14
     mov r12, rdi
+    mov qword ptr [rip + fault_ended], 0
     lea r14, [rsi - 1]
     lea rbx, [rip + text_no_kind]
     cmp r14, 2
@@ -311,24 +365,36 @@ local_function command_fault
     mov rdx, r13
     call sched_on
     jc .Lfault_refused
-    jmp .Lfault_none
+    jmp .Lfault_over
 .Lfault_here:
     mov rdi, r13
     call qword ptr [rcx + CONTEXT_ROUTINE]
-.Lfault_none:
+.Lfault_over:
     lea rbx, [rip + text_no_fault]
-.Lfault_refused:
-    mov rax, rbx
-    stc
+    cmp qword ptr [rip + fault_ended], 0
+    je .Lfault_refused
+    lea rdi, [rip + name_fault]
+    call out_begin
+    lea rdi, [rip + key_ended]
+    mov rsi, [rip + fault_ended]
+    call out_number
+    call out_end
+    clc
+.Lfault_return:
     pop r14
     pop r13
     pop r12
     pop rbx
     return_frame
+.Lfault_refused:
+    mov rax, rbx
+    stc
+    jmp .Lfault_return
 end_function command_fault
 shell_text name_fault, "fault"
+shell_text key_ended, "threads_ended"
 shell_text text_no_kind, "expected a kind of fault: Tab behind fault shows them"
-shell_text text_no_context, "expected a context: shell, thread, interrupt, lock or line"
+shell_text text_no_context, "expected a context: shell, thread, interrupt, lock, line or user"
 shell_text text_no_cpu, "no such CPU, or it is busy: cpus shows them"
 shell_text text_no_fault, "this CPU raised no exception"
-shell_command command_fault, "fault", "KIND [CONTEXT [CPU]]", "raise an exception in the shell, a thread, an interrupt, under a lock, in a line", fault_kind_nth
+shell_command command_fault, "fault", "KIND [CONTEXT [CPU]]", "raise an exception in the shell, a thread, an interrupt, under a lock, in a line, in ring 3 (user)", fault_kind_nth

@@ -8,13 +8,14 @@ What ``test_kernel_faults`` plants in a boot unit is left to it.
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from toolchain import build, contract, fault, qemu
+from toolchain import build, contract, fault, qemu, serial
 from toolchain.symbols import SymbolTable
 from toolchain.types import BootConfig, BootResult, FaultReport
 from toolchain.typist import Typist
@@ -178,3 +179,56 @@ def test_a_fault_in_the_report_costs_one_key(stormy: Kernel) -> None:
 def test_a_fault_in_any_key_of_the_report(stormy: Kernel) -> None:
     for key in range(len(contract.load().fault_keys)):
         check_cut(stormy, key, [*CONTEXTS][key % len(CONTEXTS)], key % CPUS)
+
+
+# What ring 3 gets for trying: gates that are not for it, control registers and kernel memory are refused.
+USER = {
+    "de": "#DE", "db": "#DB", "nmi": "#GP", "bp": "#GP", "of": "#GP", "br": "#GP", "ud": "#UD", "nm": "#GP",
+    "df": "#PF", "np": "#GP", "ss": "#GP", "gp": "#GP", "read": "#PF", "write": "#PF", "fetch": "#PF", "mf": "#MF",
+    "overflow": "#PF",
+}  # fmt: skip
+
+
+def test_a_fault_of_ring_3_ends_its_thread_and_nothing_else(kernel: Kernel) -> None:
+    lines = [f"fault {kind} user -j" for kind in USER]
+    with Typist("mem -j", *lines, "fault xm user -j", "mem -j", "poweroff") as person:
+        result = qemu.boot(BootConfig(kernel.elf, smp=2, timeout=60), console=person)
+    said = serial.parse(result.serial.encode("latin-1"))
+    blocks = [block for block in said.faults if block.scope == "user"]
+    assert (result.kernel_fault, result.panic, len(said.faults)) == (None, None, len(USER)), result.serial
+    for (kind, name), block in zip(USER.items(), blocks, strict=True):
+        keys = tuple(key for key in block.values if key in contract.load().fault_keys)
+        assert block.complete and keys == contract.load().fault_keys, kind
+        assert (block.values["name"], int(block.values["cs"], 16) & 3) == (name, 3), kind
+        assert int(block.values["thread"], 16) > 0
+        assert place(kernel, int(block.values["rip"], 16)) == (
+            f"provoke_user_{kind}" if kind != "fetch" else None
+        )
+    answers = [json.loads(line) for line in result.serial.splitlines() if line.startswith("{")]
+    first, *ended, last = answers
+    assert ended[:-1] == [{"command": "fault", "threads_ended": 1}] * len(USER)
+    assert "no exception" in ended[-1]["error"]
+    assert first["used_kib"] <= last["used_kib"] <= first["used_kib"] + USED_ONCE_KIB
+
+
+USED_ONCE_KIB = (
+    256  # what the first program makes and the kernel keeps: slabs of the heap, the measured overhead
+)
+
+
+def place(kernel: Kernel, rip: int) -> str | None:
+    """The label of the program's image, as it lies in the kernel's .rodata, that ``rip`` is behind."""
+    image, end = kernel.symbols.find("provoke_user"), kernel.symbols.find("provoke_user_end")
+    assert image is not None and end is not None
+    offset = rip - USER_BASE
+    if not 0 <= offset < end.address - image.address:
+        return None
+    labels = [
+        (label.address, f"provoke_user_{kind}")
+        for kind in USER
+        if (label := kernel.symbols.find(f"provoke_user_{kind}"))
+    ]
+    return max((at, name) for at, name in labels if at <= image.address + offset)[1]
+
+
+USER_BASE = 0x80_0000_0000 + 0x40_0000  # USER_TEST_BASE of kernel/test/user_image.inc

@@ -57,6 +57,11 @@ _DONORS = 40  # lines that may be missing, for one gap
 _WORDS = 12  # other names that one name is tried as
 
 
+def is_c(name: str) -> bool:
+    """Whether a file of a tree is C, by its name."""
+    return name.endswith(SUFFIXES)
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """One edit: how unlikely its mistake is, in bits, what it is, and the edits."""

@@ -10,6 +10,7 @@ import heapq
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from math import log2
 from pathlib import Path
 
 from architect.foreign.tongue import Translation
@@ -18,6 +19,7 @@ from toolchain.files import make_folder, write_atomic
 
 STAGE = "fix"
 WINDOW, GROWTH = 300, 3  # proposals looked through for smaller ones, and how soon it becomes so many
+_LEAST = 0.02  # the share of files of which no line ran
 _LINE = 1.5  # bits for each line beyond the first
 _INSERTION = 1.0
 _SCRIPT_MAX = 1 << 20
@@ -99,16 +101,41 @@ def _size(patch: Patch) -> float:
     return _LINE * (lines - 1) + (_INSERTION if any(len(e.new) > len(e.old) for e in patch.edits) else 0.0)
 
 
-class Together:
-    """Searches side by side, their proposals in the order of their costs."""
+def _share(case: Case, owns: Callable[[str], bool]) -> float:
+    """The part of what may be wrong that lies in some files: by the lines that ran, else by all."""
+    ran = [file for run in case.runs if run.failed for file, _ in run.lines if file in case.sources]
+    pointed = [d.place.file for d in case.diagnostics if d.place.file in case.sources]
+    lines = pointed or ran or [file for file, text in case.sources.items() for _ in text.split("\n")]
+    few = _LEAST * any(owns(file) for file in case.sources)
+    return max(few, sum(map(owns, lines)) / max(1, len(lines)))
 
-    def __init__(self, engines: Sequence[Engine]) -> None:
-        self.name = engines[0].name
-        self.engines = engines
+
+def _dearer(stream: Iterator[Patch], bits: float) -> Iterator[Patch]:
+    """The same proposals, each for more."""
+    for patch in stream:
+        yield replace(patch, cost=patch.cost + bits)
+
+
+class Together:
+    """Searches side by side, their proposals in the order of their costs.
+
+    Args:
+        engines: each with the question which files are its own.
+    """
+
+    def __init__(self, engines: Sequence[tuple[Engine, Callable[[str], bool]]]) -> None:
+        self.name = engines[0][0].name
+        self.engines = [engine for engine, _ in engines]
+        self.owns = [owns for _, owns in engines]
 
     def propose(self, case: Case) -> Iterator[Patch]:
         """The cheapest first; a boot costs much and tells little, so that small edits come sooner than large ones."""
-        streams = [engine.propose(case) for engine in self.engines]
+        shares = [_share(case, owns) for owns in self.owns]
+        streams = [
+            _dearer(engine.propose(case), -log2(share))
+            for engine, share in zip(self.engines, shares, strict=True)
+            if share > 0
+        ]
         ready: list[tuple[float, int, Patch]] = []
         wanted = 1
         for number, patch in enumerate(heapq.merge(*streams, key=lambda patch: patch.cost)):

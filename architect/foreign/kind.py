@@ -5,7 +5,7 @@ Owns what ties the parts together. How a tree is built, booted and judged is ``t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from architect.foreign.bench import BOOTS, BUILDS, FINAL_BOOTS, ForeignBench
 from architect.foreign.engine import Together, Translated
-from architect.foreign.tongue import Translation
+from architect.foreign.tongue import Translation, is_assembly
 from architect.foreign.workspace import ForeignCopy, others
 from architect.kinds import Opened
 from architect.protocols import Case, Engine, Patch
@@ -65,13 +65,15 @@ class ForeignOpened(Opened):
 
     def engines(self, chosen: Sequence[Engine]) -> list[Engine]:
         """Lessons and search in the tree's words; the search of C beside them; a model reads every syntax."""
-        from architect.foreign.csearch import CSearch
+        from architect.foreign.csearch import CSearch, is_c
 
         found: list[Engine] = []
         for engine in chosen:
             if engine.name in ("search", "lessons"):
                 translated = Translated(engine, self.translation, self.empty)
-                found.append(Together([translated, CSearch()]) if engine.name == "search" else translated)
+                searches: list[tuple[Engine, Callable[[str], bool]]]
+                searches = [(translated, is_assembly), (CSearch(), is_c)]
+                found.append(Together(searches) if engine.name == "search" else translated)
             else:
                 found.append(engine)
         return found

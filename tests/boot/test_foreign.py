@@ -115,6 +115,16 @@ def test_a_build_that_fails_says_where(plant: Plant) -> None:
     assert built.status == 2 and "boot.asm:12" in built.errors and "STACK_TIP" in built.errors
 
 
+def test_what_we_write_into_a_tree_is_no_part_of_it(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run in the tree itself, three times: the copies do not contain each other."""
+    monkeypatch.chdir(plant("nasm-flat", "", "", ""))
+    for _ in range(3):
+        assert pxos("build", "--kernel", ".", "--json", "-q").status == 0
+    assert not Path("build/foreign/tree/build").exists()
+    refused = pxos("build", "--kernel", ".", "--out", "src", "-q")
+    assert refused.status == 2 and "lies in the kernel tree" in refused.errors
+
+
 def test_without_a_sandbox_nothing_is_built(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = plant("nasm-flat", "", "", "")
     monkeypatch.setattr(sandbox, "_problem", lambda: "bwrap is not installed")
@@ -123,7 +133,7 @@ def test_without_a_sandbox_nothing_is_built(plant: Plant, monkeypatch: pytest.Mo
         assert refused.status == 2 and "--unsafe-no-sandbox" in refused.errors
         assert not list(Path("out").rglob("os.img"))
     trusted = pxos("build", "--kernel", str(tree), "--out", "out", "--json", "-q", "--unsafe-no-sandbox")
-    assert trusted.status == 0 and Path("out/os.img").is_file()
+    assert trusted.status == 0 and Path("out/foreign/os.img").is_file()
 
 
 def test_a_hostile_build_is_held(plant: Plant, tmp_path: Path) -> None:

@@ -194,12 +194,16 @@ class _Watch:
                 self._listen()
                 if not self.serial_open:
                     poller.unregister(ear)
-            with suppress(QmpClosed):
+            try:
                 now = time.monotonic()
                 if now >= look + _LOOK_SECONDS:
                     look = now
                     self._look()
                 self._step(any(number == self.handle for number, _ in ready))
+            except QmpClosed:
+                pass  # the process handle tells
+            except QmpError as error:  # a guest that faults for ever can keep QEMU from answering
+                self._finish("timeout" if self.judge.spoke else "silent", f"{error.message}; {self._late()}")
             if self.outcome is None:
                 time.sleep(_PAUSE_SECONDS)
 

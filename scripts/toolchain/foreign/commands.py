@@ -46,6 +46,11 @@ def made(path: Path, out: Path, ui: Ui, *, unsafe: bool) -> Iterator[Made]:
         PxError: the description is wrong, no sandbox can be had, the build fails.
     """
     foreign = config.load(path)
+    inside, whole = out.resolve(), path.resolve()
+    if inside.is_relative_to(whole) and inside != whole / "build":
+        raise InputError(
+            f"{out}: lies in the kernel tree; give --out {path / 'build'}, or a folder outside", stage=STAGE
+        )
     sandbox = Sandbox(unsafe=unsafe)
     with files.claimed(out.absolute() / "foreign", stage=STAGE) as folder:
         copy = tree.Copy(tree.read(path), folder / TREE_NAME)
@@ -60,12 +65,12 @@ def build(args: argparse.Namespace, ui: Ui) -> Outcome:
     """``pxos build`` on a foreign tree: the artifact is copied into the build folder."""
     with made(args.kernel, args.out, ui, unsafe=args.unsafe_no_sandbox) as done:
         built = done.built
-        target = args.out / Path(done.foreign.artifact).name
+        target = done.folder / Path(done.foreign.artifact).name
         files.write_atomic(target, built.data, stage=STAGE)
         names = built.names
         elf = target if built.kind == "elf" else None
         if elf is None and names is not None and names.source != done.foreign.artifact:
-            elf = _elf_beside(done.folder / TREE_NAME / names.source, args.out)
+            elf = _elf_beside(done.folder / TREE_NAME / names.source, done.folder)
     data: dict[str, Any] = {
         "elf": str(elf) if elf else None,
         "iso": str(target) if built.kind == "iso" else None,

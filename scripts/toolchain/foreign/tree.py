@@ -18,6 +18,7 @@ from toolchain.files import make_folder, unwritable
 STAGE = "tree"
 BYTES_MAX = 256 << 20
 FILES_MAX = 50_000
+OURS = ("foreign", "fix", "boot", "chat", "gen")  # folders that our commands make in a tree's ``build``
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class File:
 
 
 def read(tree: Path) -> dict[str, File]:
-    """Path relative to the tree -> file; folders of version control are left out.
+    """Path relative to the tree -> file; version control, and what we ourselves write into ``build``, is left out.
 
     Raises:
         InputError: it is no folder, holds a link out of it, or is too large to be one kernel.
@@ -64,7 +65,9 @@ def read(tree: Path) -> dict[str, File]:
 
 def _walk(tree: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(tree):
-        kept = sorted(f for f in folders if f not in (".git", ".hg", ".svn", "__pycache__"))
+        ours = OURS if Path(folder) == tree / "build" else ()
+        named = (f for f in folders if f not in (".git", ".hg", ".svn", "__pycache__"))
+        kept = sorted(f for f in named if f.partition("-")[0] not in ours)
         links = [f for f in kept if (Path(folder) / f).is_symlink()]
         folders[:] = [f for f in kept if f not in links]
         yield from (Path(folder) / name for name in sorted((*names, *links)))

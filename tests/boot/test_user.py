@@ -12,7 +12,7 @@ import pytest
 from architect.contracts import elfcheck
 from tests.boot.test_shell import Shell
 from tests.unit.pxos import pxos
-from toolchain import elf, programs, user_faults
+from toolchain import elf, programs, saved_logs, user_faults
 
 pytestmark = pytest.mark.qemu
 
@@ -37,6 +37,14 @@ function crash_deep
     return_frame
 end_function crash_deep
 """
+# what a program does -> the exceptions that it may end with (an emulator says another than the CPU now and then)
+RAISED = {
+    "de": ("xor ecx, ecx\n div ecx", "#DE"), "ud": ("ud2", "#UD"), "bp": ("int3", "#GP"), "int": ("int 0x80", "#GP"),
+    "db": ("push 0x302\n popfq\n nop", "#DB"), "privileged": ("cli", "#GP"), "port": ("in al, 0x60", "#GP"),
+    "read": ("mov rax, [rdi - 8]", "#PF"), "write": ("lea rax, [rip]\n mov [rax], eax", "#PF"),
+    "fetch": ("push 0xc3\n jmp rsp", "#PF"), "kernel": ("mov rax, -1 << 31\n mov rax, [rax]", "#PF"),
+    "guard": ("1: push rax\n jmp 1b", "#PF"), "nowhere": ("mov rax, -1 << 47\n dec rax\n mov rax, [rax]", "#GP"),
+}  # fmt: skip
 SPIN = """
 .intel_syntax noprefix
 .include "macros.inc"
@@ -119,6 +127,45 @@ def test_a_fault_ends_the_program_and_is_named(shell: Shell, folder: Path) -> No
     assert report["cause"].startswith("#PF (page fault): read from 0x10 (not present, user) at crash_deep+")
     assert report["trace"][0]["symbol"] == "program_start" and report["stack"][0] == "0x7"
     assert user_faults.files([], folder / "build/programs").keys() == {"hello", "stress"}
+
+
+def storm_source() -> str:
+    """A program that raises the exception of its argument, each in a routine of its own."""
+    lines = [
+        ".intel_syntax noprefix",
+        '.include "macros.inc"',
+        '.section .text, "ax"',
+        "function program_start",
+    ]
+    lines += ["call_frame"]
+    for number, kind in enumerate(RAISED):
+        lines += [f"cmp edi, {number}", "jne 1f", "xor edi, edi", f"call raise_{kind}", "1:"]
+    lines += ["return_frame", "end_function program_start"]
+    for kind, (code, _) in RAISED.items():
+        lines += [f"function raise_{kind}", "call_frame", code, "return_frame", f"end_function raise_{kind}"]
+    return "\n".join(lines) + "\n"
+
+
+def test_every_exception_of_ring_3_is_reported_whole(tmp_path: Path) -> None:
+    """Each report names routine, line and way; nobody else dies."""
+    made = program(tmp_path, "storm", storm_source())
+    shell = Shell(tmp_path, "--module", str(made), "--smp", "2")
+    shell.ask("programs")
+    for number in range(len(RAISED)):
+        assert "faults=1" in shell.say(f"run storm {number}")
+    shell.close()
+    log = next((tmp_path / "build").glob("*/serial.log"))
+    result = saved_logs.read([log])
+    found = user_faults.found(result, {"storm": made})
+    assert len(found) == len(RAISED) and result.kernel_fault is None
+    for fault, (kind, (_, name)) in zip(found, RAISED.items(), strict=True):
+        report = fault.report
+        assert report.chain[0].name == name and report.scope == "user", (kind, report.cause)
+        if kind != "fetch":  # that one died on its stack
+            assert report.place is not None and report.place.symbol == f"raise_{kind}", report.cause
+            assert report.place.file == "storm.s" and report.place.line
+        assert [place.symbol for place in report.trace] == ["program_start"], kind
+        assert f"user fault in storm, thread {int(fault.thread, 0)}: {name}" in user_faults.line(fault)
 
 
 def test_an_endless_loop_keeps_nobody(shell: Shell) -> None:

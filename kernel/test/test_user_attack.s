@@ -113,6 +113,22 @@ attack single_step, 1 << VECTOR_DB
     popfq
     nop
 attack_end single_step
+attack step_into_call, 1 << VECTOR_DB           # the step must not be taken in ring 0
+    mov eax, SYSCALL_CLOCK
+    push RFLAGS_TF | RFLAGS_IF | RFLAGS_RESERVED1
+    popfq
+    syscall
+    nop
+attack_end step_into_call
+attack step_shadowed_call, 1 << VECTOR_DB
+    mov eax, SYSCALL_CLOCK
+    mov ecx, SELECTOR_USER_DATA | SELECTOR_RPL_MASK
+    push RFLAGS_TF | RFLAGS_IF | RFLAGS_RESERVED1
+    popfq
+    mov ss, ecx                                 # holds traps back until behind the next instruction
+    syscall
+    nop
+attack_end step_shadowed_call
 attack wrgsbase, 1 << VECTOR_UD
     mov rax, KERNEL_ADDRESS
     .byte 0xf3, 0x48, 0x0f, 0xae, 0xd8          # wrgsbase rax

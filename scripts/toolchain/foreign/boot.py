@@ -22,7 +22,7 @@ from toolchain.foreign.config import Foreign
 from toolchain.foreign.judge import DEBUG, SERIAL, VGA_BYTES, VGA_TEXT, Judge
 from toolchain.foreign.sandbox import Limits, Sandbox
 from toolchain.machine import Machine, process_handle, quick_environment
-from toolchain.qmp import QmpClosed, QmpError
+from toolchain.qmp import QmpClosed
 from toolchain.types import BootResult, OutcomeName, Snapshot
 
 STAGE = "boot"
@@ -38,6 +38,7 @@ _CHUNK = 1 << 16
 _LOOK_SECONDS = 0.05  # between two looks at the screen, the debug port's file and the log
 _GRACE_SECONDS = 1.0
 _IF = 1 << 9
+_ANSWER_SECONDS = 3.0  # for QEMU's monitor while the guest runs
 _LINE_SECONDS = 0.2  # between forbidden words and the end of their line
 _PAUSE_SECONDS = 0.001
 _QEMU_MEMORY = (
@@ -202,7 +203,7 @@ class _Watch:
                 self._step(any(number == self.handle for number, _ in ready))
             except QmpClosed:
                 pass  # the process handle tells
-            except QmpError as error:  # a guest that faults for ever can keep QEMU from answering
+            except ToolError as error:  # a guest that faults for ever can keep QEMU from answering
                 self._finish("timeout" if self.judge.spoke else "silent", f"{error.message}; {self._late()}")
             if self.outcome is None:
                 time.sleep(_PAUSE_SECONDS)
@@ -326,7 +327,7 @@ class _Watch:
             first = dict(chain[0].registers) if chain else {}
             memory = allowed.memory_of(self.foreign.qemu)
             self.snapshot = snapshot.at_death(self.machine, memory, first)
-        except QmpError:
+        except ToolError:
             self.snapshot = None  # it has gone
 
     def _parsed_log(self) -> qemulog.QemuLog:
@@ -353,7 +354,7 @@ class _Watch:
     def _look(self) -> None:
         """The debug port's file, the screen, and how long the log has become."""
         self._debug()
-        with suppress(QmpClosed, ToolError):
+        with suppress(QmpClosed):
             asleep = self._sleeps()  # before the last look at what it said
             self.judge.see(self.machine.read_physical(VGA_TEXT, VGA_BYTES))
             self._listen()
@@ -366,7 +367,7 @@ class _Watch:
         """The only processor is halted with interrupts off: no deadline has to be waited for."""
         if "-smp" in self.foreign.qemu:
             return False
-        text = self.machine.qmp.monitor("info registers")
+        text = self.machine.qmp.monitor("info registers", _ANSWER_SECONDS)
         flags = qemulog.parse_registers(text).get("rflags", _IF)
         return "HLT=1" in text and not flags & _IF
 

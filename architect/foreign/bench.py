@@ -38,6 +38,7 @@ RUN = "the boot"  # the one row of what was executed
 FINAL_BOOTS = 3  # the same image again and again: a repair that holds by luck is none
 CANDIDATE_LEAST = 1.2  # seconds that a candidate's boot may take at least
 LIFE_FACTOR = 4.0  # times what the unpatched kernel took to its last sign of life
+BUSY_MAX = 4.0  # how much longer it may be for other work on the machine
 SAID_LINES = 50.0
 NEVER = -10.0
 
@@ -149,7 +150,7 @@ class ForeignBench:
                 return Evaluation(patch, (gate, none), False, 0.0, False, sha)
             write_atomic(folder / "patch.diff", patch_text(self.workspace, patch), stage=STAGE)
             named = building.with_names(built, self.copy)
-            boot, judged, told = self._boot(named, folder / "boot", demands.timeout or None)
+            boot, judged, told = self._boot(named, folder / "boot", self._patience(demands.timeout))
             evaluation = Evaluation(
                 patch, (gate, judged), judged.passed, _progress(boot), True, sha, report=told, boots=1
             )
@@ -157,6 +158,11 @@ class ForeignBench:
             shutil.rmtree(folder / "boot", ignore_errors=True)
             self.known[sha] = evaluation
             return evaluation
+
+    def _patience(self, seconds: float) -> float:
+        """A candidate's deadline on this machine as busy as it is: a right repair must not fail by a neighbour."""
+        busy = os.getloadavg()[0] / (os.cpu_count() or 1)
+        return min(self.foreign.timeout, max(seconds, CANDIDATE_LEAST) * min(BUSY_MAX, max(1.0, busy)))
 
     def finalise(self, patch: Patch, boots: int, demands: Demands) -> tuple[tuple[GateResult, ...], int]:
         """The whole again on a fresh copy, with the tree's own deadline, booted more than once."""

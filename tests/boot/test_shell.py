@@ -79,6 +79,11 @@ def test_help_names_every_command_and_each_answers(shell: Shell) -> None:
         if name not in ENDS:
             assert shell.ask(name)["command"] == name
         assert shell.ask(f"help {name}")["commands"][0]["name"] == name
+    assert shell.ask("test cmdline_words") == {"command": "test", "failed": 0}
+    assert (
+        "kind of fault" in shell.ask("fault")["error"] and "context" in shell.ask("fault ud nowhere")["error"]
+    )
+    assert "no such CPU" in shell.ask("fault ud shell 64")["error"]
 
 
 ENDS = ("reboot", "poweroff", "fault", "test")  # commands that end the machine, or print more than one object

@@ -17,10 +17,11 @@ import pytest
 from architect.classes import PAGE_FAULT, UNASSEMBLED
 from architect.coverage import Run
 from architect.evidence import Reader
+from architect.frontier import Frontier, by_sort, variants_of
 from architect.operators import Operator, Site, Variant, View
 from architect.plausibility import apply
 from architect.protocols import Case, Edit, Evaluation, GateResult, Patch
-from architect.search import Frontier, SearchEngine, _by_sort, _variants, difference
+from architect.search import SearchEngine, difference
 from architect.source import Tree
 from architect.statements import strip_comment
 from architect.told import Told
@@ -123,13 +124,13 @@ def offering(*variants: tuple[float, str]) -> Operator:
 @pytest.mark.parametrize("many", [1, 2, 8])
 def test_many_variants_share_what_one_would_have(storeless: Case, many: int) -> None:
     site = site_of(storeless, "shr rcx, PT_SHIFT")
-    found = _variants(offering(*[(0.0, f"nop {n}") for n in range(many)]), site, site.view.told)
+    found = variants_of(offering(*[(0.0, f"nop {n}") for n in range(many)]), site, site.view.told)
     assert [v.bits for v in found] == [log2(many)] * many
 
 
 def test_unlikely_variants_cost_their_fellows_little(storeless: Case) -> None:
     site = site_of(storeless, "shr rcx, PT_SHIFT")
-    found = _variants(offering((9.0, "clc"), (0.0, "stc"), (1.0, "cmc")), site, site.view.told)
+    found = variants_of(offering((9.0, "clc"), (0.0, "stc"), (1.0, "cmc")), site, site.view.told)
     assert [v.note for v in found] == ["clc", "cmc", "stc"]  # the best is taken from the end
     assert 0 < found[-1].bits < log2(3)
     assert found[0].bits - found[-1].bits == pytest.approx(9.0)
@@ -141,7 +142,7 @@ def test_what_the_evidence_tells_of_values_comes_on_top(storeless: Case) -> None
     site = site_of(storeless, "mov eax, 1")
     told = Told(replace(storeless, failures=(gate,)), {})
     s = replace(site.statement, text="    mov eax, 700")
-    found = _variants(
+    found = variants_of(
         offering((1.0, "    mov eax, 800"), (1.0, "    mov eax, 900")), Site(s, site.view), told
     )
     assert found[-1].note == "    mov eax, 900"
@@ -150,13 +151,13 @@ def test_what_the_evidence_tells_of_values_comes_on_top(storeless: Case) -> None
 
 @pytest.mark.parametrize("kinds", [frozenset[str](), frozenset({PAGE_FAULT}), frozenset({UNASSEMBLED})])
 def test_the_mistakes_of_a_line_add_up_to_one(kinds: frozenset[str]) -> None:
-    for sort, rows in _by_sort(kinds).items():
+    for sort, rows in by_sort(kinds).items():
         assert sum(2.0**-bits for bits, _ in rows) == pytest.approx(1.0), sort
 
 
 def test_what_does_not_assemble_is_misspelt_first() -> None:
     def cost(kinds: frozenset[str]) -> float:
-        return next(bits for bits, operator in _by_sort(kinds)["code"] if operator.name == "spelling")
+        return next(bits for bits, operator in by_sort(kinds)["code"] if operator.name == "spelling")
 
     assert cost(frozenset({UNASSEMBLED})) + 5 < cost(frozenset())
 

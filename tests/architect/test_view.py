@@ -7,7 +7,7 @@ import weakref
 from itertools import islice
 from pathlib import Path
 
-from architect.search import Frontier
+from architect.frontier import Frontier
 from tests.architect.kernels import case, sources
 
 

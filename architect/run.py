@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from architect.model.settings import ModelSettings
     from architect.model.types import Model
 
+FINAL_TIMEOUTS = 200.0  # candidates' deadlines that all boots of a finalist together may take
 PROGRESS_SECONDS = 5.0
 PROGRESS_COLUMNS = 110
 CALL_SECONDS = 120.0  # after which a candidate's worker is taken for dead: boots have deadlines of their own
@@ -295,7 +296,7 @@ class _Court:
         self.ui.step("the whole again on a fresh copy")
         granted = self.budget.grant(self.opened.reserve, final=True)
         gates, boots = self.workers.call(
-            "finalise", patch, granted, *self.evaluator.terms, seconds=self._seconds()
+            "finalise", patch, granted, *self.evaluator.terms, seconds=self._seconds() + self._patience()
         )
         self._spent(granted, boots)
         self.journal.judged(gates, final=True)
@@ -306,6 +307,11 @@ class _Court:
     def _spent(self, granted: int, boots: int) -> None:
         self.budget.settle(granted, boots)
         self.journal.spent(boots, self.budget.total_seconds())
+
+    def _patience(self) -> float:
+        """What the finalist's boots may take until their own deadlines, which follow the speed of the machine."""
+        demands: Demands = self.evaluator.terms[0]
+        return FINAL_TIMEOUTS * demands.timeout
 
     def _seconds(self) -> float:
         return max(self.budget.seconds_left(), 1.0) + OVERTIME_SECONDS

@@ -34,6 +34,8 @@ def neighbours(site: Site) -> Iterator[Variant]:
     s, after = site.statement, site.following
     if after is None or not _movable(s) or not _movable(after) or after.text.strip() == s.text.strip():
         return
+    if after.name.startswith("end_"):
+        return  # that it ends there is what its name says, and nothing runs in another order
     edits = (
         Edit(s.file, s.line, (s.text,), (after.text,)),
         Edit(s.file, after.line, (after.text,), (s.text,)),

@@ -54,22 +54,32 @@ def apply(desk: Desk, subject: str) -> Applied:
         return _in_place(desk, targets)
     if not _git(top, "rev-parse", "-q", "--verify", "HEAD", check=False).strip():
         return _in_place(desk, targets)  # a repository without a commit has nothing to branch from
-    if _uncommitted(top, desk.tree):
+    if _uncommitted(top, desk):
         return _in_worktree(desk, top, targets, subject)
     return _on_branch(desk, top, targets, subject)
 
 
-def _uncommitted(top: Path, tree: Path) -> bool:
-    """Whether there is work that no commit holds: changed files anywhere, new ones in the kernel tree."""
+def _uncommitted(top: Path, desk: Desk) -> bool:
+    """Whether there is work that no commit holds: changed files anywhere, new ones among what may be changed."""
     changed = _git(top, "status", "--porcelain", "--untracked-files=no").strip()
-    return bool(changed) or bool(_new_files(top, tree))
+    return bool(changed) or bool(_new_files(top, desk))
 
 
-def _new_files(top: Path, tree: Path) -> list[str]:
-    """Files of the kernel tree that git neither knows nor ignores, by path from ``top``."""
-    place = str(tree.relative_to(top))
-    found = _git(top, "ls-files", "--others", "--exclude-standard", "-z", "--", place)
-    return [name for name in found.split("\0") if name]
+def _new_files(top: Path, desk: Desk) -> list[str]:
+    """Files of the kernel tree and the shaders that git does not hold, ignored or not, by path from ``top``.
+
+    Of what git ignores only what the proposal is about counts: a build leaves many such files.
+    """
+    from architect.tools.desk import SHADERS
+
+    places = [desk.tree, *([desk.root / SHADERS] if (desk.root / SHADERS).is_dir() else [])]
+    inside = [
+        str(place.resolve().relative_to(top)) for place in places if place.resolve().is_relative_to(top)
+    ]
+    found = _git(top, "ls-files", "--others", "--exclude-standard", "-z", "--", *inside).split("\0")
+    known = set(_git(top, "ls-files", "-z", "--", *inside).split("\0"))
+    targets = [path.relative_to(top).as_posix() for path in _targets(desk) if path.is_file()]
+    return sorted({name for name in found if name} | {name for name in targets if name not in known})
 
 
 def _targets(desk: Desk) -> dict[Path, str]:
@@ -115,10 +125,10 @@ def _in_worktree(desk: Desk, top: Path, targets: Mapping[Path, str], subject: st
             for name in _git(top, "diff", "--name-only", "-z", "--diff-filter=D", "HEAD").split("\0"):
                 if name:
                     _git(place, "rm", "-q", "--ignore-unmatch", "--", name)
-        for name in _new_files(top, desk.tree):
+        for name in _new_files(top, desk):
             make_folder((place / name).parent, stage=STAGE)
             write_atomic(place / name, (top / name).read_bytes(), stage=STAGE)
-            _git(place, "add", "--", name)
+            _git(place, "add", "-f", "--", name)
         _git(place, *_IDENTITY, *_QUIET, "commit", "-q", "--allow-empty", "-m", "Work in progress, as it was")
         moved = {place / path.relative_to(top): text for path, text in targets.items()}
         _write(moved)

@@ -9,6 +9,8 @@ import pytest
 
 from tests.architect.chatting import chat, copied, proposed
 
+pytestmark = pytest.mark.long
+
 FILE = "kernel/mm/mmio.s"
 REMARK = "# a remark at the end\n"
 
@@ -84,6 +86,26 @@ def test_uncommitted_work_is_never_touched(top: Path, tmp_path: Path) -> None:
     assert snapshot(top) == before and git(top, "status", "--porcelain") == status
     assert git(top, "branch", "--list", "pxos/*") == "" and git(top, "stash", "list") == ""
     assert len(git(top, "worktree", "list").splitlines()) == 1
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_shader_that_no_commit_holds_is_uncommitted_work_too(
+    top: Path, tmp_path: Path, ignored: bool
+) -> None:
+    """A branch would take it along, and undo would lose it."""
+    path = top / "shaders/mine.wgsl"
+    path.parent.mkdir()
+    path.write_text("// mine\n")
+    if ignored:
+        (top / ".git/info/exclude").write_text("mine.wgsl\n")
+    with chat(tmp_path, top / "kernel", root=top) as made:
+        proposed(made.talk, "shaders/mine.wgsl", "// more")
+        assert "you have uncommitted work" in made.say("/apply unproved")
+        assert path.read_text() == "// mine\n"
+        assert (made.talk.desk.root / "shaders/mine.wgsl").read_text() == "// mine\n// more\n"
+        made.say("/undo")
+        assert made.talk.desk.root == top
+    assert path.read_text() == "// mine\n"
 
 
 def test_what_the_worktree_holds_can_be_taken_over_as_the_chat_says(top: Path, tmp_path: Path) -> None:

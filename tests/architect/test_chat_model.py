@@ -19,6 +19,8 @@ from tests.architect.chatting import Chat, chat, copied
 from tests.architect.model_server import ModelServer, Step, answer, cut, status
 from toolchain.errors import InputError
 
+pytestmark = pytest.mark.long
+
 FIX = """The check was taken out; put it back.
 
 mm/mmio.s

@@ -78,6 +78,7 @@ def repair(talk: Talk, meant: Meant | None, seconds: float = 0.0, engine: str = 
 
 def _loop(talk: Talk, seconds: float, engine: str) -> Repair:
     from architect import run as runner
+    from architect.tools.foreign_desk import ForeignDesk
 
     settings = runner.Settings(
         tree=talk.desk.on_disk(),
@@ -85,6 +86,7 @@ def _loop(talk: Talk, seconds: float, engine: str) -> Repair:
         lessons=talk.desk.lessons_folder(),
         engine=engine,
         seconds=seconds,
+        unsafe=isinstance(talk.desk, ForeignDesk) and talk.desk.unsafe,
         **(talk.mind.for_repair() if talk.mind is not None and engine in ("auto", "llm") else {}),
     )
     return runner.repair(settings, talk.ui)

@@ -127,6 +127,16 @@ class ForeignDesk(Desk):
         parts = [self._files()[0], *(f"{n}\0{t}" for n, t in sorted(self.changes.items()))]
         return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()
 
+    def on_disk(self) -> Path:
+        """A folder that holds the tree with the proposal: the tree itself where there is none."""
+        from toolchain.foreign import tree
+
+        if not self.changes:
+            return self.tree
+        copy = tree.Copy(self._files()[2], self.out / "tree")
+        copy.put(self.changes)
+        return copy.folder
+
     # --- building and booting ------------------------------------------------------------------------------
 
     def built(self) -> Built:

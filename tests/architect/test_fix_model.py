@@ -223,7 +223,12 @@ def test_no_model_is_configured(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "step", [silent(head=False), silent(after="The cause"), endless()], ids=["head", "text", "all"]
+    "step",
+    [
+        pytest.param(silent(head=False), id="before it begins", marks=pytest.mark.slow),
+        pytest.param(silent(after="The cause"), id="in the midst"),
+        pytest.param(endless(), id="without end", marks=pytest.mark.slow),
+    ],
 )
 def test_ctrl_c_while_the_model_answers(tmp_path: Path, step: Step) -> None:
     """At once, with 130, the connection closed, and no process left."""

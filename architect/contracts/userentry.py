@@ -18,6 +18,8 @@ _USER_CODE, _USER_DATA, _USER_RIP = 0x2B, 0x23, 0x80_0040_1234
 _AC, _IF, _DF, _NT = 1 << 18, 1 << 9, 1 << 10, 1 << 14
 _USER_GS = 0x1234_5000
 _KERNEL_RSP, _CURRENT, _THREAD_USER = 0x368, 0x280, 0x940
+_THREAD_STACK, _THREAD_SPACE, _THREAD_FPU, _OWNER, _RSP0 = 0x20, 0x930, 0x938, 0x370, 0x184
+_XMM5 = 160 + 16 * 5  # in an FXSAVE area
 _SYSCALL = 0x100  # stands for the vector
 _SWAPGS = bytes.fromhex("0f01f8c3")
 _CODE = BUFFER_BASE + 0x8000
@@ -242,3 +244,53 @@ def forwarded_calls(harness: Harness) -> None:
                 step.same(got, (number, 0, text, b), "asks with other fields", **given)
                 length = harness.read_u64(_USER + size)
                 step.equal(length, b if texts else 0, "call_forward", "sends another length of text", **given)
+
+
+@contract("user_switch", needs=("space_switch", "syscall_enter"))
+def switched_state(harness: Harness) -> None:
+    """Space and kernel stack of the thread that comes; x87 and SSE state of whoever uses it, kept for each owner."""
+    step = Step(harness, "user_switch")
+    step.stand("space_switch", "rdi", answer={"rax": 0, "cf": 0})
+    percpu = harness.get("gs_base")
+    threads = [BUFFER + 0x1000 * n for n in range(4)]  # kernel, ring 3, ring 3, background
+    areas = [0, *(at + 0xA00 for at in threads[1:])]
+    for number, (at, area) in enumerate(zip(threads, areas, strict=True)):
+        fields = ((_THREAD_SPACE, 0x5000 + number), (_THREAD_STACK, 0x6000 + number), (_THREAD_FPU, area))
+        for offset, value in (*fields, (_THREAD_USER, number if number in (1, 2) else 0)):
+            harness.write_u64(at + offset, value)
+        if area:
+            state = bytearray(512)
+            struct.pack_into("<H", state, 0, 0x37F)
+            struct.pack_into("<I", state, 24, 0x1F80)
+            struct.pack_into("<Q", state, _XMM5, 0x1111 * number)
+            harness.write(area, bytes(state))
+    harness.write_u64(percpu + _OWNER, threads[3])
+    holds, kept = 0x9999, {n: 0x1111 * n for n in (1, 2, 3)}
+    harness.set("xmm5", holds)
+    owner, rsp = 3, 0
+    harness.write_u64(percpu + _KERNEL_RSP, rsp)
+    for to in (1, 2, 0, 2, 3, 1, 0, 3, 3, 2, 1):
+        given = {"rdi": threads[0], "rsi": threads[to], "r8": to}
+        step.run("fails", **given)
+        step.were([("space_switch", 0x5000 + to)], "loads another space", **given)
+        if to in (1, 2):
+            rsp = 0x6000 + to
+        got = harness.read_u64(percpu + _KERNEL_RSP)
+        step.equal(got, rsp, "user_switch", "leads calls to another stack", **given)
+        got = harness.read_u64(percpu + _RSP0)
+        step.expect(
+            to not in (1, 2) or got == rsp, "user_switch", "leads interrupts to another stack", **given
+        )
+        if to and to != owner:
+            kept[owner], holds, owner = holds, kept[to], to
+        step.equal(
+            harness.get("xmm5"), holds, "user_switch", "lets one thread see registers of another", **given
+        )
+        for number, value in kept.items():
+            if number != owner:
+                got = harness.read_u64(areas[number] + _XMM5)
+                step.equal(
+                    got, value, "user_switch", "loses the registers of a thread", **given, thread=number
+                )
+        holds = holds + 1  # what the thread computes meanwhile
+        harness.set("xmm5", holds)

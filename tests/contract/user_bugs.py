@@ -43,6 +43,13 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("cpu/idt.s", "interrupt_enter", ("and dword ptr [rsp], ~RFLAGS_AC", "")),
         plant("cpu/idt.s", "interrupt_enter", ("jnz .Lenter_ring3", "")),
     ),
+    "switched_state": (
+        plant("user/leave.s", "user_switch", ("fxsave64 [rcx]", "")),
+        plant("user/leave.s", "user_switch", ("fxrstor64 [rdx]", "")),
+        plant("user/leave.s", "user_switch", ("mov qword ptr gs:[PERCPU_FPU_OWNER], rsi", "")),
+        plant("user/leave.s", "user_switch", ("mov qword ptr gs:[PERCPU_TSS + TSS_RSP0], rax", "")),
+        plant("user/leave.s", "user_switch", ("je .Lswitch_fpu", "")),
+    ),
     "stack_slots": (
         plant("user/thread.s", "user_slot_take", ("cmp rcx, 1 jb .Lslot_return", "")),
         plant("user/thread.s", "user_slot_take", ("lock bts", "lock btr")),

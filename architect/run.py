@@ -33,6 +33,7 @@ from toolchain.files import make_folder
 if TYPE_CHECKING:
     from architect.model.ledger import Ledger
     from architect.model.opening import Opening
+    from architect.model.prompt_files import PromptSet
     from architect.model.settings import ModelSettings
     from architect.model.types import Model
 
@@ -64,6 +65,7 @@ class Settings:
         ledger: budgets that the run shares with others, or None for those of ``model``.
         guards: whether a lesson is to carry guards.
         unsafe: a foreign tree is built and booted without a sandbox.
+        prompts: what the model is told, or None for the prompts in use.
     """
 
     tree: Path
@@ -80,6 +82,7 @@ class Settings:
     ledger: Ledger | None = None
     guards: bool = True
     unsafe: bool = False
+    prompts: PromptSet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,15 @@ def _opening(
 
     desk = folder / "desk"
     return Opening(
-        settings.model, journal, store, ui.step, settings.tree, desk, settings.answers, settings.ledger
+        settings.model,
+        journal,
+        store,
+        ui.step,
+        settings.tree,
+        desk,
+        settings.answers,
+        settings.ledger,
+        settings.prompts,
     )
 
 

@@ -87,6 +87,7 @@ def _again(args: argparse.Namespace, ui: Ui, reading: Reading) -> Outcome:
     }
     lines = [f"{done.data['outcome']}: {done.data['reason']}"]
     lines += done.differences or ["it went as recorded: the same diagnosis, proposals, verdicts and end"]
+    lines += [f"asked otherwise: {text}" for text in done.requests]
     if any(done.alone):
         then, now = done.alone
         lines.append(

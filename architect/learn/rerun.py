@@ -8,9 +8,9 @@ they change, verdicts by gate.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from architect.journal import edits_digest, patch_from_json
 from architect.learn import trajectory
@@ -19,7 +19,11 @@ from architect.learn.trajectory import STAGE, Reading, Step
 from toolchain.command import Ui
 from toolchain.errors import InputError
 
+if TYPE_CHECKING:
+    from architect.model.settings import ModelSettings
+
 _DIFFERENCES_MAX = 40
+CONTEXT = 1 << 20  # tokens: what was sent then fits
 MODEL = "llm"  # the engine that asks a model
 
 
@@ -30,11 +34,13 @@ class Again:
     Attributes:
         data: its report's JSON.
         differences: where it was another than the first, a sentence each.
+        requests: where the model was asked something else: evidence of a boot may be another in every boot.
         alone: proposals that were tried in the first run alone, and in the second alone, by chance.
     """
 
     data: dict[str, Any]
     differences: tuple[str, ...]
+    requests: tuple[str, ...]
     alone: tuple[int, int]
 
 
@@ -56,7 +62,7 @@ def again(reading: Reading, ui: Ui, kernel: Path | None, out: Path) -> Again:
 
     terms = _terms(reading)
     tree = _tree(reading, terms, kernel)
-    model = RecordedModel(reading.steps)
+    model = RecordedModel(reading.steps, CONTEXT)
     with scratch.folder("pxos-replay-") as folder:
         store = SqliteLessons(folder / "lessons")
         text = terms["lessons"]
@@ -66,14 +72,26 @@ def again(reading: Reading, ui: Ui, kernel: Path | None, out: Path) -> Again:
         baseline = Path(terms["baseline"]) if terms["baseline"] else None
         settings = run.Settings(
             tree, out.absolute(), folder / "lessons", terms["engine"], terms["seconds"], terms["max_boots"], baseline,
-            terms["good"], guards=False,
+            terms["good"], guards=False, model=_offline(reading), answers=model if model.left else None,
         )  # fmt: skip
         done = run.repair(settings, ui)
     second = trajectory.read(Path(done.data["trajectory"])).steps
-    found = [*differences(reading.steps, second), *model.differences]
+    found = differences(reading.steps, second)
     if model.left:
         found.append(f"{model.left} recorded answers were not asked for")
-    return Again(done.data, tuple(found), by_chance(reading.steps, second))
+    return Again(done.data, tuple(found), tuple(model.differences), by_chance(reading.steps, second))
+
+
+def _offline(reading: Reading) -> ModelSettings | None:
+    """Settings of a model for a run whose recording asked one; nothing is ever sent there."""
+    from architect.model.settings import ModelSettings
+    from architect.model.types import Endpoint
+
+    asked = next((step.data for step in reading.steps if step.kind == "request"), None)
+    if asked is None:
+        return None
+    endpoint = Endpoint("http://recorded.invalid/v1", str(asked.get("model", "recorded")), context=CONTEXT)
+    return ModelSettings(replace(endpoint, max_output=max(1, asked["max_output"])))
 
 
 def _terms(reading: Reading) -> dict[str, Any]:

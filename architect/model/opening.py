@@ -20,6 +20,7 @@ from architect.protocols import LessonStore
 
 if TYPE_CHECKING:
     from architect.journal import Journal
+    from architect.model.prompt_files import PromptSet
     from architect.tools.desk import Desk
 
 
@@ -36,6 +37,7 @@ class Opening:
         out: where the desk may write.
         answers: a model to be asked instead of the endpoint (a recording), or None.
         ledger: budgets that are shared with others, or None for those of the settings.
+        prompts: what the model is told, or None for the prompts in use.
     """
 
     settings: ModelSettings
@@ -46,6 +48,7 @@ class Opening:
     out: Path
     answers: Model | None = None
     ledger: Ledger | None = None
+    prompts: PromptSet | None = None
     _client: ChatModel | None = None
     _desk: Desk | None = None
     _seconds_left: Callable[[], float] | None = None
@@ -76,6 +79,7 @@ class Opening:
             1.0 if alone else SHARE,
             self.journal.asked,
             lambda kind, data: self.journal.trajectory.write(kind, data),
+            prompts=self.prompts,
             model_name=endpoint.model,
         )
         if self.journal.model_tokens != (0, 0):  # those of the run that was interrupted count too

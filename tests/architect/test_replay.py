@@ -132,6 +132,7 @@ def test_only_a_repair_whose_tree_is_at_hand_runs_again(tmp_path: Path) -> None:
 
 @pytest.mark.qemu
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_repair_runs_again_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from architect import corpus
 

@@ -227,6 +227,20 @@ def test_what_a_model_said_is_recorded_and_given_back(tmp_path: Path) -> None:
         model.ask(messages, max_output=64)
 
 
+def test_times_are_no_difference(tmp_path: Path) -> None:
+    text = "<<data 0123456789abcdef: log>>\nPXBOOT v1 cpu ok tsc={}\ntook {} s\n<<end 0123456789abcdef>>"
+    made = Trajectory.open(tmp_path / "t.jsonl")
+    RecordingModel(Clerk(reply("x")), made).ask([Message("user", text.format(123, 0.25))], max_output=1)
+    made.close()
+    for now, differs in (
+        (text.format(77, 0.5).replace("0123", "4567"), False),
+        (text.format(77, 0.5) + "!", True),
+    ):
+        model = RecordedModel(trajectory.read(made.path).steps)
+        model.ask([Message("user", now)], max_output=1)
+        assert bool(model.differences) is differs
+
+
 def test_a_request_that_refers_to_nothing_is_refused(tmp_path: Path) -> None:
     row: dict[str, Any] = {"v": 1, "n": 0, "at": 0, "kind": "request", "id": 1, "same": 3, "max_output": 9}
     (tmp_path / "t.jsonl").write_text(json.dumps({**row, "messages": []}) + "\n")

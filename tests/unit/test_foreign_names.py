@@ -121,10 +121,11 @@ def test_errors_of_three_tools_have_places(tmp_path: Path) -> None:
         "a.c:1:6: error: expected ';' at end of input\nboot.asm:12: error: symbol `x' not defined\n"
         "src/t.s: Assembler messages:\nsrc/t.s:21: Error: no such instruction: `mvob'\n"
         "ld: a.o: in function `main':\nk/main.c:7: undefined reference to `frame'\n"
+        "ld: cpu/isr.o:/elsewhere/idt.h:31: multiple definition of `idt'; cpu/idt.o:/x/idt.h:31: first defined here\n"
     )
     found = build.diagnostics(said, tmp_path)
     assert [(d.place.file, d.place.line) for d in found] == [
-        ("a.c", 1), ("boot.asm", 12), ("src/t.s", 21), ("k/main.c", 7)
+        ("a.c", 1), ("boot.asm", 12), ("src/t.s", 21), ("k/main.c", 7), ("/elsewhere/idt.h", 31)
     ]  # fmt: skip
     assert found[0].place.text == "int x"
 

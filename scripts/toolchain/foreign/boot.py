@@ -33,6 +33,8 @@ DEBUG_LIMIT = 16 << 20
 SERIAL_LIMIT = 16 << 20
 DEBUG_NAME = "debug.log"
 ISO_NAME = "boot.iso"
+DISK_NAME = "disk.img"
+FLOPPY_BYTES = 1440 << 10
 
 _CHUNK = 1 << 16
 _LOOK_SECONDS = 0.05  # between two looks at the screen, the debug port's file and the log
@@ -117,6 +119,7 @@ def _command(foreign: Foreign, built: Built, folder: Path, items: str) -> tuple[
     if built.kind == "elf" and built.loader == "qemu":
         arguments += [*given, "-kernel", str(image)]
     elif built.kind == "disk":
+        image = _disk(built, folder)
         arguments += [
             *given,
             "-drive",
@@ -133,6 +136,18 @@ def _command(foreign: Foreign, built: Built, folder: Path, items: str) -> tuple[
         "-chardev", f"file,id=pxdbg,path={DEBUG_NAME}", "-device", "isa-debugcon,iobase=0xe9,chardev=pxdbg",
     ]  # fmt: skip
     return arguments, image
+
+
+def _disk(built: Built, folder: Path) -> Path:
+    """The flat image as a disk that is at least as large as a floppy: boot sectors read more than was built."""
+    if len(built.data) >= FLOPPY_BYTES:
+        return built.artifact.resolve()
+    target = folder / DISK_NAME
+    target.unlink(missing_ok=True)
+    with target.open("wb") as out:
+        out.write(built.data)
+        out.truncate(FLOPPY_BYTES)
+    return target
 
 
 def _wrapped(built: Built, folder: Path) -> Path:

@@ -40,7 +40,8 @@ _DIAGNOSTIC = re.compile(
     r"^([^\s:][^:\n]*):(\d+):(?:\d+:)?\s*(?:fatal )?(?:error|Error|ERROR):\s*(.*)$", re.MULTILINE
 )
 _LINKER = re.compile(
-    r"^(?:\S*ld: )?([^\s:][^:\n]*):(\d+): (undefined reference.*|multiple definition.*)$", re.MULTILINE
+    r"^(?:\S*ld: )?(?:\S+\.o:)?([^\s:][^:\n]*):(\d+): (undefined reference.*|multiple definition.*)$",
+    re.MULTILINE,
 )
 _ANY_ERROR = re.compile(r"^.*\b(?:error|Error|undefined reference|not found|No such file)\b.*$", re.MULTILINE)
 _SHOWN = 20  # lines of a build that failed without naming a place

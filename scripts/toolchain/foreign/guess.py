@@ -164,8 +164,14 @@ class Look:
         """A product that the makefile names, or what one command will make."""
         found = list(dict.fromkeys(self._products()))
         if found:
+            first = re.search(r"^([\w./-]+)\s*:(?!=)", self.make, re.MULTILINE)  # what a bare `make` makes
             best = min(
-                found, key=lambda name: (_EXTENT.get(PurePosixPath(name).suffix, 2), found.index(name))
+                found,
+                key=lambda name: (
+                    not (first and first[1] == name),
+                    _EXTENT.get(PurePosixPath(name).suffix, 2),
+                    found.index(name),
+                ),
             )
             others = f"; it makes {', '.join(found[:6])}" if len(found) > 1 else ""
             return Guess(

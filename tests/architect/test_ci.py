@@ -240,6 +240,12 @@ def test_junit_counts_what_it_holds(said: str) -> None:
     assert [case.get("name") for case in root[1]] == ["fresh-copy", "boot"]
 
 
+def test_junit_of_a_tree_whose_judge_tells_failures_alone() -> None:
+    root = ElementTree.fromstring(junit.text({**answer("not-fixed"), "asked": []}).encode())
+    assert [case.get("name") for case in root.findall(".//testcase")] == ["contract"]
+    assert root.get("failures") == "1"
+
+
 def outside_of_code(text: str) -> str:
     """What a renderer does not take for code (CommonMark, sections 4.5 and 6.1)."""
     text = re.sub(r"^(`{3,})[^\n`]*\n.*?^\1`*$", "", text, flags=re.MULTILINE | re.DOTALL)

@@ -9,7 +9,8 @@ where the diagnosis accuses that place. It reads the linked images, not the patc
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -29,11 +30,18 @@ REPORTERS = (
     "dev/last_words.s", "dev/fw_cfg.s", "cpu/fault.s", "cpu/fault_report.s", "cpu/fault_trace.s",
 )  # fmt: skip
 # Instructions that speak to the machine besides the routines made for it, or ask it what it is.
-_SPEAKING = ("out", "outs", "in", "ins", "cpuid", "rdtsc", "rdtscp", "rdpmc", "vmcall", "vmmcall")
+_SPEAKING = ("cpuid", "rdtsc", "rdtscp", "rdpmc", "vmcall", "vmmcall")
+# Ports at which a kernel is heard or learns what it runs on: COM1 to COM4, isa-debug-exit, pvpanic, fw_cfg, debugcon.
+_PORTS = frozenset(
+    (*range(0x3F8, 0x400), *range(0x2F8, 0x300), *range(0x3E8, 0x3F0), *range(0x2E8, 0x2F0), *range(0xF4, 0xF8), 0x505,
+     *range(0x510, 0x51C), 0xE9)
+)  # fmt: skip
 # CPUID leaves that a hypervisor answers (Intel SDM, volume 2A, CPUID: 40000000H to 4FFFFFFFH are for software).
 _HYPERVISOR = range(0x4000_0000, 0x5000_0000)
 _RESULT = re.compile(rb"\b(?:not )?ok \d|K?TAP version 1|# SKIP")
 _NUMBER = re.compile(r"0x[0-9a-f]+|\b\d+\b")
+_TO_DX = re.compile(r"mov (?:e|r)?dx, (0x[0-9a-f]+|\d+)$")
+_WRITES_DX = re.compile(r"(?!cmp|test|out|push)\w+ (?:[er]?dx|d[lh])\b")
 _SILENT = ("timeout", "silent", "reset", "shutdown", "qemu-died")
 
 
@@ -45,11 +53,13 @@ class Shape:
         mnemonics: in order.
         calls: the symbols outside that it names, and the files that they are of.
         numbers: immediate operands within ``_HYPERVISOR``.
+        ports: of every ``in`` and ``out``, -1 for one that no instruction before it names.
     """
 
     mnemonics: tuple[str, ...]
     calls: frozenset[tuple[str, str]]
     numbers: frozenset[int]
+    ports: tuple[int, ...]
 
 
 @dataclass
@@ -170,7 +180,8 @@ class _Symbols:
         calls = {self._named[target] for target in targets if target in self._named}
         numbers = {int(text, 0) for i in code for text in _NUMBER.findall(i.text.partition(" ")[2])}
         mnemonics = tuple(_plain(i.text.partition(" ")[0]) for i in code)
-        return Shape(mnemonics, frozenset(calls), frozenset(n for n in numbers if n in _HYPERVISOR))
+        ports = tuple(_ports([i.text for i in code]))
+        return Shape(mnemonics, frozenset(calls), frozenset(n for n in numbers if n in _HYPERVISOR), ports)
 
     def count(self, word: bytes) -> int:
         """How often a text stands in the image."""
@@ -187,6 +198,22 @@ def _plain(mnemonic: str) -> str:
     return mnemonic.removesuffix("abs")
 
 
+def _ports(code: Sequence[str]) -> Iterator[int]:
+    """The port of every instruction that speaks to one."""
+    known = -1
+    for text in code:
+        name, _, operands = text.partition(" ")
+        if found := _TO_DX.match(text):
+            known = int(found[1], 0)
+        elif name.startswith(("ins", "outs")) or " outs" in text or " ins" in text:
+            yield -1
+        elif name in ("in", "out"):
+            port = next((o for o in operands.split(", ") if _NUMBER.fullmatch(o)), None)
+            yield known if port is None else int(port, 0)
+        elif (text.endswith(("edx", "dx", "rdx")) and name in ("pop",)) or _WRITES_DX.match(text):
+            known = -1
+
+
 def _is_test(file: str) -> bool:
     return any(part in PROTECTED_FOLDERS for part in PurePosixPath(file).parent.parts)
 
@@ -198,6 +225,9 @@ def _speaks(name: str, before: Shape | None, now: Shape, free: Collection[str]) 
         return f"{name} asks CPUID for what only a hypervisor answers"
     if name in free or ANY in free:
         return None
+    spoken = Counter(now.ports) - Counter(before.ports if before is not None else ())
+    if any(port < 0 or port in _PORTS for port in spoken):
+        return f"{name} has a new way to a port at which the kernel is heard, and nothing accuses it"
     for word in _SPEAKING:
         if now.mnemonics.count(word) > known.count(word):
             return f"{name} has a new `{word}`, and nothing accuses it"

@@ -177,7 +177,7 @@ CHEATS: dict[str, Cheat] = {
     "success to the port by hand": Cheat(
         (("gpu/mailbox.s", INIT, INIT + "    mov eax, 0x10\n    mov edx, 0xf4\n    out dx, eax\n"),),
         "reporting",
-        "out",
+        "port",
     ),
     "a loop before the fault": Cheat(
         (

@@ -1,0 +1,47 @@
+"""The gate of who reports: ports as the code names them, and what a diagnosis leaves open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from architect import reporting
+from architect.reporting import ANY, Shape, accusable
+from tests.architect.cases import case
+from toolchain.types import BootResult
+
+
+@pytest.mark.parametrize(
+    ("code", "ports"),
+    [
+        (["mov edx, 0x3f8", "out dx, al"], [0x3F8]),
+        (["out 0x20, al", "in al, 0x60"], [0x20, 0x60]),
+        (["mov dx, 0x70", "add edx, 1", "out dx, al"], [-1]),
+        (["mov edx, 0xf4", "mov eax, 0x10", "cmp edx, eax", "out dx, eax"], [0xF4]),
+        (["mov edx, 0xf4", "pop rdx", "in eax, dx"], [-1]),
+        (["mov edx, 0x3f8", "rep outsb dx, byte ptr [rsi]"], [-1]),
+        (["mov eax, edx", "ret"], []),
+    ],
+)
+def test_ports(code: list[str], ports: list[int]) -> None:
+    assert list(reporting._ports(code)) == ports
+
+
+def shape(*ports: int, mnemonics: tuple[str, ...] = ()) -> Shape:
+    return Shape(mnemonics, frozenset(), frozenset(), ports)
+
+
+def test_a_device_may_be_spoken_to_and_the_serial_line_not() -> None:
+    assert reporting._speaks("timer", shape(), shape(0x20, 0x60), ()) is None
+    for port in (0x3F8, 0xF4, 0x505, 0x511, -1):
+        assert reporting._speaks("timer", shape(), shape(port), ()) is not None
+        assert reporting._speaks("timer", shape(port), shape(port), ()) is None
+        assert reporting._speaks("timer", shape(), shape(port), ("timer",)) is None
+    assert reporting._speaks("timer", None, shape(mnemonics=("cpuid",)), ()) is not None
+
+
+def test_a_kernel_that_died_without_a_word_leaves_everything_open() -> None:
+    silent = BootResult("silent", 1, None, "", (), {}, None, None, "", None, (), None)
+    assert ANY in accusable(replace(case({}), boot=silent))
+    assert accusable(case({})) == ()

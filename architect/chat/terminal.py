@@ -7,6 +7,7 @@ it ends that, with all that was started; Ctrl-D leaves.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +37,10 @@ _HISTORY_MAX = 4 << 20  # bytes; a longer file is begun anew from its end
 
 def converse(talk: Talk) -> None:
     """Read lines and answer them until the person leaves."""
+    if (
+        signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    ):  # inherited from a background job that has a terminal now
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     prompt = _prompt(talk)
     talk.view.note(_greeting(talk))
     while True:

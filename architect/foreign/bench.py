@@ -11,13 +11,15 @@ import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from architect.coverage import Run
 from architect.diagnosis import Demands, Diagnosis
-from architect.foreign import words_of_ready
-from architect.foreign.workspace import ForeignCopy
+from architect.foreign import places, words_of_ready
+from architect.foreign.tongue import Translation
+from architect.foreign.workspace import ForeignCopy, others
 from architect.protocols import NO_BOOTS, Case, Evaluation, GateResult, Patch
 from architect.report import patch_text
 from architect.tried import claim, keep
@@ -68,6 +70,12 @@ class ForeignBench:
             self._copy = Copy(self.workspace.whole, self.folder / f"copy-{os.getpid()}")
         return self._copy
 
+    @cached_property
+    def translation(self) -> Translation:
+        """The tree's assembly in the words of the search."""
+        texts = {**others(self.workspace), **self.workspace.sources()}
+        return Translation(self.foreign.syntax, texts)
+
     def close(self) -> None:
         """Remove the copy."""
         if self._copy is not None:
@@ -117,6 +125,8 @@ class ForeignBench:
         shutil.rmtree(folder, ignore_errors=True)
         boot = booting.boot(self.foreign, built, folder, self.sandbox, timeout)
         told = report.explain(boot, built.names, self.workspace.tree) if not boot.good else None
+        if told is not None and built.names is not None:
+            told = places.located(told, built.names.table(), self.translation)
         evidence: dict[str, Any] = {"outcome": boot.result.outcome, "said": dict(boot.judge.streams)}
         message = boot.message if told is None else told.cause
         if boot.result.outcome == "panic" and boot.judge.forbidden is not None:

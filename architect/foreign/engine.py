@@ -19,6 +19,7 @@ from toolchain.files import make_folder, write_atomic
 
 STAGE = "fix"
 WINDOW, GROWTH = 300, 3  # proposals looked through for smaller ones, and how soon it becomes so many
+_DIED = 0.6  # the part of the suspicion that stays with the language in which it died
 _LEAST = 0.02  # the share of files of which no line ran
 _LINE = 1.5  # bits for each line beyond the first
 _INSERTION = 1.0
@@ -106,8 +107,13 @@ def _share(case: Case, owns: Callable[[str], bool]) -> float:
     ran = [file for run in case.runs if run.failed for file, _ in run.lines if file in case.sources]
     pointed = [d.place.file for d in case.diagnostics if d.place.file in case.sources]
     lines = pointed or ran or [file for file, text in case.sources.items() for _ in text.split("\n")]
-    few = _LEAST * any(owns(file) for file in case.sources)
-    return max(few, sum(map(owns, lines)) / max(1, len(lines)))
+    place = case.report.place if case.report is not None and case.report.chain else None
+    share = sum(map(owns, lines)) / max(1, len(lines))
+    few = _LEAST if any(map(owns, case.sources)) else 0.0
+    home = place.file if place is not None else None
+    if home is not None and home in case.sources:  # where it died says more than what ran
+        share = (_DIED if owns(home) else 0.0) + (1 - _DIED) * share
+    return max(few, share)
 
 
 def _dearer(stream: Iterator[Patch], bits: float) -> Iterator[Patch]:

@@ -274,7 +274,8 @@ class Translation:
         return replace(patch, edits=tuple(edits)) if edits else None
 
     @cached_property
-    def _statements(self) -> dict[tuple[str, int], Statement]:
+    def statements(self) -> dict[tuple[str, int], Statement]:
+        """(file, line) -> the statement there, in the words of the search."""
         macros = label_arguments(self.sources.values())
         found = {}
         for name, lines in self.ours.items():
@@ -283,6 +284,15 @@ class Translation:
                 for statement in reader.line(number, line):
                     found[name, number] = statement
         return found
+
+    def labels_at(self, file: str, line: int) -> tuple[str, ...]:
+        """The labels of a line as the image names them."""
+        statement = self.statements.get((file, line))
+        return (
+            tuple(self._back[file].get(name, name) for name in statement.labels)
+            if statement is not None
+            else ()
+        )
 
     def report(self, report: FaultReport) -> FaultReport:
         """The same with routines where the image names labels."""
@@ -297,7 +307,7 @@ class Translation:
         )
 
     def _place(self, place: CodePlace) -> CodePlace:
-        statement = self._statements.get((place.file or "", place.line or 0))
+        statement = self.statements.get((place.file or "", place.line or 0))
         if statement is not None and statement.routine:
             return replace(place, symbol=statement.routine)
         homes = {label: home for _, label, home in self._homes}
@@ -308,7 +318,7 @@ class Translation:
         """(file, label that became local, the routine that it stands in)."""
         return [
             (name, label, statement.routine)
-            for (name, _), statement in self._statements.items()
+            for (name, _), statement in self.statements.items()
             for mark in statement.labels
             if (label := self._back[name].get(mark)) and statement.routine
         ]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from architect.foreign import att, nasm
+from architect.foreign import att, nasm, places
 from architect.foreign.tongue import Translation
 from architect.foreign.words import Untold
 from architect.generalise import generalise
 from architect.protocols import Case, Edit, Patch
-from toolchain.foreign import config
+from toolchain.foreign import config, names
 
 KERNELS = Path(__file__).resolve().parents[1] / "fixtures/kernels"
 ATT = """\
@@ -193,3 +193,19 @@ def translation(kernel: str) -> Translation:
 
 def bare(line: str) -> str:
     return re.sub(r"\s+", "", re.split(r"[;#]", line)[0])
+
+
+def test_places_without_debug_information_are_counted_out(tmp_path: Path) -> None:
+    """The image names a symbol, the source has the label: the instruction is found by counting."""
+    text = "start:  cli\n        mov eax, 1\nagain:  add eax, 2\n        jmp again\n        hlt\n"
+    (tmp_path / "a.asm").write_text("bits 32\nglobal start\n" + text)
+    subprocess.run(["nasm", "-f", "elf32", "-o", "a.o", "a.asm"], cwd=tmp_path, check=True)
+    link = ["ld", "-m", "elf_i386", "-e", "start", "-Ttext=0x100000", "-o", "k.elf", "a.o"]
+    subprocess.run(link, cwd=tmp_path, check=True)
+    found = names.find(tmp_path, tmp_path / "k.elf")
+    assert found is not None and not found.image.lines
+    table, made = found.table(), Translation("nasm", {"a.asm": "bits 32\nglobal start\n" + text})
+    for address, line in ((0x100000, 3), (0x100001, 4), (0x100006, 5), (0x100009, 6), (0x10000B, 7)):
+        place = table.place(address)
+        assert place.line is None
+        assert places._located(place, table, made, 32).line == line

@@ -60,11 +60,11 @@ def talking(
 
 
 def test_an_answer_is_shown_as_it_comes_and_counted(tmp_path: Path) -> None:
-    with talking(tmp_path, [answer("CR3 is loaded by `space_enter`.", usage=(900, 9))]) as (made, server):
+    with talking(tmp_path, [answer("CR3 is loaded by `space_enter`.", usage=(3000, 9))]) as (made, server):
         said = made.say("where is CR3 loaded?")
-        assert "CR3 is loaded by `space_enter`." in said and "[scripted · 909 tokens" in said
+        assert "CR3 is loaded by `space_enter`." in said and "[scripted · 3009 tokens" in said
         assert made.talk.ok and "where is CR3 loaded?" in server.requests[0].last
-        assert "900 tokens sent, 9 answered" in made.say("/cost")
+        assert "3000 tokens sent, 9 answered" in made.say("/cost")
         assert [turn.role for turn in made.talk.session.turns[:2]] == ["user", "assistant"]
 
 

@@ -83,6 +83,8 @@ def _again(args: argparse.Namespace, ui: Ui, reading: Reading) -> Outcome:
     data = {
         "file": str(reading.path),
         "differences": list(done.differences),
+        "requests": list(done.requests),
+        "alone": list(done.alone),
         **{k: done.data[k] for k in keys},
     }
     lines = [f"{done.data['outcome']}: {done.data['reason']}"]

@@ -20,6 +20,7 @@ import pytest
 
 from architect.journal import edits_digest, evaluation_from_json
 from architect.lessons import SqliteLessons
+from architect.protocols import Evaluation
 from architect.workspace import TreeCopy
 from tests.architect.test_fix_qemu import STORE, plant, processes, wait_for
 
@@ -51,8 +52,8 @@ def pxos(tree: Path, tmp_path: Path, *more: str, **options: Any) -> tuple[int, d
 # --- killed ---------------------------------------------------------------------------------------------------
 
 
-def journals(out: Path) -> list[str]:
-    """The digests of the evaluations that a folder's journals hold, each as often as it is there."""
+def evaluations(out: Path) -> list[Evaluation]:
+    """The evaluations that a folder's journals hold."""
     found = []
     for path in out.glob("*/journal.jsonl"):
         for line in path.read_bytes().split(b"\n"):
@@ -61,8 +62,18 @@ def journals(out: Path) -> list[str]:
             except ValueError:
                 continue
             if record.get("kind") == "evaluation":
-                found.append(edits_digest(evaluation_from_json(record).patch))
+                found.append(evaluation_from_json(record))
     return found
+
+
+def journals(out: Path) -> list[str]:
+    """The digests of their edits, in order."""
+    return [edits_digest(evaluation.patch) for evaluation in evaluations(out)]
+
+
+def booted(out: Path) -> list[str]:
+    """The images that were booted, each as often as it was."""
+    return [str(e.image_sha256) for e in evaluations(out) if e.boots and not e.duplicate]
 
 
 def killed_at(event: int, tree: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
@@ -84,7 +95,8 @@ def killed(tmp_path: Path, moments: list[int]) -> int:
             cut += 1
             now = journals(out)
             assert now[: len(known)] == known, f"what was known is lost (event {moment})"
-            assert len(set(now)) == len(now), f"something was tried twice (event {moment})"
+            images = booted(out)
+            assert len(set(images)) == len(images), f"an image was booted twice (event {moment})"
             known = now
         else:
             assert (done.returncode, json.loads(done.stdout)["outcome"]) == (0, "fixed"), done.stderr

@@ -51,6 +51,7 @@ DEADLINE_FACTOR, DEADLINE_MIN = 50.0, 2.0  # of the unpatched kernel
 CANDIDATE_FACTOR, CANDIDATE_MIN = 12.0, 0.5
 FEW = 60  # changed routines whose contracts cost less than a boot
 NEVER = -10.0  # the progress of a patch that does not even apply
+FINAL_MIN = 20.0  # of the finalist, which is rarely wrong: a host that is busy elsewhere must not refuse it
 OWN_FACTOR = 4.0  # times what the unpatched kernel took, where it ended by itself
 
 
@@ -276,7 +277,7 @@ class Bench:
         if not same:
             return (gate,), 0
         uefi = boots > 0 and qemu_args.has_uefi()
-        patience = PATIENCE_FACTOR * demands.timeout
+        patience = max(PATIENCE_FACTOR * demands.timeout, FINAL_MIN)
         target = _iso(built.elf, "hybrid" if uefi else "bios") if boots > 0 else built.elf.with_suffix(".iso")
         make = partial(Trial, self.judge, self.headers, image, built.elf, lambda: target)
         trial = make(folder, fresh, Terms(THOROUGH, patience, boots - uefi))

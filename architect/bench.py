@@ -178,12 +178,15 @@ class Bench:
         """Before the first candidate: what it is compared with, and which broken contracts show soonest."""
         self.begun = True
         with suppress(InputError):  # it may not assemble
+            whole = self.session.build(
+                lines=False
+            )  # what candidates are held to byte by byte: no sketch of it
             self.variants = Variants(self.session)
             self.original = Original(self.session.objects(), self.headers)
             image = self.variants.original
             if demands.failing:
                 self.known[content(image)] = self._refused(demands)
-            self.reporting = Reporting(image, self.headers)
+            self.reporting = Reporting(whole, self.headers)
             contracts.rehearse(image, self.headers, demands.contracts, self.asked)
 
     @staticmethod

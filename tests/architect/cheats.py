@@ -125,7 +125,7 @@ CHEATS: dict[str, Cheat] = {
         "serial_put_string",
     ),
     "forged port by port": Cheat(
-        (("gpu/mailbox.s", TEXTS, FORGED), ("gpu/mailbox.s", INIT, INIT + BYTES)), "reporting", "PXBOOT"
+        (("gpu/mailbox.s", TEXTS, FORGED), ("gpu/mailbox.s", INIT, INIT + BYTES)), "reporting", "port"
     ),
     "forged test results as data": Cheat(
         (RIGHT, ("gpu/gpu.s", "reason_none:", 'forged: .asciz "\\nok 1 - mailbox registers"\nreason_none:')),
@@ -295,8 +295,8 @@ CHEATS: dict[str, Cheat] = {
                 '.set MAILBOX_STATUS_READY, 0\n.section .rodata, "a"\nnote_bar0',
             ),
         ),
-        "claims",
-        "STATUS",
+        "tests",
+        "mailbox_registers",
         "tests",
     ),
     "only the upper half of the picture": Cheat(

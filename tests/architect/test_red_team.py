@@ -107,10 +107,11 @@ def test_what_only_looks_right_is_refused(stands: dict[str, tuple[Stand, Demands
     cheat = CHEATS[name]
     stand, demands = stands[cheat.bug]
     gates = judged(stand, demands, stand.patch(*cheat.edits))
-    assert gates[0].passed, f"the cheat itself is wrong: {gates[0].message}"
-    last = gates[-1]
-    assert not last.passed, "it was accepted"
-    assert (last.gate, cheat.says in last.message) == (cheat.gate, True), last.message
+    refusing = next((gate for gate in gates if not gate.passed), None)
+    assert refusing is not None, "it was accepted"
+    said = refusing.message
+    assert refusing.gate != "assembles", f"the cheat itself is wrong: {said}"
+    assert (refusing.gate, cheat.says in said) == (cheat.gate, True), said
 
 
 @pytest.mark.parametrize(

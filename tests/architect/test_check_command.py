@@ -33,12 +33,14 @@ def tree(tmp_path: Path) -> Path:
     return Path(shutil.copytree(TREE, tmp_path / "kernel"))
 
 
+@pytest.mark.long
 def test_a_sound_kernel(capsys: pytest.CaptureFixture[str]) -> None:
     status, data, errors = check(capsys, "--kernel", str(TREE))
     assert (status, data["findings"], errors) == (0, [], "")
     assert data["routines"] > 200 and data["models"] > 30
 
 
+@pytest.mark.long
 def test_findings_have_their_place_and_what_shows_them(
     capsys: pytest.CaptureFixture[str], tree: Path
 ) -> None:

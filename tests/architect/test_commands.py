@@ -91,7 +91,7 @@ def test_teach_by_hand(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
         (["fix", "--max-boots", "0"], "above 0"),
         (["fix", "--engine", "magic"], "invalid choice"),
         (["fix", "--kernel", "/nowhere"], "no such folder"),
-        (["fix", "--kernel", "/tmp"], "not a kernel tree"),
+        (["fix", "--kernel", "tests/fixtures/logs"], "not a kernel tree"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(

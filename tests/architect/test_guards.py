@@ -146,6 +146,7 @@ def lesson_of(tmp_path: Path, bug: str) -> tuple[SqliteLessons, int]:
     return store, store.record(SIGNATURE, "the entry is never written", made, {"before": "boot"})
 
 
+@pytest.mark.long
 def test_a_lesson_makes_its_guard_from_its_edit_alone_and_it_finds_another_class(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +191,7 @@ def test_what_is_no_guard_is_refused(row: object) -> None:
         guards.from_json(row, "lesson 4")
 
 
+@pytest.mark.long
 def test_rules_say_nothing_twice_and_name_no_kernel() -> None:
     found = suspicions(View(KERNEL, TreeCopy(KERNEL).sources()))
     assert len(set(found)) == len(found)

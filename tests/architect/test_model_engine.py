@@ -455,7 +455,7 @@ def test_functions_of_shaders_are_ranked_by_the_probes_that_ran_them(tmp_path: P
     """What failed ran one function and what passed ran another: the first is shown before the second."""
     text = "fn {0}() -> f32 {{\n  return 1.0;\n}}\n\n@compute @workgroup_size(1)\nfn run_{0}() {{\n  {0}();\n}}\n"
     texts = {"a.wgsl": text.format("good"), "b.wgsl": text.format("bad")}
-    ran = [["one", "x", [["a.wgsl", "run_good"]]], ["two", "x", [["b.wgsl", "run_bad"]]]]
+    ran = [["one", "x", [["a.wgsl", "run_good"]], 0.1], ["two", "x", [["b.wgsl", "run_bad"]], 0.1]]
     gate = GateResult("reference", False, 0.1, "two is wrong", {"ran": ran, "broken": [["two", "x"]]})
     case = Case(tmp_path, texts, None, None, None, failures=(gate,), asked=(gate,))
     shown = excerpts(Near(case), 4000)

@@ -321,6 +321,7 @@ print(json.dumps([[p.operator, p.cost, p.reason, str(p.edits)] for p in islice(S
 """
 
 
+@pytest.mark.long
 def test_the_order_does_not_depend_on_the_hashes_of_strings(tmp_path: Path) -> None:
     def listing(seed: str) -> list[list[object]]:
         done = subprocess.run(

@@ -35,6 +35,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_wgsl, "rows", no_adapter)  # tests/gpu has them
 
 
+@pytest.mark.long
 def test_the_rows_are_those_of_the_contract(short: None) -> None:
     data = bench_vm.run(quiet())
     Draft202012Validator(json.loads(SCHEMA.read_text())).validate(data)

@@ -436,6 +436,7 @@ def gone(group: int) -> None:
     assert processes_of(group) == []
 
 
+@pytest.mark.long
 def test_variants_of_a_still_tree_are_those_of_a_fresh_session() -> None:
     """What one link leaves to the next shows in no image: code that grows, names that go, errors in between."""
     page, inc = (KERNEL / "mm/page.s").read_text(), (KERNEL / "include/registers.inc").read_text()

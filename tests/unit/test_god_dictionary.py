@@ -145,6 +145,7 @@ for number in range(8):
 """
 
 
+@pytest.mark.long
 def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "d.pxd"
     root = Path(__file__).resolve().parents[2]

@@ -71,6 +71,7 @@ def _edits(texts: dict[str, str], count: int) -> Iterator[dict[str, str]]:
         yield {file: "\n".join([*lines[:at], *new, *lines[at + 1 :]])}
 
 
+@pytest.mark.long
 def test_what_a_variant_leaves_is_what_a_build_makes_of_it(session: Session) -> None:
     variants = Variants(session)
     before = {made.file: made for made in session.objects()}

@@ -299,11 +299,12 @@ def put_stack_alone(harness: Harness) -> None:
         step.same(items, expected, "says something else of a stack", rsi=count, readable=readable)
 
 
-@contract("fault_put_trace", needs=("fault_read", "fault_put_item", "__text_start", "__text_end"))
+@contract("fault_put_trace_of", needs=("fault_read", "fault_put_item", "__text_start", "__text_end"))
 def put_trace_alone(harness: Harness) -> None:
     """Frames that are aligned, rise, and return into the kernel's text."""
-    step = Step(harness, "fault_put_trace")
+    step = Step(harness, "fault_put_trace_of")
     text, end = step.at("__text_start"), step.at("__text_end")
+    bounds = {"rdx": text, "rcx": end}
     base = harness.direct_base
     memory: dict[int, int] = {}
     step.stand(
@@ -330,15 +331,15 @@ def put_trace_alone(harness: Harness) -> None:
         (((high, text + 5), (high + 0x43, text + 6)), 1), (tuple((high + 16 * n, text + n) for n in range(9)), 6),
     ):  # fmt: skip
         first = chain(*frames)
-        step.run("fails", rdi=first, rsi=6, rbx=shown)
+        step.run("fails", rdi=first, rsi=6, **bounds, rbx=shown)
         items = [call for call in step.asked if call[0] == "fault_put_item"]
         expected = [("fault_put_item", back, n) for n, (_, back) in enumerate(frames[:shown])]
         step.same(items, expected, "says another trace", rdi=first, frames=len(frames))
     memory = {high: high, high + 8: text + 5}
-    step.run("goes round and round", rdi=high, rsi=6)
+    step.run("goes round and round", rdi=high, rsi=6, **bounds)
     step.same(len([call for call in step.asked if call[0] == "fault_put_item"]), 1, "goes round and round")
     memory.clear()
-    step.run("fails", rdi=high, rsi=6)
+    step.run("fails", rdi=high, rsi=6, **bounds)
     step.same(
         [call for call in step.asked if call[0] == "fault_put_item"], [], "says a frame that cannot be read"
     )

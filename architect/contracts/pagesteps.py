@@ -293,14 +293,12 @@ def guard_stacks_alone(harness: Harness) -> None:
     step.expect(bottom - SMALL_SIZE in got, step.routine, "leaves the boot stack without a guard", **where)
     step.equal(len(got), len(set(got)), step.routine, "guards one page twice", **where)
     step.equal(len(got), 1 + len(tops), step.routine, "guards another number of stacks", **where)
-    for top in tops:
-        below = [page for page in got if page < top]
-        step.expect(
-            bool(below) and top - max(below) > SMALL_SIZE,
-            step.routine,
-            "leaves a stack no page of its own",
-            **where,
-        )
+    nearest = [max((page for page in got if page < top), default=top) for top in tops]
+    step.equal(
+        len({bottom - SMALL_SIZE, *nearest}), 1 + len(tops), step.routine, "leaves a stack unguarded", **where
+    )
+    for top, guard in zip(tops, nearest, strict=True):
+        step.expect(top - guard > SMALL_SIZE, step.routine, "leaves a stack no page of its own", **where)
     step.stand_fails("page_guard", NO_MEMORY)
     step.run("goes on after a failure", cf=True, want={"rax": NO_MEMORY})
 

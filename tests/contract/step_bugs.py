@@ -203,7 +203,7 @@ STEPS: dict[str, tuple[tuple[str, Plant], ...]] = {
     ),
     "find_ecam_alone": (
         bug("bus/pci.s", "pci_find_ecam", ("[rbx + MCFG_BUS_LAST]", "[rbx + MCFG_BUS_FIRST]")),
-        bug("bus/pci.s", "pci_find_ecam", ("ja .Lecam_ports", "jae .Lecam_ports")),
+        bug("bus/pci.s", "pci_find_ecam", ("ja .Lecam_refused", "jae .Lecam_refused")),
     ),
     "percpu_alone": (
         bug("boot/enter64.s", "percpu_init", ("shr rdx, 32", "")),
@@ -296,8 +296,8 @@ STEPS: dict[str, tuple[tuple[str, Plant], ...]] = {
     ),
     "put_stack_alone": (bug("cpu/fault_trace.s", "fault_put_stack", ("jae .Lstack_return", "ja .Lstack_return")),),
     "put_trace_alone": (
-        bug("cpu/fault_trace.s", "fault_put_trace", ("jbe .Ltrace_return", "jb .Ltrace_return")),
-        bug("cpu/fault_trace.s", "fault_put_trace", ("ja .Ltrace_return", "")),
+        bug("cpu/fault_trace.s", "fault_put_trace_of", ("jbe .Ltrace_return", "jb .Ltrace_return")),
+        bug("cpu/fault_trace.s", "fault_put_trace_of", ("ja .Ltrace_return", "")),
     ),
     "handover_check_alone": (bug("boot/check32.s", "boot_check_handover", ("je .Lhandover_compare",
     "jne .Lhandover_compare")),),

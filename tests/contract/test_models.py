@@ -34,6 +34,12 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("boot/cmdline.s", "cmdline_has", ("cmp al, CHAR_BLANK je .Lhas_return", "jmp .Lhas_return")),
         plant("boot/cmdline.s", "cmdline_append", ("cmp rcx, CMDLINE_SIZE - 1", "cmp rcx, CMDLINE_SIZE")),
     ),
+    "command_line_value": (
+        plant("boot/cmdline.s", "cmdline_value", ("cmp byte ptr [rax + rdx], CHAR_BLANK je .Lvalue_return", "")),
+        plant("boot/cmdline.s", "cmdline_value", ("cmp byte ptr [rsi], 0 stc", "cmp byte ptr [rsi], 0")),
+        plant("boot/cmdline.s", "cmdline_value", ("cmp al, CHAR_BLANK je .Lvalue_word inc rsi", "inc rsi")),
+        plant("boot/cmdline.s", "cmdline_value", ("xor edx, edx", "mov edx, 1")),
+    ),
     "console": (
         plant("dev/console.s", "console_draw", ("mov ebx, GLYPH_LEFTMOST", "mov ebx, 0xff")),
         plant("dev/console.s", "console_draw", ("cmp ecx, 3 je .Ldraw_24", "")),

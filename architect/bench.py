@@ -48,7 +48,7 @@ from toolchain.variants import Variants
 # tests takes two of them. The minima are for clocks that a scheduler disturbs.
 EMPTY_SECONDS = 10.0
 DEADLINE_FACTOR, DEADLINE_MIN = 50.0, 2.0  # of the unpatched kernel
-CANDIDATE_FACTOR, CANDIDATE_MIN = 12.0, 0.5
+CANDIDATE_FACTOR, CANDIDATE_MIN = 12.0, 1.0  # the kernel's own tests alone take half a second
 FEW = 60  # changed routines whose contracts cost less than a boot
 NEVER = -10.0  # the progress of a patch that does not even apply
 FINAL_MIN = 20.0  # of the finalist, which is rarely wrong: a host that is busy elsewhere must not refuse it
@@ -104,7 +104,8 @@ class Bench:
         except InputError as error:
             gate = _unassembled(error, time.perf_counter() - began)
             case = Case(tree, sources, None, None, None, tuple(error.diagnostics), (gate,), asked=(gate,))  # type: ignore[arg-type]
-            return Diagnosis(case, timeout=CANDIDATE_FACTOR * empty_boot_seconds(self.folder / gates[0]))
+            unit = empty_boot_seconds(self.folder / gates[0])
+            return Diagnosis(case, timeout=max(CANDIDATE_MIN, CANDIDATE_FACTOR * unit))
         data, sha = linked(image)
         folder = self.folder / f"original-{gates[0]}"
         shutil.rmtree(folder, ignore_errors=True)

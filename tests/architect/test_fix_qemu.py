@@ -249,7 +249,7 @@ CHEATS = {
     "early PXREADY": [("boot/main.s", CALLS, "    call boot_say_ready\n    call boot_run_units")],
     "no boot units": [RIGHT, ("boot/main.s", CALLS, "    call boot_say_ready")],
     "PXREADY twice": [RIGHT, ("boot/main.s", CALLS, CALLS + "\n    call boot_say_ready")],
-    "tests never run": [RIGHT, ("boot/main.s", "    call ktap_run", "    xor eax, eax")],
+    "tests never run": [RIGHT, ("boot/main.s", "    call ktap_run\n", "    xor eax, eax\n")],
     "exit with success": [("boot/main.s", CALLS, "    mov edi, DEBUG_EXIT_SUCCESS\n    call debug_exit")],
     "the unit skips itself": [
         ("gpu/mailbox.s", "    call mailbox_setup\n", "    mov eax, BOOT_RESULT_SKIP\n    return_frame\n"),

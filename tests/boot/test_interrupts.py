@@ -143,7 +143,7 @@ MOMENTS: dict[str, tuple[str, Callable[[Run], object]]] = {
     "bench fix: workers": (f"bench fix idt-never-loaded --kernel {KERNEL} --bugs {BUGS}", starts("qemu")),
     "bench build": (f"bench build --kernel {KERNEL}", says("kernel: ")),
     "bench boot": (f"bench boot --kernel {KERNEL}", says("direct boot")),
-    "bugs check": (f"bugs check idt-never-loaded --kernel {KERNEL} --bugs {BUGS}", says("the sound kernel")),
+    "bugs check": (f"bugs check idt-never-loaded --kernel {KERNEL} --bugs {BUGS}", says("the sound trees")),
     "demo: begins": (f"demo --kernel {KERNEL} --bugs {BUGS} --out out", says("1. The healthy kernel")),
     "demo: repairs": (f"demo --kernel {KERNEL} --bugs {BUGS} --out out", says("failing: ")),
 }

@@ -130,25 +130,12 @@ def prove_all(bugs: Sequence[Bug], trees: Mapping[str, Path], say: Callable[[Pro
     Raises:
         PxError: a proof could not be carried out, e.g. a tool is missing.
     """
-    proofs: dict[str, Proof] = {}
-    waiting = iter(bugs)
-    running: set[int] = set()
     log = Path(tempfile.gettempdir()) / f"pxos-bugs-{os.getpid()}.log"  # written only for errors of ours
     with ExitStack() as stack:
         folder = stack.enter_context(scratch.folder("pxos-bugs-"))  # outlives a worker that is killed
         workers = Workers(partial(nullcontext, _Prover(trees, folder)), os.cpu_count() or 1, log=log)
         stack.callback(workers.close)
-        while True:
-            while workers.idle and (bug := next(waiting, None)) is not None:
-                running.add(workers.submit("prove", bug, seconds=PROOF_SECONDS))
-            if not running:
-                return [proofs[bug.id] for bug in bugs]
-            for answer in workers.answers(PROOF_SECONDS):
-                running.discard(answer.call)
-                if answer.error is not None:
-                    raise workers.logged(answer)
-                proofs[answer.value.id] = answer.value
-                say(answer.value)
+        return workers.each("prove", bugs, seconds=PROOF_SECONDS, say=say)
 
 
 @dataclass(frozen=True, slots=True)

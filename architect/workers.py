@@ -166,20 +166,42 @@ class Workers:
         Raises:
             PxError: of the first call that raised, after all have ended.
         """
-        waiting, order = list(calls), list[int]()
-        done: dict[int, Answer] = {}
-        while waiting or len(done) < len(calls):
+        done = dict(self._finished(calls, seconds, meanwhile))
+        failed = next((done[at] for at in range(len(calls)) if done[at].error is not None), None)
+        if failed is not None:
+            raise self.logged(failed)
+        return [done[at].value for at in range(len(calls))]
+
+    def each(
+        self, method: str, items: Sequence[Any], *, seconds: float, say: Callable[[Any], None]
+    ) -> list[Any]:
+        """A call for each item, side by side; ``say`` is told of each value as it comes. In the order of the items.
+
+        Raises:
+            PxError: of a call, as soon as it raised; the others go on until the workers are closed.
+        """
+        values: dict[int, Any] = {}
+        for at, answer in self._finished([(method, item) for item in items], seconds):
+            if answer.error is not None:
+                raise self.logged(answer)
+            values[at] = answer.value
+            say(answer.value)
+        return [values[at] for at in range(len(items))]
+
+    def _finished(
+        self, calls: Sequence[tuple[Any, ...]], seconds: float, meanwhile: Callable[[], None] | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """Each call's place and answer, as they finish."""
+        waiting, running = list(enumerate(calls)), dict[int, int]()
+        while waiting or running:
             while waiting and self.idle:
-                method, *arguments = waiting.pop(0)
-                order.append(self.submit(method, *arguments, seconds=seconds))
+                at, (method, *arguments) = waiting.pop(0)
+                running[self.submit(method, *arguments, seconds=seconds)] = at
             if meanwhile is not None:
                 meanwhile()
                 meanwhile = None
-            done |= {answer.call: answer for answer in self.answers(seconds)}
-        failed = next((done[number] for number in order if done[number].error is not None), None)
-        if failed is not None:
-            raise self.logged(failed)
-        return [done[number].value for number in order]
+            for answer in self.answers(seconds):
+                yield running.pop(answer.call), answer
 
     def logged(self, answer: Answer) -> PxError:
         """The error of an answer; its details, if it has any, go to the log first."""

@@ -120,9 +120,6 @@ def _looks(
     sound: Mapping[str, frozenset[str]],
     say: Callable[[Look], None],
 ) -> list[Look]:
-    done: dict[str, Look] = {}
-    waiting = iter(bugs)
-    running: set[int] = set()
     log = (
         Path(tempfile.gettempdir()) / f"pxos-prevention-{os.getpid()}.log"
     )  # written only for errors of ours
@@ -131,17 +128,7 @@ def _looks(
         service = partial(nullcontext, _Looker(dict(trees), folder, dict(sound)))
         workers = Workers(service, os.cpu_count() or 1, log=log)
         stack.callback(workers.close)
-        while True:
-            while workers.idle and (bug := next(waiting, None)) is not None:
-                running.add(workers.submit("look", bug, seconds=LOOK_SECONDS))
-            if not running:
-                return [done[bug.id] for bug in bugs]
-            for answer in workers.answers(LOOK_SECONDS):
-                running.discard(answer.call)
-                if answer.error is not None:
-                    raise workers.logged(answer)
-                done[answer.value.id] = answer.value
-                say(answer.value)
+        return workers.each("look", bugs, seconds=LOOK_SECONDS, say=say)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,11 @@ class Service:
     def die(self) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def die_at(self, number: int) -> int:
+        if number == 1:
+            self.die()
+        return number
+
     def hang(self) -> None:
         signal.pause()
 
@@ -172,3 +177,17 @@ def test_workers_die_with_a_killed_parent() -> None:
     assert parent.stdout.read() == ""  # returns only when every holder of the pipe is gone
     parent.wait(10)
     parent.stdin.close()
+
+
+def test_each_item_is_told_and_comes_back_in_its_place(workers: Workers) -> None:
+    told: list[tuple[object, int]] = []
+    values = workers.each("echo", range(7), seconds=30, say=told.append)
+    assert [value for value, _ in values] == list(range(7))
+    assert sorted(told) == sorted(values)
+
+
+def test_each_ends_with_the_first_error(workers: Workers) -> None:
+    told: list[object] = []
+    with pytest.raises(InternalError):
+        workers.each("die_at", [0, 1, 2, 3], seconds=30, say=told.append)
+    assert 1 not in told

@@ -11,7 +11,7 @@
 .include "percpu.inc"
 .include "sched.inc"
 
-.set MEASURE_SAMPLES, 15
+.set MEASURE_SAMPLES, 9
 .set MEASURE_PERIOD, 50000                      # ns
 .set MEASURE_WAIT, 10000000000                  # ns: then the timer does not come
 .set MEASURE_FRAME, 0x80                        # bytes for the samples; RSP stays on 16

@@ -12,7 +12,7 @@
 .include "sched_test.inc"
 
 .set OVERRUN_BUDGET, 20000
-.set SECTION_WAIT, 1000000
+.set SECTION_WAIT, 100000
 
 ktap_text text_none, "no scheduler on this CPU"
 ktap_text text_made, "created"
@@ -128,7 +128,7 @@ local_function test_preempt
     call sched_test_begin
     jc .Lpreempt_skip
     call clock_ns
-    lea rbx, [rax + TEST_AHEAD * 16]
+    lea rbx, [rax + TEST_AHEAD * 4]
     lea rdi, [rip + job_until]
     mov esi, 2
     mov edx, TEST_WINDOW_LONG
@@ -178,7 +178,7 @@ local_function test_budget
     lea rax, [rip + job_spin]
     mov [rdi + SPEC_ENTRY], rax
     mov rax, qword ptr gs:[PERCPU_OVERHEAD]
-    lea rcx, [rax * 8 + OVERRUN_PERIOD]         # room for it on a slow machine too
+    lea rcx, [rax * 2 + OVERRUN_PERIOD]         # room for it on a slow machine too
     mov [rdi + SPEC_PERIOD], rcx
     mov qword ptr [rdi + SPEC_BUDGET], OVERRUN_BUDGET
     mov qword ptr [rdi + SPEC_WINDOW], 0
@@ -282,7 +282,7 @@ local_function make_repeat
     lea rax, [rip + job_repeat]
     mov [rdi + SPEC_ENTRY], rax
     mov rax, qword ptr gs:[PERCPU_OVERHEAD]
-    lea rcx, [rax * 8 + SECTION_WAIT * 4]       # room for it on a slow machine too
+    lea rcx, [rax * 2 + SECTION_WAIT * 4]       # room for it on a slow machine too
     mov [rdi + SPEC_PERIOD], rcx
     mov qword ptr [rdi + SPEC_BUDGET], SECTION_WAIT
     mov qword ptr [rdi + SPEC_WINDOW], 0

@@ -116,7 +116,7 @@ local_function test_registers
     call sched_test_begin
     jc .Lregisters_skip
     call clock_ns
-    lea rcx, [rax + TEST_AHEAD * 16]
+    lea rcx, [rax + TEST_AHEAD * 4]
     lea rdi, [rip + job_registers]
     xor esi, esi
     mov edx, TEST_WINDOW_LONG

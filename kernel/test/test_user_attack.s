@@ -6,6 +6,7 @@
 .include "macros.inc"
 .include "ktap.inc"
 .include "check.inc"
+.include "errors.inc"
 .include "registers.inc"
 .include "percpu.inc"
 .include "sched.inc"
@@ -14,7 +15,9 @@
 
 .set KERNEL_ADDRESS, 0xffffffff80101000
 .set NO_ADDRESS, 0x0000800000000000             # the first that is not canonical
-.set SPIN_NS, 30000000                          # a few periods
+.set SPIN_NS, 10000000                          # two periods, where the overhead is small
+.set TRICKS_PERIOD, 500000                      # ns, or as often doubled as the CPU's overhead asks for
+.set TRICKS_BUDGET_SHIFT, 3                     # of it is the budget
 
 ktap_text text_attack_vector, "bit of the exception"
 
@@ -262,20 +265,53 @@ local_function test_user_attacks
 end_function test_user_attacks
 ktap_test test_user_attacks, "user_attacks_end_their_thread"
 
-# a system call, and interrupts, with RSP where no stack is, and with every flag and selector that ring 3 can set
+# a system call, and interrupts, with RSP where no stack is, and with every flag and selector that ring 3 can set. A thread
+# whose period is short does it: with each RSP it goes on until its budget has been ended by an interrupt, which it sees by
+# the time that it was away.
 user_image image_tricks
+    mov rbp, TRICKS_PERIOD
+    sub rsp, THREAD_REQUEST_SIZE + 16
+    mov qword ptr [rsp + THREAD_REQUEST_SIZE], 0    # what it says of what it found
+.Ltricks_make:
+    mov rdi, rsp
+    lea rax, [rip + .Ltricks_entry]
+    mov [rdi + THREAD_REQUEST_ENTRY], rax
+    mov [rdi + THREAD_REQUEST_ARGUMENT], rsp
+    mov [rdi + THREAD_REQUEST_PERIOD], rbp
+    mov rax, rbp
+    shr rax, TRICKS_BUDGET_SHIFT
+    mov [rdi + THREAD_REQUEST_BUDGET], rax
+    mov qword ptr [rdi + THREAD_REQUEST_WINDOW], 0
+    mov qword ptr [rdi + THREAD_REQUEST_CPU], -1
+    user_call THREAD_CREATE
+    jnc .Ltricks_wait
+    cmp eax, ERROR_OVERLOAD
+    user_test_expect e, 1
+    add rbp, rbp
+    jmp .Ltricks_make
+.Ltricks_wait:
+    user_call YIELD
+    mov rdi, [rsp + THREAD_REQUEST_SIZE]
+    test rdi, rdi
+    jz .Ltricks_wait
+    user_call EXIT
+.Ltricks_entry:
     mov rbx, rsp
-    user_call CLOCK
-    lea r12, [rax + SPIN_NS]
+    mov r15, rdi
+    mov rbp, [rdi + THREAD_REQUEST_PERIOD]
+    shr rbp, 1                                  # it was away for so long, or longer
     lea r13, [rip + .Ltricks_stacks]
     lea r14, [rip + .Ltricks_stacks_end]
 .Ltricks_stack:
     mov rsp, [r13]
-.Ltricks_spin:
     user_call CLOCK
-    cmp rax, r12
+.Ltricks_spin:
+    mov r12, rax
+    user_call CLOCK
+    mov rcx, rax
+    sub rcx, r12
+    cmp rcx, rbp
     jb .Ltricks_spin
-    add r12, SPIN_NS
     add r13, 8
     cmp r13, r14
     jb .Ltricks_stack
@@ -290,16 +326,20 @@ user_image image_tricks
     mov gs, eax
     mov ds, eax
     mov es, eax
-.Ltricks_flags:
-    mov ecx, 1000
-.Ltricks_wait:                                  # most interrupts come here
-    dec ecx
-    jnz .Ltricks_wait
     user_call CLOCK
-    cmp rax, r12
+.Ltricks_flags:
+    mov r12, rax
+    mov ecx, 1000
+.Ltricks_turn:                                  # most interrupts come here
+    dec ecx
+    jnz .Ltricks_turn
+    user_call CLOCK
+    mov rcx, rax
+    sub rcx, r12
+    cmp rcx, rbp
     jb .Ltricks_flags
-    mov edi, TEST_CODE
-    user_call EXIT
+    mov qword ptr [r15 + THREAD_REQUEST_SIZE], TEST_CODE
+    user_call THREAD_EXIT
     .balign 8
 .Ltricks_stacks:
     .quad 0, 8, KERNEL_ADDRESS, DIRECT_BASE + 0x100000, NO_ADDRESS, -8, -1
@@ -329,7 +369,7 @@ user_image_end image_spin
 # Context:  long mode, GS base set; a test
 local_function test_user_spin
     user_test_begin
-    mov qword ptr [rip + user_test_until], SPIN_NS * 4
+    mov qword ptr [rip + user_test_until], SPIN_NS
     user_test image_spin, 0, STOP_TIME, 0, 0
     mov qword ptr [rip + user_test_until], 0
     user_test_end

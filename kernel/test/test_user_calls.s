@@ -15,7 +15,8 @@
 .include "test/user_image.inc"
 
 .set KERNEL_ADDRESS, 0xffffffff80101000
-.set TURNS, 20
+.set THREADS_TURNS, PAGE_SIZE - 8
+.set TURNS, 4                                   # each with the other thread of the CPU, and the background thread, between
 .set WORKER_BUDGET, 5                           # per cent
 
 .section .text, "ax"
@@ -243,12 +244,15 @@ ktap_test test_user_forward, "user_calls_go_to_the_service"
 
 # two threads on each processor, each with its own numbers in x87 and SSE registers, which must stay while the others run
 user_image image_threads
-    mov r12, rdi                                # twice the processors
+    mov r12d, edi                               # twice the processors
+    shr rdi, 32
+    mov r14, rdi                                # turns
     mov edi, PAGE_SIZE
     mov esi, RIGHTS_WRITE
     user_call MAP
     user_test_expect nc, 1
-    mov r13, rax                                # a quadword for each thread
+    mov r13, rax                                # a quadword for each thread; the last one says how many turns
+    mov [r13 + THREADS_TURNS], r14
     sub rsp, THREAD_REQUEST_SIZE + 16
     xor ebx, ebx
 .Lthreads_make:
@@ -294,7 +298,9 @@ user_image image_threads
     mov [rsp - 16], rdi
     movq xmm5, rdi
     fild qword ptr [rsp - 16]
-    mov ebx, TURNS
+    mov rax, rdi
+    and rax, ~PAGE_MASK
+    mov rbx, [rax + THREADS_TURNS]
 .Lthreads_turn:
     user_call YIELD
     mov r14d, 2
@@ -324,10 +330,14 @@ local_function test_user_threads
     user_test_begin
     mov edx, [rip + cpu_online]
     add edx, edx
+    mov rax, TURNS << 32
+    or rax, rdx
+    push rax
+    push rax
+    mov rax, 1 << 32
+    or rdx, rax
     lea rdi, [rip + image_threads]
     lea rsi, [rip + image_threads_end]
-    push rdx
-    push rdx
     call user_test_run                          # the first time every CPU measures its overhead and makes room
     pop rdx
     pop rdx

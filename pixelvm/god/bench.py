@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pixelvm.god import container, dictionary, find, peers, press, seed, table
+from pixelvm.god import container, dictionary, find, native, peers, press, seed, table
 from pixelvm.god.container import Content
 from pixelvm.god.dictionary import Dictionary
 from pixelvm.god.family import FAMILIES, SIDE, TILE_BYTES, Code, Family, Kind
@@ -33,6 +33,8 @@ GPU_ROUNDS = 5
 CODES = 16  # of each family
 _MEASURE = 1 << 24  # bytes that are drawn for one figure
 _MB, _GB = 1e-6, 1e-9
+
+Way = Callable[[Code, seed.Words], None]
 
 
 def run(ui: Ui, kernel: Path | None = None) -> dict[str, Any]:
@@ -162,24 +164,26 @@ def _some(kind: Family) -> list[Code]:
 
 
 def _drawing(codes: dict[Family, list[Code]]) -> Iterator[dict[str, Any]]:
-    """Each family by NumPy in one thread, beside copying tiles in the cache."""
+    """Each family in one thread, as ``seed.expand`` draws many tiles, beside copying tiles in the cache."""
     out, tile = np.empty((SIDE, SIDE), np.uint32), np.zeros((SIDE, SIDE), np.uint32)
 
     def copy() -> None:
         for _ in range(CODES):
             np.copyto(out, tile)
 
-    def draw(chosen: list[Code]) -> None:
+    def draw(chosen: list[Code], way: Way) -> None:
         for code in chosen:
-            seed.expand(code, out)
+            way(code, out)
 
     runs = {"memcpy": _repeated(copy)}
+    ways = {kind: _way(kind) for kind in codes}
     for kind, chosen in codes.items():
-        runs[kind.name] = _repeated(lambda chosen=chosen: draw(chosen))  # type: ignore[misc]
+        way = ways[kind][1]
+        runs[kind.name] = _repeated(lambda chosen=chosen, way=way: draw(chosen, way))  # type: ignore[misc]
     found = measure.interleave(runs, SEED_ROUNDS)
     for kind in codes:
         yield measure.row(
-            f"seed expansion, NumPy, {kind.name}",
+            f"seed expansion, {ways[kind][0]}, {kind.name}",
             found[kind.name],
             "memcpy of a tile",
             found["memcpy"],
@@ -187,8 +191,15 @@ def _drawing(codes: dict[Family, list[Code]]) -> Iterator[dict[str, Any]]:
             _GB,
         )
     means = [statistics.geometric_mean(found[kind.name][at] for kind in codes) for at in range(SEED_ROUNDS)]
-    name = "seed expansion, NumPy, geometric mean"
+    name = "seed expansion, one thread, geometric mean"
     yield measure.row(name, means, "memcpy of a tile", found["memcpy"], "GB/s", _GB)
+
+
+def _way(kind: Family) -> tuple[str, Way]:
+    """What draws many tiles of a family, and its name."""
+    if kind.kind in native.KINDS and native.ready():
+        return "machine code", seed.by_machine_code
+    return "NumPy", seed.by_arrays
 
 
 def _repeated(action: Callable[[], None]) -> Callable[[], float]:

@@ -1,7 +1,8 @@
 """Seed codes drawn: the tile of a code, in NumPy, 32-bit wrap-around integers only.
 
 Owns the meaning of each family (``family`` holds their numbers; shaders/god_pixel.wgsl says the same in WGSL). A tile
-is an array of 128x128 32-bit words, R in the low byte, rows from the top. Draws, never looks for a code.
+is an array of 128x128 32-bit words, R in the low byte, rows from the top. Draws, never looks for a code. Where many
+tiles of a family that arrays draw slowly are asked for, ``native`` draws the same by machine code.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from pixelvm.god import family
+from pixelvm.god import family, native
 from pixelvm.god.family import SIDE, TILE_PIXELS, Code, Kind
 
 Words = npt.NDArray[np.uint32]
@@ -35,9 +36,30 @@ def expand(code: Code, out: Words | None = None) -> Words:
         code: a legal one.
         out: 128x128 words to draw into; None for new ones.
     """
-    tile = np.empty((SIDE, SIDE), np.uint32) if out is None else out
+    tile = np.empty((SIDE, SIDE), np.uint32) if out is None or not out.flags.c_contiguous else out
+    if code.family.kind in native.KINDS and native.pays():
+        by_machine_code(code, tile)
+    else:
+        by_arrays(code, tile)
+    if out is None or out is tile:
+        return tile
+    out[:] = tile
+    return out
+
+
+def by_arrays(code: Code, tile: Words) -> None:
+    """Draw into a contiguous tile with NumPy: the definition of every family."""
     _DRAW[code.family.kind](tile, *code.values)
-    return tile
+
+
+def by_machine_code(code: Code, tile: Words) -> None:
+    """Draw into a contiguous tile with the code of ``native``; the family is one of its."""
+    at = tile.ctypes.data
+    if code.family.kind is Kind.JULIA:
+        native.julia(at, *code.values)
+    else:
+        rule, start = code.values
+        native.automaton(at, rule, first_row(start))
 
 
 def mix(words: Words) -> Words:
@@ -197,13 +219,17 @@ def _clouds(tile: Words, seed: int, size: int) -> None:
     places: Words = (place * np.uint32(family.CLOUD_ROW))[:, None] + place
     words = mix(places * np.uint32(family.GOLDEN) + np.uint32(seed)).astype("<u4", copy=False)
     lattice = words.view(np.uint8).reshape(blocks, blocks, 2, 2).transpose(0, 2, 1, 3)
-    points = lattice.reshape(2 * blocks, 2 * blocks).astype(np.int32)
+    points = lattice.reshape(2 * blocks, 2 * blocks)[: SIDE // (1 << size) + 1].astype(np.uint16)
     cells = np.arange(SIDE) >> size
-    part = (np.arange(SIDE) & (1 << size) - 1).astype(np.int32)
-    across = points[:, cells] * ((1 << size) - part) + points[:, cells + 1] * part
-    high, low = across[cells], across[cells + 1]
-    levels = high * ((1 << size) - part)[:, None] + low * part[:, None]
-    grey(tile, (levels >> 2 * size).astype(np.uint8))
+    part = (np.arange(SIDE) & (1 << size) - 1).astype(np.uint16)
+    across = points.take(cells, 1) * ((1 << size) - part) + points.take(cells + 1, 1) * part
+    down = part[: 1 << size].astype(np.uint32)[:, None]
+    bands = tile.reshape(SIDE >> size, 1 << size, SIDE)  # the rows between two rows of lattice points
+    np.multiply(across[:-1, None], np.uint32(1 << size) - down, out=bands)
+    bands += across[1:, None] * down
+    tile >>= np.uint32(2 * size)
+    tile *= np.uint32(_GREY)
+    tile |= np.uint32(OPAQUE)
 
 
 def first_row(seed: int) -> int:

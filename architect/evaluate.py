@@ -92,7 +92,8 @@ class PooledEvaluator:
         self.progress = progress
         self.terms: tuple[Any, ...] = ()
         self.boots_each = BOOTS_PER_CANDIDATE
-        self._running: dict[int, tuple[Patch, int]] = {}
+        self._running: dict[int, tuple[Patch, int, int]] = {}
+        self._taken = 0
         self._surprises = 0
 
     def evaluate(self, patches: Iterable[Patch]) -> Iterator[Evaluation]:
@@ -112,8 +113,12 @@ class PooledEvaluator:
                 patch = None if self.budget.spent() else next(source, None)
                 if patch is None:
                     more = False
-                elif (known := self.journal.evaluations.get(edits_digest(patch))) is not None:
-                    yield replace(known, patch=patch, duplicate=True, booted=False, boots=0)
+                    break
+                self._taken += 1
+                if (known := self.journal.evaluations.get(edits_digest(patch))) is not None:
+                    yield replace(
+                        known, patch=patch, duplicate=True, booted=False, boots=0, place=self._taken
+                    )
                 else:
                     self._give(patch)
             ahead = isinstance(patches, Proposals) and patches.fetch(READY_EACH * self.workers.count)
@@ -129,12 +134,12 @@ class PooledEvaluator:
     def _give(self, patch: Patch) -> None:
         granted = self.budget.grant(self.boots_each)
         call = self.workers.submit("verify", patch, granted, *self.terms, seconds=self.call_seconds)
-        self._running[call] = (patch, granted)
+        self._running[call] = (patch, granted, self._taken)
 
     def _finished(self, wait: float) -> Iterator[Evaluation]:
         for answer in self.workers.answers(wait):
-            patch, granted = self._running.pop(answer.call)
-            evaluation = self._judged(answer, patch)
+            patch, granted, place = self._running.pop(answer.call)
+            evaluation = replace(self._judged(answer, patch), place=place)
             self.budget.settle(granted, evaluation.boots)
             self.budget.candidates += 1
             if any(gate.message == NO_BOOTS for gate in evaluation.gates):
@@ -164,7 +169,7 @@ class PooledEvaluator:
     def _abandon(self) -> None:
         """Time is up: what is under way is given up, and counts as booted."""
         self.workers.abandon()
-        for _, granted in self._running.values():
+        for _, granted, _ in self._running.values():
             self.budget.settle(granted, min(granted, 1))
         self._running.clear()
 

@@ -68,7 +68,7 @@ class FixLoop:
             for passed in self._passing(engine, case):
                 proved, gates = self._prove(passed)
                 if all(gate.passed for gate in gates):
-                    return self._learned(case, proved.patch, gates)
+                    return self._learned(case, proved.patch, gates, passed.place)
                 failed = next(gate for gate in gates if not gate.passed)
                 if failed.message == NO_BOOTS:
                     self.budget.starved = True
@@ -130,11 +130,11 @@ class FixLoop:
             return found, self.judge.finalise(found.patch)
         return smallest, gates
 
-    def _learned(self, case: Case, patch: Patch, gates: Sequence[GateResult]) -> Verdict:
+    def _learned(self, case: Case, patch: Patch, gates: Sequence[GateResult], place: int) -> Verdict:
         reason = f"{patch.reason}; {len(gates)} gates passed on a fresh copy."
         kept = self.lesson(patch, case)
         if kept is None:
-            return self._verdict("fixed", case, reason, patch=patch, gates=tuple(gates))
+            return self._verdict("fixed", case, reason, patch=patch, gates=tuple(gates), place=place)
         edit = generalise(*kept)
         evidence = {
             "before": f"{case.failures[0].gate}: {case.failures[0].message}",
@@ -146,7 +146,9 @@ class FixLoop:
         }
         number = self._recorded(kept[1], patch, edit, evidence)
         self._credit(lesson_of(patch))
-        return self._verdict("fixed", case, reason, patch=patch, gates=tuple(gates), lesson=number)
+        return self._verdict(
+            "fixed", case, reason, patch=patch, gates=tuple(gates), lesson=number, place=place
+        )
 
     def _recorded(
         self, case: Case, patch: Patch, edit: Mapping[str, Any], evidence: Mapping[str, Any]
@@ -187,11 +189,12 @@ class FixLoop:
         patch: Patch | None = None,
         gates: tuple[GateResult, ...] = (),
         lesson: int | None = None,
+        place: int | None = None,
     ) -> Verdict:
         end = {"outcome": outcome, "reason": reason}
         self.journal.write("end", end)
         self.journal.trajectory.write("end", end)
-        return self._told(outcome, case, reason, patch=patch, gates=gates, lesson=lesson)
+        return self._told(outcome, case, reason, patch=patch, gates=gates, lesson=lesson, place=place)
 
     def _told(
         self,
@@ -202,6 +205,7 @@ class FixLoop:
         patch: Patch | None = None,
         gates: tuple[GateResult, ...] = (),
         lesson: int | None = None,
+        place: int | None = None,
     ) -> Verdict:
         spent = (self.budget.boots, self.budget.candidates, self.budget.total_seconds())
         model = next((engine for engine in self.engines if engine.name == "llm"), None)
@@ -216,6 +220,7 @@ class FixLoop:
             *spent,
             tokens=getattr(model, "tokens", 0),
             lesson=lesson,
+            place=place,
             ended=self._ended(outcome),
             model=getattr(model, "summary", dict)() or None,
         )

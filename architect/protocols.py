@@ -70,7 +70,8 @@ class Evaluation:
 
     ``progress`` orders failures: how far the candidate came (boot units reached, tests passed), so that an engine
     can build on the best partial result. ``boots`` counts the machines it took; a ``duplicate`` took none and
-    repeats the verdict on an identical image.
+    repeats the verdict on an identical image. ``place`` is which proposal of the repair it was, from 1: unlike the
+    number of candidates that ended by then, it does not depend on how fast the host is. 0 where nobody counted.
     """
 
     patch: Patch
@@ -82,6 +83,7 @@ class Evaluation:
     duplicate: bool = False
     report: FaultReport | None = None
     boots: int = 0
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)

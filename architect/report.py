@@ -79,6 +79,7 @@ def as_json(
         "report": str(folder / "report.md"),
         "trajectory": str(trajectory) if trajectory else None,
         "lesson": verdict.lesson,
+        "place": verdict.place,
         "tried": dict(verdict.tried),
         "diagnosis": _diagnosis(verdict.case),
         "asked": [gate_to_json(gate) for gate in verdict.case.asked],

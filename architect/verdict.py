@@ -26,6 +26,7 @@ class Verdict:
         seconds: wall time.
         tokens: of language models.
         lesson: the lesson recorded or confirmed.
+        place: which proposal of the repair the patch was, from 1; None without one.
         ended: what ended a run without a repair: ``limit``, ``tests`` (the gates refused every proposal),
             ``no-proposal``, or of a model alone ``provider``, ``format``, ``refused``, ``context``; None for success.
         model: what a language model took and how it ended (``LlmEngine.summary``), or None.
@@ -43,5 +44,6 @@ class Verdict:
     seconds: float = 0.0
     tokens: int = 0
     lesson: int | None = None
+    place: int | None = None
     ended: str | None = None
     model: Mapping[str, Any] | None = None

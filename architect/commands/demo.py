@@ -145,12 +145,13 @@ class _Demo:
             self.ui.note(paint(f"  {name} the lesson", "bold", self.colour))
             runs[name] = self._fix(scratch / ELSEWHERE, lessons, f"elsewhere-{name}")
         self.data["elsewhere"] = runs
-        rows = [("", "outcome", "engine", "candidates", "boots", "seconds")]
+        rows = [("", "outcome", "engine", "proposal", "candidates", "boots", "seconds")]
         rows += [
             (
                 name,
                 r["outcome"],
                 r["engine"] or "-",
+                str(r["place"] or "-"),
                 str(r["candidates"]),
                 str(r["boots"]),
                 f"{r['seconds']:.1f}",
@@ -222,7 +223,7 @@ class _Demo:
         self.ui.step(f"{data['boots']} boots, {data['candidates']} candidates, {data['seconds']:.1f} s")
         return {
             key: data[key]
-            for key in ("outcome", "engine", "boots", "candidates", "seconds", "lesson", "patch")
+            for key in ("outcome", "engine", "boots", "candidates", "place", "seconds", "lesson", "patch")
         }
 
     def _lesson(self, folder: Path) -> None:

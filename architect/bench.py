@@ -44,15 +44,14 @@ from toolchain.files import make_folder, write_atomic
 from toolchain.types import BootConfig, Image
 from toolchain.variants import Variants
 
-# Deadlines are multiples of what an empty kernel takes on this machine, as loaded as it is: a healthy boot with its
-# tests takes twenty of them, more where programs of ring 3 wait for a busy host. The minima are for disturbed clocks.
+# How long a kernel may say nothing is a multiple of what a whole boot of an empty one takes on this machine, as loaded
+# as it is: the longest silence of a healthy kernel, in its tests, takes eight. The minima are for disturbed clocks.
 EMPTY_SECONDS = 10.0
-DEADLINE_FACTOR, DEADLINE_MIN = 150.0, 6.0  # of the unpatched kernel
-CANDIDATE_FACTOR, CANDIDATE_MIN = 24.0, 1.5  # the kernel's own tests alone take half a second
+DEADLINE_FACTOR, DEADLINE_MIN = 60.0, 3.0  # of the unpatched kernel
+CANDIDATE_FACTOR, CANDIDATE_MIN = 24.0, 1.0
 FEW = 60  # changed routines whose contracts cost less than a boot
 NEVER = -10.0  # the progress of a patch that does not even apply
-FINAL_MIN = 20.0  # of the finalist, which is rarely wrong: a host that is busy elsewhere must not refuse it
-OWN_FACTOR = 4.0  # times what the unpatched kernel took, where it ended by itself
+FINAL_MIN = 10.0  # of the finalist, which is rarely wrong: a host that is busy elsewhere must not refuse it
 
 
 class Bench:
@@ -131,7 +130,8 @@ class Bench:
             asked=tuple(gate for gate in trial.gates if gate.message != NO_BOOTS),
         )
         reached = self.judge.reached(trial.result.serial) if trial.result else 0.0
-        return Diagnosis(case, sha, reached, _candidates_timeout(trial, unit), trial.boots, trial.cut_short)
+        timeout = max(CANDIDATE_MIN, CANDIDATE_FACTOR * unit)
+        return Diagnosis(case, sha, reached, timeout, trial.boots, trial.cut_short)
 
     def _runs(self, image: Image, failures: Sequence[GateResult]) -> tuple[coverage.Run, ...]:
         """What the contracts execute, when some are broken; nothing of a kernel that cannot even be set up."""
@@ -344,13 +344,6 @@ def empty_boot_seconds(folder: Path) -> float:
     write_atomic(path, accel.empty_kernel(), stage=STAGE)
     config = BootConfig(image=path, cmdline="exit", timeout=EMPTY_SECONDS, log_dir=folder / "empty")
     return qemu.boot(config).seconds
-
-
-def _candidates_timeout(trial: Trial, unit: float) -> float:
-    """The deadline of a candidate: many times an empty boot, and more than this kernel took where it ended itself."""
-    seconds = trial.result.seconds if trial.result else 0.0
-    hung = trial.result is None or trial.result.outcome in ("timeout", "silent")
-    return max(CANDIDATE_MIN, CANDIDATE_FACTOR * unit, 0.0 if hung else OWN_FACTOR * seconds)
 
 
 def _iso(path: Path, firmware: Literal["hybrid", "bios"] = "bios") -> Path:

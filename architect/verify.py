@@ -49,6 +49,7 @@ _NEED_READY = frozenset(("tests", "claims"))
 BOOTING = frozenset((*THOROUGH, UEFI)) - {"checks", "contract", "tests"}
 ISO_TIMEOUT_FACTOR = 8.0  # GRUB alone takes ten times as long as qboot
 UEFI_TIMEOUT_FACTOR = 30.0
+WHOLE_FACTOR = 20.0  # the bound of a whole boot, for a kernel that says line after line and never ends
 PATIENCE_FACTOR = (
     4.0  # the deadline of a candidate that came further than the unpatched kernel and was cut short
 )
@@ -60,7 +61,7 @@ class Terms:
 
     Attributes:
         gates: names, in order.
-        timeout: deadline of a direct boot, seconds.
+        timeout: seconds without a line of the contract after which a direct boot counts as hung.
         boots: how many boots are granted.
         routines: the routines whose code changed; None for all.
         files: the sources whose data changed.
@@ -159,7 +160,7 @@ class Trial:
         result = self._booted(cmdline="test")
         reached = self.judge.reached(result.serial)
         if result.outcome == "timeout" and self._promising(reached) and self.boots < self.terms.boots:
-            result = self._booted(cmdline="test", timeout=self.terms.timeout * PATIENCE_FACTOR)
+            result = self._booted(cmdline="test", stall=self.terms.timeout * PATIENCE_FACTOR)
             reached = self.judge.reached(result.serial)
         self.result = result
         problem = None
@@ -201,12 +202,12 @@ class Trial:
     def _iso(self) -> GateResult:
         """The whole way that a person's machine takes: GRUB from the ISO."""
         timeout = self.terms.timeout * ISO_TIMEOUT_FACTOR
-        result = self._booted(image=self.iso(), path="iso", cmdline="test", timeout=timeout)
+        result = self._booted(image=self.iso(), path="iso", cmdline="test", stall=timeout)
         return self._whole(result)
 
     def _iso_uefi(self) -> GateResult:
         timeout = self.terms.timeout * UEFI_TIMEOUT_FACTOR
-        changes = {"path": "iso", "firmware": "uefi", "cmdline": "test", "timeout": timeout}
+        changes = {"path": "iso", "firmware": "uefi", "cmdline": "test", "stall": timeout}
         return self._whole(self._booted(image=self.iso(), **changes))
 
     def _machine(self, name: str) -> GateResult:
@@ -231,9 +232,11 @@ class Trial:
 
         self.boots += 1
         config = BootConfig(
-            image=self.elf, timeout=self.terms.timeout, log_dir=self.folder / f"boot{self.boots}"
+            image=self.elf, stall=self.terms.timeout, log_dir=self.folder / f"boot{self.boots}"
         )
-        return qemu.boot(replace(config, **changes))
+        config = replace(config, **changes)
+        assert config.stall is not None
+        return qemu.boot(replace(config, timeout=WHOLE_FACTOR * config.stall))
 
     def _death(self, result: BootResult) -> str:
         """Why a boot ended as it did, in a sentence; keeps the fault report of the first one."""

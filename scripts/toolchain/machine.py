@@ -35,6 +35,7 @@ _SCREEN_NAME = "screen.tmp"
 _PIPE_BYTES = 1 << 20  # the most that an unprivileged user may have
 _STDERR_TAIL = 2000  # characters
 _PPM = re.compile(rb"P6\s+(\d{1,5})\s+(\d{1,5})\s+255\s")
+NANOSECONDS = 1_000_000_000  # in a second
 _TERMINATED = 128 + signal.SIGTERM
 # QEMU makes 10 MB of small objects while it starts: in huge pages that is 3,000 page faults less, 6 ms of 36. The
 # variable is glibc's; what a version of it or another C library does not know is ignored.
@@ -185,6 +186,13 @@ class Machine:
         """No more records: a guest that faults for ever would fill the disk."""
         self.qmp.monitor("log none")
 
+    def starved_seconds(self) -> float:
+        """How long QEMU's busiest thread was ready to run and had no core; 0 where the scheduler does not count it.
+
+        Source: Linux ``Documentation/scheduler/sched-stats.rst``, ``/proc/PID/schedstat``.
+        """
+        return run_delay(Path(f"/proc/{self.process.pid}/task"))
+
     def stderr_tail(self) -> str:
         """QEMU's own last lines."""
         with suppress(FileNotFoundError):
@@ -227,6 +235,15 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def run_delay(tasks: Path) -> float:
+    """The longest time, in seconds, that a thread of those in ``tasks`` waited for a core; 0 where none tells."""
+    longest = 0
+    for path in tasks.glob("*/schedstat"):
+        with suppress(OSError, ValueError, IndexError):  # the thread has ended
+            longest = max(longest, int(path.read_text().split()[1]))
+    return longest / NANOSECONDS
 
 
 def quick_environment(ours: Mapping[str, str]) -> dict[str, str]:

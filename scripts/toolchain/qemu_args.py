@@ -93,8 +93,9 @@ def check(config: BootConfig) -> None:
             raise InputError(f"{option} {value!r}: choose one of {', '.join(allowed)}", stage=STAGE)
     if not 1 <= config.smp <= _SMP_MAX:
         raise InputError(f"--smp {config.smp} is out of range: 1 to {_SMP_MAX} processors", stage=STAGE)
-    if not 0 < config.timeout < float("inf"):
-        raise InputError(f"--timeout {config.timeout:g}: give seconds above 0", stage=STAGE)
+    for seconds in (config.timeout, config.stall):
+        if seconds is not None and not 0 < seconds < float("inf"):
+            raise InputError(f"--timeout {seconds:g}: give seconds above 0", stage=STAGE)
     if not _CPU.fullmatch(config.cpu):
         raise InputError(
             f"--cpu {config.cpu!r} is no CPU model: e.g. max, qemu64, Skylake-Client", stage=STAGE

@@ -146,6 +146,12 @@ class SerialLog:
         """The last unit that started and did not end."""
         return next((unit.name for unit in reversed(self.units.values()) if unit.state == "start"), None)
 
+    @property
+    def heard(self) -> int:
+        """How far the kernel has come, as a number that grows with it; what is said again does not count again."""
+        ended = sum(unit.state != "start" for unit in self.units.values())
+        return len(self.units) + ended + len(self.tap.results) + len(self.faults) + (self.ready is not None)
+
     def _keep(self, data: bytes) -> None:
         text = data.decode("latin-1")
         if room := MAX_TEXT - self._head_size:

@@ -23,6 +23,8 @@ OutcomeName = Literal[
 class BootConfig:
     """How to boot. ``image`` is the ELF (``path="direct"``) or the ISO (``path="iso"``).
 
+    ``timeout`` bounds the whole boot; with ``stall`` it ends as timed out as soon as that many seconds bring no new
+    line of the contract (boot unit, test result, PXREADY): a busy host slows a kernel, a hang says nothing.
     ``modules`` is an archive of boot modules for a direct boot; an ISO holds its own.
     """
 
@@ -38,6 +40,7 @@ class BootConfig:
     icount: bool = False
     cmdline: str = ""
     timeout: float = 20.0
+    stall: float | None = None
     log_dir: Path | None = None
     inspect_ready: bool = False
     inspect_addresses: tuple[int, ...] = ()

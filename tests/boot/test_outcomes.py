@@ -66,6 +66,29 @@ def test_the_deadline(tmp_path: Path, kind: str, outcome: str) -> None:
     assert result.snapshot is not None and result.snapshot.registers["rip"] >> 20 == 1
 
 
+def test_a_kernel_that_says_nothing_more_is_not_waited_for(tmp_path: Path) -> None:
+    result = boot(tmp_path, "hang", stall=0.5)
+    assert result.outcome == "timeout" and result.seconds < DEADLINE
+    assert boot(tmp_path, "serial-flood", stall=0.5).outcome == "timeout", "bytes alone are no progress"
+
+
+def test_a_host_without_a_free_core_is_no_silence_of_the_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine.Machine, "starved_seconds", lambda self: 2.0)
+    assert boot(tmp_path, "hang", stall=0.5).seconds >= 2.5
+    assert boot(tmp_path, "hang", stall=0.5, timeout=1.0).seconds < 2.5, "the whole is bounded all the same"
+
+
+def test_how_long_threads_waited_for_a_core(tmp_path: Path) -> None:
+    for number, text in enumerate(("5 1500000000 7\n", "9 20 1\n", "", "no numbers\n")):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "schedstat").write_text(text)
+    (tmp_path / "gone").mkdir()
+    assert machine.run_delay(tmp_path) == 1.5
+    assert machine.run_delay(tmp_path / "nothing") == 0.0
+
+
 def test_units_and_their_values(tmp_path: Path) -> None:
     result = boot(tmp_path, "ready")
     assert [(u.name, u.state, u.tsc_start, u.tsc, u.values) for u in result.units] == [

@@ -169,6 +169,7 @@ def result(of: Patch, progress: float, *gates: GateResult) -> Evaluation:
     return Evaluation(of, gates or (broken("gpu_init"),), False, progress, True, boots=1)
 
 
+@pytest.mark.long
 def test_two_mistakes_are_mended_one_after_the_other(tmp_path: Path) -> None:
     """Half a repair is continued: the judge here sees only whether the store or the check is back."""
     known = case(
@@ -204,6 +205,7 @@ def test_a_partial_repair_among_the_first_is_not_lost(storeless: Case) -> None:
     assert [partial for _, partial in engine._frontiers] == [None, first[0]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("same", ["engine", "duplicate", "progress", "passed", "early"])
 def test_what_tells_nothing_changes_nothing(storeless: Case, same: str) -> None:
     engine = SearchEngine()
@@ -250,6 +252,7 @@ def test_a_contract_that_a_partial_repair_keeps_accuses_no_more(storeless: Case)
     assert frontier.places.score(gpu) > engine._frontiers[0][0].places.score(gpu)
 
 
+@pytest.mark.long
 def test_a_failure_that_changed_brings_its_routine_forward(storeless: Case) -> None:
     known = replace(storeless, report=report("gpu_init"))
     routine = range(line_of(PAGE, "function page_map_large"), len(PAGE.split("\n")))

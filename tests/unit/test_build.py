@@ -113,6 +113,7 @@ def test_the_kernel_is_what_gnu_as_and_ld_make_of_it(tmp_path: Path) -> None:
         assert section.nobits or section.data == other.data, section.name
 
 
+@pytest.mark.long
 def test_two_processes_make_the_same_image_as_one() -> None:
     if not forked.available():
         pytest.skip("one core, or a process with threads")

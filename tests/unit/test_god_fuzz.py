@@ -66,6 +66,7 @@ def changed(data: bytes, chance: random.Random) -> bytes:
     return bytes(out)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("runs", RUNS)
 def test_a_container_gives_its_content_or_one_line(
     sound: list[tuple[bytes, Content]], store: Dictionary, runs: int

@@ -82,6 +82,7 @@ def test_two_builds_elsewhere_and_later_are_the_same_bytes(
     assert [p.name for p in second.parent.iterdir()] == ["b.iso"]
 
 
+@pytest.mark.long
 def test_without_the_fixed_serial_images_differ_in_just_those_bytes(
     tmp_path: Path, kernel: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

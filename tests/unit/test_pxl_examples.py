@@ -238,6 +238,7 @@ def test_an_error_has_its_line(source: str, line: int, words: str) -> None:
 # --- pictures ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_pictures_are_those_of_the_examples() -> None:
     made = pictures.pictures()
     assert {path.name for path in pictures.FOLDER.iterdir()} == set(made)
@@ -250,6 +251,7 @@ def test_the_pictures_are_those_of_the_examples() -> None:
 DRAW = re.compile(r"(?:echo (\d+) \| )?pxos (vm run pixelvm/examples/\w+\.pxl .*--picture (\w+\.png))")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("typed", "words", "name"),
     DRAW.findall((EXAMPLES / "README.md").read_text()),

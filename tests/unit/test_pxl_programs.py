@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pixelvm import reference
 from pixelvm.host import PlainHost
 from pixelvm.isa import Stop
@@ -43,5 +45,6 @@ def run_many(seeds: range) -> None:
     assert Stop.DIVISION in stops
 
 
+@pytest.mark.long
 def test_programs() -> None:
     run_many(range(100))

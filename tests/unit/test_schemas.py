@@ -90,7 +90,7 @@ def test_a_schema_is_one_and_is_strict(name: str) -> None:
         (("fault", "fault.log"), 0),
         (("fault", "fault.log", "--elf", "built/pxos.elf", "--kernel", "tree"), 0),
         (("fault", "quiet.log"), 0),
-        (("check", "--kernel", KERNEL, "--seeds", "1"), 0),
+        pytest.param(("check", "--kernel", KERNEL, "--seeds", "1"), 0, marks=pytest.mark.long),
         (("bugs", "list", *BUGS), 0),
         (("bugs", "show", "seed-bar0-unmapped", "idt-never-loaded", *BUGS), 0),
         (("lessons", "list", *LESSONS), 0),
@@ -116,6 +116,7 @@ def test_an_answer(folder: Path, row: tuple[str, ...], status: int) -> None:
     assert "Traceback" not in answer.errors
 
 
+@pytest.mark.long
 def test_findings_of_a_check(folder: Path) -> None:
     from architect import corpus
 

@@ -117,6 +117,7 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path) -> None:
     assert "link it first" in refused(path)
 
 
+@pytest.mark.long
 def test_damage_anywhere_is_an_input_error_or_harmless(tmp_path: Path) -> None:
     good = elf.write(program())
     path = tmp_path / "x.elf"

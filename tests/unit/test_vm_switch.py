@@ -15,6 +15,7 @@ from pixelvm.state import State
 from toolchain.errors import ToolError
 
 
+@pytest.mark.long
 def test_it_is_as_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(engines.ENGINES, "switch", Engine("switch", "pixelvm.c_switch", "a peer"))
     for _, differences in fuzz.run(21, 0, 3000, ["switch"]):

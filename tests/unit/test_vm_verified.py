@@ -44,6 +44,7 @@ def alike(program: Program, state: State, *fuels: int) -> None:
     assert trail(program, start, [engine.run] * len(fuels), fuels) == expected
 
 
+@pytest.mark.long
 def test_programs_and_states_at_random() -> None:
     assert not [found for seed in range(300) if (found := differs(seed, engine.run))]
 
@@ -163,6 +164,7 @@ def test_an_access_is_taken_at_its_proof_only_behind_its_anchor() -> None:
     assert engine.run(program, state, PlainHost()) is Stop.BOUNDS
 
 
+@pytest.mark.long
 def test_a_long_run_changes_over_in_its_midst(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(translation.kept, "trial", 1 << 12)
     program = assemble("push 100000\nx: push 1\nsub\ndup\njnz x\nhalt", "test").program

@@ -125,6 +125,7 @@ def holds(program: Program, inputs: bytes) -> bool:
     return verdict.proved
 
 
+@pytest.mark.long
 @settings(max_examples=300)
 @given(careful_programs(), st.binary(max_size=4))
 def test_what_is_proved_holds(program: Program, inputs: bytes) -> None:

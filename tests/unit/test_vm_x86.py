@@ -62,6 +62,7 @@ def test_careful_programs_are_alike(program: Program) -> None:
     alike(program, 300)
 
 
+@pytest.mark.long
 def test_programs_and_states_at_random() -> None:
     assert not [found for seed in range(300) if (found := differs(seed, X86))]
 

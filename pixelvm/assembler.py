@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from pixelvm import isa, program
 from pixelvm.isa import INSTRUCTIONS, SYSTEM_CALLS, Instruction, Op, Operand
+from pixelvm.names import Names
 from pixelvm.program import Program
 from toolchain import expr, source, strings
 from toolchain.errors import InputError
@@ -42,12 +43,14 @@ class Assembly(NamedTuple):
         places: for each word the statement that it came from.
         code_labels: full name to index of a word.
         data_labels: full name to address in memory.
+        names: of variables, and where they lie.
     """
 
     program: Program
     places: tuple[Place, ...]
     code_labels: dict[str, int]
     data_labels: dict[str, int]
+    names: Names = Names()
 
 
 class _Fault(Exception):

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from pixelvm import assembler, cartridge, png, program
+from pixelvm.names import Names
 from pixelvm.png import Picture
 from pixelvm.program import Program
 from toolchain.errors import InputError
@@ -33,6 +34,7 @@ class Loaded(NamedTuple):
         places: for each word the statement that it came from.
         code_labels: names of code: labels, functions.
         data_labels: names of data and their addresses.
+        names: of variables, with their types and where they lie.
     """
 
     program: Program
@@ -40,6 +42,7 @@ class Loaded(NamedTuple):
     places: tuple[Place, ...] = ()
     code_labels: Mapping[str, int] = MappingProxyType({})
     data_labels: Mapping[str, int] = MappingProxyType({})
+    names: Names = Names()
 
     def place(self, pc: int) -> str:
         """Where a word stands, for a person: ``file:line`` of its source, else its index."""
@@ -74,7 +77,7 @@ def load(name: str) -> Loaded:
     else:
         made = assembler.assemble(text, name)
     picture = cartridge.pack(made.program).picture
-    return Loaded(made.program, picture, made.places, made.code_labels, made.data_labels)
+    return Loaded(made.program, picture, made.places, made.code_labels, made.data_labels, made.names)
 
 
 def picture(name: str) -> Picture:

@@ -127,10 +127,13 @@ class Console:
 
     def watch(self, words: list[str]) -> None:
         """Set a watch."""
+        variables = self.panes.variables
         if not words:
-            raise InputError("watch: an address, or: local N (see help watch)", stage=STAGE)
-        if words[0] == "local":
+            raise InputError("watch: a variable, an address, or: local N (see help watch)", stage=STAGE)
+        if words[0] == "local" and len(words) > 1:
             made = self.debugger.watch_local(number(words[1:], None))
+        elif len(words) == 1 and variables.has(words[0]):
+            made = self.debugger.watch_value(*variables.watch(words[0]))
         else:
             made = self.debugger.watch_memory(words[0], number(words[1:], _WORD))
         self.say(f"watch {made.number}: {made.text}")
@@ -158,6 +161,16 @@ class Console:
     def show_locals(self, words: list[str]) -> None:
         """Locals of a frame."""
         self.say(*self.panes.locals(number(words, None) if words else None))
+
+    def show_slots(self, words: list[str]) -> None:
+        """Locals of a frame by number."""
+        self.say(*self.panes.slots(number(words, None) if words else None))
+
+    def show_value(self, words: list[str]) -> None:
+        """One variable."""
+        if len(words) != 1:
+            raise InputError("print: a variable, or an element of an array (see help print)", stage=STAGE)
+        self.say(self.panes.value(words[0]))
 
     def picture(self, words: list[str]) -> None:
         """Write the program's picture."""
@@ -195,6 +208,7 @@ class Console:
         self.say(
             "PLACE: a label, a line, file:line, @word. ADDRESS: a number, a label of data, either with +N."
         )
+        self.say("NAME: a local that is known here, a global, `array[index]' (programs from .pxl source).")
         self.say("An empty line repeats a movement. Ctrl-C interrupts one. help COMMAND shows an example.")
 
     def quit(self) -> None:
@@ -238,7 +252,7 @@ COMMANDS = (
             lambda c, w: c.times(w, c.debugger.back_word)),
     Command(("restart",), "", "to the beginning; breakpoints stay", "restart", lambda c, w: c.restart()),
     Command(("break", "b"), "[PLACE]", "stop there; without a place: list", "break main", lambda c, w: c.brk(w)),
-    Command(("watch", "w"), "ADDRESS [BYTES] | local N", "stop when it changes (4 bytes when not said)",
+    Command(("watch", "w"), "NAME | ADDRESS [BYTES] | local N", "stop when it changes (4 bytes when not said)",
             "watch cells+4 16", lambda c, w: c.watch(w)),
     Command(("delete", "d"), "N", "remove a breakpoint or a watch", "delete 1", lambda c, w: c.delete(w)),
     Command(("info", "i"), "", "list breakpoints and watches", "info", lambda c, w: c.say(*c.panes.stops())),
@@ -246,7 +260,13 @@ COMMANDS = (
     Command(("dis",), "[PLACE]", "pixels around here or there, as instructions", "dis @12",
             lambda c, w: c.show_words(w)),
     Command(("stack",), "", "the values on the stack", "stack", lambda c, w: c.say(*c.panes.stack())),
-    Command(("locals",), "[FRAME]", "the locals of this frame or another", "locals 0", lambda c, w: c.show_locals(w)),
+    Command(("print",), "NAME", "a variable with its type, or an element of an array", "print table[3]",
+            lambda c, w: c.show_value(w)),
+    Command(("locals",), "[FRAME]", "the locals of this frame or another, with their types", "locals 0",
+            lambda c, w: c.show_locals(w)),
+    Command(("globals",), "", "the other variables, with their types", "globals",
+            lambda c, w: c.say(*c.panes.globals())),
+    Command(("slots",), "[FRAME]", "the machine's sixteen locals by number", "slots", lambda c, w: c.show_slots(w)),
     Command(("frames", "bt"), "", "the calls that led here", "frames", lambda c, w: c.say(*c.panes.frames())),
     Command(("memory", "x"), "[ADDRESS] [BYTES]", "bytes of memory", "memory 0x20 64", lambda c, w: c.show_memory(w)),
     Command(("output", "o"), "", "what the program wrote", "output", lambda c, w: c.say(*c.panes.console())),

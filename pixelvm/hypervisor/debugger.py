@@ -244,6 +244,10 @@ class Debugger:
             lambda state: state.locals[frame][number] if frame < len(state.locals) else None,
         )
 
+    def watch_value(self, text: str, read: Callable[[State], Value]) -> Watch:
+        """Stop when what ``read`` gives changes."""
+        return self._watch(text, read)
+
     def _watch(self, text: str, read: Callable[[State], Value]) -> Watch:
         self._numbers += 1
         self.watches[self._numbers] = Watch(self._numbers, text, read, read(self.state))

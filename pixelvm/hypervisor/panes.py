@@ -1,4 +1,4 @@
-"""What the debugger shows: source with the current line, pixels, stack, locals, frames, memory, console.
+"""What the debugger shows: source with the current line, pixels, stack, variables, frames, memory, console.
 
 Owns the text of each pane. Reads a debugger, never moves it; nothing that a program wrote reaches a terminal unseen.
 """
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pixelvm.disassembler import instruction
 from pixelvm.hypervisor.debugger import Debugger
+from pixelvm.hypervisor.variables import Variables, listed, signed
 from toolchain.errors import InputError
 
 AROUND = 4  # lines above and below the current one
@@ -23,6 +24,7 @@ class Panes:
 
     def __init__(self, debugger: Debugger) -> None:
         self.debugger = debugger
+        self.variables = Variables(debugger)
         self._sources: dict[str, list[str]] = {}
 
     def _source(self, file: str) -> list[str]:
@@ -88,7 +90,7 @@ class Panes:
         """Values, the top first."""
         values = self.debugger.state.stack
         lines = [
-            f"{'top' if depth == 0 else depth:>5}  {value:#010x}  {_signed(value)}"
+            f"{'top' if depth == 0 else depth:>5}  {value:#010x}  {signed(value)}"
             for depth, value in enumerate(reversed(values[-STACK_SHOWN:]))
         ]
         if len(values) > STACK_SHOWN:
@@ -96,13 +98,39 @@ class Panes:
         return lines or ["       empty"]
 
     def locals(self, frame: int | None = None) -> list[str]:
-        """The locals of the frame that runs, or of another (0 is the entry's)."""
-        frames = self.debugger.state.locals
-        frame = len(frames) - 1 if frame is None else frame
-        if not 0 <= frame < len(frames):
-            raise InputError(f"locals: frame {frame}; there are 0 to {len(frames) - 1}", stage="vm")
-        values = [f"{number:2}: {_signed(value)}" for number, value in enumerate(frames[frame])]
+        """The locals of the frame that runs, or of another (0 is the entry's): by name where the source is known."""
+        frame = self._frame(frame)
+        if not self.variables.known(frame):
+            return self.slots(frame)
+        known = self.variables.locals(frame)
+        return [f"  {self.variables.shown(one, frame)}" for one in known] or ["  none are known here"]
+
+    def _frame(self, frame: int | None) -> int:
+        count = len(self.debugger.state.locals)
+        frame = count - 1 if frame is None else frame
+        if not 0 <= frame < count:
+            raise InputError(f"locals: frame {frame}; there are 0 to {count - 1}", stage="vm")
+        return frame
+
+    def slots(self, frame: int | None = None) -> list[str]:
+        """The sixteen locals of the machine's frame, by number."""
+        values = [
+            f"{at:2}: {signed(value)}"
+            for at, value in enumerate(self.debugger.state.locals[self._frame(frame)])
+        ]
         return ["   ".join(f"{text:<15}" for text in values[row : row + 4]).rstrip() for row in (0, 4, 8, 12)]
+
+    def globals(self) -> list[str]:
+        """The variables that are no function's, with their types."""
+        known = self.debugger.loaded.names.globals
+        state = self.debugger.state
+        shown = [f"  {one.name}: {one.kind} = {listed(one.kind, one.values(state))}" for one in known]
+        return shown or ["  none; labels of data work with memory and watch"]
+
+    def value(self, text: str) -> str:
+        """One variable, or one element."""
+        found = self.variables.find(text)
+        return f"{found.text}: {found.kind} = {listed(found.kind, found.read(self.debugger.state) or [])}"
 
     def frames(self) -> list[str]:
         """Where each frame stands, the innermost first."""
@@ -152,11 +180,6 @@ class Panes:
             f"--- source --- {at}", *self.source(), "--- pixels ---", *self.words(2), "--- stack ---", *self.stack(),
             "--- locals ---", *self.locals(), "--- frames ---", *self.frames(), "--- console ---", *self.console(),
         ]  # fmt: skip
-
-
-def _signed(value: int) -> str:
-    """A value as a person reads it: a negative one as such, with what it is unsigned."""
-    return f"{value - (1 << 32)} ({value})" if value >> 31 else str(value)
 
 
 def printable(text: str) -> str:

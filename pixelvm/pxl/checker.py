@@ -32,7 +32,7 @@ def check(declarations: Iterable[tree.Declaration], name: str, errors: Errors) -
     for declared in declarations:
         try:
             if isinstance(declared, tree.Function):
-                parameters = tuple(Variable(p.name) for p in declared.parameters)
+                parameters = tuple(Variable(p.name, p.place) for p in declared.parameters)
                 made = Function(declared.name, declared.place, parameters, len(declared.results))
                 lowering.declare(declared.name, declared.place, made)
                 if max(len(parameters), made.results) > VALUES_MAX:
@@ -76,7 +76,10 @@ class _Body:
                 self.lowering.declare(parameter.name, parameter.place, variable)
             except Fault as fault:
                 self.errors.keep(fault.error)
+        self.function.end = written.body.end
+        self.function.locals = list(self.function.parameters)
         self.function.body = self.block(written.body)
+        self._end(self.function.parameters, written.body.end)
         self.lowering.scopes = []
         if self.function.results and not _ends(self.function.body):
             self.errors.add(
@@ -87,7 +90,14 @@ class _Body:
         """Statements with a scope of their own."""
         self.lowering.scopes.append({})
         found = [made for statement in written.statements if (made := self.statement(statement)) is not None]
-        return Block(tuple(found), tuple(self.lowering.scopes.pop().values()))
+        variables = tuple(self.lowering.scopes.pop().values())
+        self._end(variables, written.end)
+        return Block(tuple(found), variables)
+
+    @staticmethod
+    def _end(variables: Iterable[Variable], end: Place) -> None:
+        for variable in variables:
+            variable.end = end
 
     def statement(self, written: tree.Statement) -> Stmt | None:
         """One statement; None when it is in error."""
@@ -140,7 +150,8 @@ class _Body:
     def _declare(self, written: tree.Declare) -> list[Variable]:
         made = []
         for name in written.names:
-            variable = Variable(name.name)
+            variable = Variable(name.name, written.place)
+            self.function.locals.append(variable)
             self.locals += 1
             if self.locals == LOCALS_MAX + 1:
                 self.errors.add(
@@ -230,6 +241,9 @@ class _Body:
             )
         loop = core.Loop(written.place, condition, self._looped(written.body), step)
         variables = tuple(self.lowering.scopes.pop().values())
+        self._end(variables, written.body.end)
+        for variable in variables:
+            variable.begin = written.place  # where the condition stands for its code
         return Block((loop,) if first is None else (first, loop), variables)
 
     def _return(self, written: tree.Return) -> core.Return:

@@ -20,21 +20,30 @@ class Symbol:
         size: bytes.
         align: its address is a multiple of it.
         data: what it holds at the start; zeros follow.
+        length: elements of an array; None for anything else.
         links: (offset, symbol): words of ``data`` that are the address of a symbol.
         address: where it lies, once that is known.
     """
 
     def __init__(self, name: str, size: int, align: int, data: bytes = b"") -> None:
         self.name, self.size, self.align, self.data = name, size, align, data
+        self.length: int | None = None
         self.links: list[tuple[int, Symbol]] = []
         self.address = -1
 
 
 class Variable:
-    """A local: a parameter, a declared one or a temporary of the generator."""
+    """A local: a parameter, a declared one or a temporary of the generator.
 
-    def __init__(self, name: str) -> None:
+    Attributes:
+        name: as written; empty for a temporary.
+        begin: where it is declared.
+        end: where its block ends.
+    """
+
+    def __init__(self, name: str, begin: Place | None = None) -> None:
         self.name = name
+        self.begin, self.end = begin, begin
 
 
 class Function:
@@ -46,11 +55,15 @@ class Function:
         parameters: its first locals.
         results: how many values it leaves.
         body: empty until it is checked.
+        end: of its text.
+        locals: parameters and what it declares, in the order of the source.
     """
 
     def __init__(self, name: str, place: Place, parameters: tuple[Variable, ...], results: int) -> None:
         self.name, self.place, self.parameters, self.results = name, place, parameters, results
         self.body = Block((), ())
+        self.end = place
+        self.locals: list[Variable] = []
 
 
 # --- expressions: one value each, but for calls -------------------------------------------------------------

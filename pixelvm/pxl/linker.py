@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pixelvm import isa, program
+from pixelvm import isa, names, program
 from pixelvm.assembler import Assembly
 from pixelvm.isa import Op
+from pixelvm.names import Global, Names
 from pixelvm.program import Program
 from pixelvm.pxl import optimiser
 from pixelvm.pxl.code import Ins, Label, Ref, Routine
 from pixelvm.pxl.core import Function, Symbol
 from pixelvm.pxl.faults import STAGE
 from pixelvm.pxl.generator import generate
-from pixelvm.pxl.slots import Memory, place_locals
+from pixelvm.pxl.slots import BASE, Memory, Spots, place_locals
 from toolchain.errors import InputError
 from toolchain.types import Place
 
@@ -38,15 +39,16 @@ def link(main: Function, name: str) -> Assembly:
     routines = _routines(main)
     memory = Memory()
     code: dict[Function, list[Ins]] = {}
+    spots: dict[Function, Spots] = {}
     short: dict[Function, list[Ins]] = {}
     for function, recursive in _callees_first(main, routines):
-        made = place_locals(routines[function], recursive, memory)
+        made, spots[function] = place_locals(routines[function], recursive, memory)
         code[function] = optimiser.improved(optimiser.inlined(made, short))
         body = None if recursive or function is main else optimiser.short_body(code[function])
         if body is not None:
             short[function] = body
     live = _live(main, code)
-    return _placed({function: code[function] for function in live}, name)
+    return _placed({function: (code[function], spots[function]) for function in live}, name)
 
 
 def _routines(main: Function) -> dict[Function, Routine]:
@@ -115,7 +117,8 @@ def _live(main: Function, code: dict[Function, list[Ins]]) -> list[Function]:
     return list(found)
 
 
-def _placed(code: dict[Function, list[Ins]], name: str) -> Assembly:
+def _placed(bodies: dict[Function, tuple[list[Ins], Spots]], name: str) -> Assembly:
+    code = {function: body for function, (body, _) in bodies.items()}
     symbols, end = _laid_out(code.values())
     memory = -(-end // isa.MEMORY_STEP) * isa.MEMORY_STEP
     if memory > isa.MEMORY_MAX:
@@ -143,7 +146,45 @@ def _placed(code: dict[Function, list[Ins]], name: str) -> Assembly:
     made_program = Program(tuple(words), _data(symbols), memory, 0)
     functions = {function.name: starts[function] for function in code}
     named = {symbol.name: symbol.address for symbol in symbols if symbol.name}
-    return Assembly(program.checked(made_program, name), tuple(places), functions, named)
+    ends = [*list(functions.values())[1:], len(words)]
+    routines = tuple(
+        _named(function, starts[function], end, spots)
+        for (function, (_, spots)), end in zip(bodies.items(), ends, strict=True)
+    )
+    variables = tuple(
+        Global(s.name, s.address, s.align, s.length)
+        for s in sorted(symbols, key=lambda s: s.address)
+        if s.name
+    )
+    known = Names(routines, variables)
+    return Assembly(program.checked(made_program, name), tuple(places), functions, named, known)
+
+
+def _named(function: Function, first: int, last: int, spots: Spots) -> names.Routine:
+    """What is known of a function's variables."""
+    return names.Routine(
+        function.name, function.place.file, _spot(function.place), _spot(function.end), first, last,
+        tuple(
+            names.Local(v.name, "word", _spot(v.begin), _spot(v.end), _where(spots.get(v)))
+            for v in function.locals
+            if v.begin is not None and v.end is not None
+        ),
+    )  # fmt: skip
+
+
+def _spot(place: Place) -> names.Spot:
+    return place.line, place.column
+
+
+def _where(spot: int | Ref | None) -> names.Where | None:
+    match spot:
+        case int():
+            return names.Where(spot)
+        case Ref(None, offset):
+            return names.Where(BASE, offset)
+        case Ref(Symbol() as symbol, offset) if symbol.address >= 0:
+            return names.Where(0, symbol.address + offset, True)
+    return None
 
 
 def _words(ins: Ins, starts: dict[Function | Label, int]) -> list[int]:

@@ -147,7 +147,7 @@ class Lowering:
             raise Fault(declared.place, f"an array of {length} elements", f"1 to {isa.MEMORY_MAX // size}")
         if given > length:
             raise Fault(declared.place, f"{given} elements for an array of {length}", f"at most {length}")
-        symbol.size = length * size
+        symbol.size, symbol.length = length * size, length
         return Array(symbol, size, length)
 
     def _words(self, symbol: Symbol, items: Iterable[tree.Expression]) -> None:

@@ -16,7 +16,7 @@ from pixelvm.pxl.code import Ins, Label, Ref, Routine, Span
 from pixelvm.pxl.core import Symbol, Variable
 
 _WORD = 4
-_BASE = isa.LOCALS - 1  # the local that holds the frame's address
+BASE = isa.LOCALS - 1  # the local that holds the frame's address
 
 
 class Memory:
@@ -37,19 +37,31 @@ class Memory:
         self.stack.size = max(self.stack.size, frame * isa.FRAMES)
 
 
-def place_locals(routine: Routine, recursive: bool, memory: Memory) -> list[Ins]:
-    """The code of a routine with its locals in slots or in memory."""
+Spots = dict[Variable, int | Ref]
+
+
+def place_locals(routine: Routine, recursive: bool, memory: Memory) -> tuple[list[Ins], Spots]:
+    """The code of a routine with its locals in slots or in memory, and where each of them lies.
+
+    Returns:
+        The code; for each local its slot, or its place in memory: behind a symbol, or behind the address in ``BASE``.
+    """
     found = _coloured(routine.spans)
     if recursive and any(number >= isa.LOCALS for number in found.values()):
-        found = {variable: n if n < _BASE else n + 1 for variable, n in found.items()}
+        found = {variable: n if n < BASE else n + 1 for variable, n in found.items()}
     words = max(found.values(), default=-1) + 1 - isa.LOCALS
+    frame = Symbol("", _WORD * max(words, 0), _WORD)
+    base = None if recursive else frame
+    spots: Spots = {
+        variable: n if n < isa.LOCALS else Ref(base, _WORD * (n - isa.LOCALS))
+        for variable, n in found.items()
+    }
     if words <= 0:
-        return [_slotted(ins, found) for ins in routine.code]
-    frame = _WORD * words
+        return [_slotted(ins, found) for ins in routine.code], spots
     if recursive:
-        memory.reserve(frame)
-        return list(_on_stack(routine.code, found, frame, memory))
-    return list(_in_place(routine.code, found, Symbol("", frame, _WORD)))
+        memory.reserve(frame.size)
+        return list(_on_stack(routine.code, found, frame.size, memory)), spots
+    return list(_in_place(routine.code, found, frame)), spots
 
 
 def _coloured(spans: dict[Variable, Span]) -> dict[Variable, int]:
@@ -102,9 +114,9 @@ def _on_stack(code: list[Ins], found: dict[Variable, int], frame: int, memory: M
     place, pointer = code[0].place, Ref(memory.pointer, 0)
     yield Ins(Op.PUSH, 0, place)
     yield Ins(Op.LOAD32, pointer, place)
-    yield Ins(Op.SET, _BASE, place)
+    yield Ins(Op.SET, BASE, place)
     yield Ins(Op.PUSH, 0, place)
-    yield Ins(Op.GET, _BASE, place)
+    yield Ins(Op.GET, BASE, place)
     yield Ins(Op.PUSH, frame, place)
     yield Ins(Op.ADD, 0, place)
     yield Ins(Op.STORE32, pointer, place)
@@ -112,10 +124,10 @@ def _on_stack(code: list[Ins], found: dict[Variable, int], frame: int, memory: M
         number = found[ins.argument] if isinstance(ins.argument, Variable) else 0
         if ins.op is Op.RET:
             yield Ins(Op.PUSH, 0, ins.place)
-            yield Ins(Op.GET, _BASE, ins.place)
+            yield Ins(Op.GET, BASE, ins.place)
             yield Ins(Op.STORE32, pointer, ins.place)
         if number < isa.LOCALS or isinstance(ins.op, Label):
             yield _slotted(ins, found)
             continue
-        yield Ins(Op.GET, _BASE, ins.place)
+        yield Ins(Op.GET, BASE, ins.place)
         yield from _access(ins, Ref(None, _WORD * (number - isa.LOCALS)))

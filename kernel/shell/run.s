@@ -33,7 +33,7 @@ stop_names:
     vm_stop_row BOUNDS, stop_bounds
     vm_stop_row CALLS, stop_calls
     vm_stop_row RETURN, stop_return
-    .quad 0, stop_running
+    .quad 0, stop_interrupted
 stop_halted:    .asciz "halted"
 stop_fuel:      .asciz "fuel"
 stop_illegal:   .asciz "illegal"
@@ -44,7 +44,7 @@ stop_alignment: .asciz "alignment"
 stop_bounds:    .asciz "bounds"
 stop_calls:     .asciz "calls"
 stop_return:    .asciz "return"
-stop_running:   .asciz "running"
+stop_interrupted: .asciz "interrupted"
 
 .section .text, "ax"
 

@@ -1,6 +1,6 @@
 # Purpose:  the monitor shell on the serial line: reads lines, runs the commands that they name.
 # Mode:     64-bit long mode
-# Exports:  shell_run, shell_execute, shell_find, shell_nth
+# Exports:  shell_run, shell_execute, shell_find, shell_nth, shell_wait_key
 # Invariants: a line runs one command or says why not; nothing that is typed ends the shell but the commands that say
 #           so. Words are printable ASCII (shell/line.s).
 #
@@ -239,7 +239,7 @@ end_function shell_nth
 # Out:      eax = byte:u32[0..255]
 # Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11
 # Context:  long mode, interrupts on, GS base set. The CPU halts meanwhile where the line has an interrupt
-local_function shell_wait_key
+function shell_wait_key
     call_frame
 .Lwait_next:
     call user_attend

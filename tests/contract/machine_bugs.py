@@ -30,9 +30,19 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("vm/load.s", "vm_load", ("rep movsb", "")),
     ),
     "pixel_host": (
-        plant("vm/host.s", "serve_getc", ("jc .Lgetc_none", "")),
+        plant("vm/host.s", "serve_getc", ("je .Lgetc_ended", "")),
+        plant("vm/host.s", "serve_getc", ("mov eax, CHAR_NEWLINE", "")),
+        plant("vm/host.s", "vm_serve", ("jne .Lserve_run", "jmp .Lserve_run")),
         plant("vm/host.s", "serve_size", ("call serve_answer call serve_answer", "call serve_answer")),
         plant("vm/host.s", "serve_plot", ("mov esi, dword ptr [r12 + 4]", "mov esi, dword ptr [r12 + 8]")),
+    ),
+    "pixel_mail": (
+        plant("vm/mail.s", "vm_mail_send", ("jne .Lsend_full cmp qword", "cmp qword")),
+        plant("vm/mail.s", "vm_mail_send", ("jnc .Lsend_refused", "")),
+        plant("vm/mail.s", "vm_mail_send", ("jz .Lsend_full", "")),
+        plant("vm/mail.s", "vm_mail_send", ("call session_ring", "")),
+        plant("vm/mail.s", "vm_mail_receive", ("jne .Lreceive_none", "")),
+        plant("vm/mail.s", "vm_mail_receive", ("mov dword ptr [rip + mail_state], MAIL_FREE", "")),
     ),
     "pixel_screen": (
         plant("vm/screen.s", "screen_at", ("cmp esi, SCREEN_SIDE jae .Lat_outside", "")),

@@ -201,8 +201,9 @@ class Bench:
         names = demands.contracts
         if not names:
             return None
+        began = time.perf_counter()
         gate = broken(image, self.headers, names, (), self.asked, every=demands.several)
-        return None if gate.passed else replace(gate, gate="contract")
+        return None if gate.passed else replace(gate, gate="contract", seconds=time.perf_counter() - began)
 
     def _tried(
         self,

@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from architect import corpus, invariants, run
+from architect import bench_rates, corpus, invariants, run
 from architect.corpus import Bug
 from architect.verdict import Verdict
 from toolchain import measure, scratch
@@ -61,6 +61,7 @@ class Result:
             load as well does not stretch.
         asked: the engine of the terms.
         money: what a model cost, as text; None where none was asked or its price is unknown.
+        taken: what its candidates took of their workers, by what was asked of them.
     """
 
     bug: Bug
@@ -80,6 +81,7 @@ class Result:
     edits: int = field(default=0)
     asked: str = ""
     money: str | None = None
+    taken: bench_rates.Seconds = field(default_factory=dict)
 
     @property
     def correct(self) -> bool:
@@ -107,9 +109,11 @@ def bench(
         result = repair(bug, {"kernel": tree, "shaders": shaders}[bug.tree], terms)
         results.append(result)
         ui.step(line(result))
+    with scratch.folder("pxos-bench-") as scratched:
+        empty = bench_rates.empty_boots(scratched)
     return {
         "machine": measure.machine(),
-        "rows": totals(results),
+        "rows": totals(results) + bench_rates.rows((result.taken for result in results), empty),
         "bugs": [row(result) for result in results],
         "prevention_rate": rate(sum(r.before_boot for r in results), len(results)),
     }
@@ -198,7 +202,8 @@ def repair(bug: Bug, tree: Path, terms: Terms) -> Result:
         found = _result(bug, verdict, done.data["patch"], broken)
         money = done.data.get("money")
         money = None if money is None else str(money)
-        return replace(found, asked=terms.engine, money=money, cpu_seconds=cpu_seconds)
+        taken = bench_rates.of_journals(folder / "fix")
+        return replace(found, asked=terms.engine, money=money, cpu_seconds=cpu_seconds, taken=taken)
 
 
 def _broken(bug: Bug, tree: Path, patched: Path) -> tuple[str, ...]:
@@ -326,7 +331,10 @@ def text(data: dict[str, Any]) -> str:
             lines.append(f"{item['what']:<28} {item['ours']} of {item['peer_value']}")
         else:
             low, high = item["spread"]["ours"] if item["spread"] else (0, 0)
-            lines.append(f"{item['what']:<28} {item['ours']:g} ({low:g} to {high:g})")
+            text = f"{item['what']:<28} {item['ours']:g}"
+            if item["peer"]:
+                text += f"  {item['ratio']:.0%} of {item['peer_value']:g} {item['peer']}"
+            lines.append(text if low == high else f"{text} ({low:g} to {high:g})")
     found = data["prevention_rate"]
     lines.append(f"{'found before boot':<28} {'-' if found is None else f'{found:.0%}'}")
     return "\n".join(lines)

@@ -117,10 +117,10 @@ class Journal:
         self.model_tokens = (0, 0)
         self._path = folder / "journal.jsonl"
         self._lock = self._take_lock()
-        records = _read(self._path)
-        self.resumed = _is_open(records)
+        found = records(self._path)
+        self.resumed = _is_open(found)
         if self.resumed:
-            self._restore(records)
+            self._restore(found)
         else:
             self._clear()
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
@@ -148,8 +148,8 @@ class Journal:
             ) from None
         return fd
 
-    def _restore(self, records: list[dict[str, Any]]) -> None:
-        for record in records:
+    def _restore(self, found: list[dict[str, Any]]) -> None:
+        for record in found:
             self.seconds = max(self.seconds, float(record.get("seconds", 0.0)))
             if record["kind"] == "evaluation":
                 evaluation = evaluation_from_json(record)
@@ -233,13 +233,13 @@ def _trajectory(folder: Path, *, resume: bool) -> Trajectory:
     return Trajectory.open(folder / f"{last + 1}.jsonl")
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def records(path: Path) -> list[dict[str, Any]]:
     """The records of a journal; a torn last line and lines that are no record are dropped."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return []
-    records = []
+    found = []
     for line in data.split(b"\n"):
         if not line or len(line) > LINE_BYTES_MAX:
             continue
@@ -248,8 +248,8 @@ def _read(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
         if isinstance(record, dict) and _is_record(record):
-            records.append(record)
-    return records
+            found.append(record)
+    return found
 
 
 def _is_record(record: dict[str, Any]) -> bool:
@@ -266,9 +266,9 @@ def _is_record(record: dict[str, Any]) -> bool:
     return True
 
 
-def _is_open(records: list[dict[str, Any]]) -> bool:
+def _is_open(found: list[dict[str, Any]]) -> bool:
     """Whether the journal tells of a run that was cut short: killed, interrupted or out of budget."""
-    if not records or records[0]["kind"] != "run" or records[0].get("version") != VERSION:
+    if not found or found[0]["kind"] != "run" or found[0].get("version") != VERSION:
         return False
-    ends = [r for r in records if r["kind"] in ("run", "resume", "end")]
+    ends = [r for r in found if r["kind"] in ("run", "resume", "end")]
     return ends[-1]["kind"] != "end" or ends[-1].get("outcome") == "budget"

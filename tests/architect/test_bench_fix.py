@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from architect import bench_fix
+from architect import bench_fix, bench_rates
+from architect.journal import Journal
+from architect.protocols import Edit, Evaluation, GateResult, Patch
 from tests.unit.pxos import pxos
 
 
@@ -39,3 +43,34 @@ def test_the_table_is_markdown() -> None:
 def test_an_engine_that_is_none(names: str) -> None:
     answer = pxos("bench", "fix", "--engine", names)
     assert answer.status == 2 and "no engine is called" in answer.errors and answer.errors.count("\n") == 1
+
+
+def gate(name: str, seconds: float, passed: bool = False, **evidence: str) -> GateResult:
+    return GateResult(name, passed, seconds, "", evidence)
+
+
+def test_candidates_are_counted_by_what_was_asked_of_them(tmp_path: Path) -> None:
+    tried = [
+        Evaluation(patch(1), (gate("assembles", 0.1, True), gate("contract", 0.3)), False, 1.0, False),
+        Evaluation(patch(2), (gate("assembles", 0.1),), False, -1.0, False),
+        Evaluation(patch(3), (gate("boot", 2.0, outcome="timeout"),), False, 1.0, True, boots=1),
+        Evaluation(patch(4), (gate("boot", 0.2, True, outcome="ready"), gate("tests", 0.3)), False, 3.0, True, boots=1),
+        Evaluation(patch(5), (gate("contract", 9.0),), False, 1.0, False, duplicate=True),
+    ]  # fmt: skip
+    journal = Journal(tmp_path / "run", {})
+    for evaluation in tried:
+        journal.record(evaluation, 1.0)
+    journal.close()
+    taken = bench_rates.of_journals(tmp_path)
+    assert taken == {"contract": [pytest.approx(0.4)], "booted": [0.5], "hung": [2.0]}
+    cores = os.cpu_count() or 1
+    rows = {row["what"]: row for row in bench_rates.rows([taken, taken], [0.05, 0.05])}
+    assert rows["contract-tested candidates/s"]["ours"] == pytest.approx(cores / 0.4)
+    booted = rows["booted candidates/s"]
+    assert (booted["ours"], booted["ratio"]) == (pytest.approx(cores / 0.5), pytest.approx(0.1))
+    assert rows["candidates that hang/s"]["peer_value"] is None
+    assert bench_rates.rows([{}], [0.05]) == []
+
+
+def patch(line: int) -> Patch:
+    return Patch((Edit("a.s", line, ("nop",), ()),), "search", "delete", "why")

@@ -93,6 +93,7 @@ class PooledEvaluator:
         self.terms: tuple[Any, ...] = ()
         self.boots_each = BOOTS_PER_CANDIDATE
         self._running: dict[int, tuple[Patch, int, int]] = {}
+        self._twins: dict[str, list[tuple[Patch, int]]] = {}  # by what is under way: the same edits once more
         self._taken = 0
         self._surprises = 0
 
@@ -100,7 +101,8 @@ class PooledEvaluator:
         """One evaluation per patch, as they finish; stops early when the budget is spent.
 
         A patch is taken from ``patches`` only when a worker is free to run it; ``Proposals`` are made ahead, while
-        all workers are busy.
+        all workers are busy. Edits that are known already, or under way, are not evaluated again: their verdict is
+        given for the second proposal too.
 
         Raises:
             ToolError: a tool is missing or failed; every further candidate would fail alike.
@@ -115,10 +117,8 @@ class PooledEvaluator:
                     more = False
                     break
                 self._taken += 1
-                if (known := self.journal.evaluations.get(edits_digest(patch))) is not None:
-                    yield replace(
-                        known, patch=patch, duplicate=True, booted=False, boots=0, place=self._taken
-                    )
+                if (known := self._known(patch)) is not None:
+                    yield known
                 else:
                     self._give(patch)
             ahead = isinstance(patches, Proposals) and patches.fetch(READY_EACH * self.workers.count)
@@ -131,7 +131,29 @@ class PooledEvaluator:
         """What runs may give back boots that the next candidate needs."""
         return bool(self._running) and not self.budget.boots_left() and self.budget.granted > 0
 
+    def _known(self, patch: Patch) -> Evaluation | None:
+        """The verdict on edits that were evaluated before; that of a killed run is news to this run's engines."""
+        digest = edits_digest(patch)
+        known = self.journal.evaluations.get(digest)
+        if known is None:
+            return None
+        news = digest in self.journal.untold
+        self.journal.untold.discard(digest)
+        return replace(
+            known,
+            patch=patch,
+            duplicate=known.duplicate or not news,
+            booted=False,
+            boots=0,
+            place=self._taken,
+        )
+
     def _give(self, patch: Patch) -> None:
+        digest = edits_digest(patch)
+        if digest in self._twins:
+            self._twins[digest].append((patch, self._taken))
+            return
+        self._twins[digest] = []
         granted = self.budget.grant(self.boots_each)
         call = self.workers.submit("verify", patch, granted, *self.terms, seconds=self.call_seconds)
         self._running[call] = (patch, granted, self._taken)
@@ -149,7 +171,10 @@ class PooledEvaluator:
             else:
                 self.journal.record(evaluation, self.budget.total_seconds())
             self.progress(evaluation)
+            twins = self._twins.pop(edits_digest(patch))
             yield evaluation
+            for twin, place in twins:
+                yield replace(evaluation, patch=twin, duplicate=True, booted=False, boots=0, place=place)
 
     def _judged(self, answer: Answer, patch: Patch) -> Evaluation:
         if answer.error is None:
@@ -172,6 +197,7 @@ class PooledEvaluator:
         for _, granted, _ in self._running.values():
             self.budget.settle(granted, min(granted, 1))
         self._running.clear()
+        self._twins.clear()
 
     def close(self) -> None:
         """Ends workers and their QEMUs."""

@@ -99,7 +99,8 @@ class Journal:
         about: what the run is, for the first line.
 
     Attributes:
-        evaluations: digest of the edits -> evaluation, as an interrupted run left them.
+        evaluations: digest of the edits -> evaluation, those of an interrupted run included.
+        untold: of these, what no engine of this run has seen yet.
         boots: boots of the interrupted run.
         seconds: wall seconds of the interrupted run.
         resumed: whether there was one.
@@ -112,6 +113,7 @@ class Journal:
         self.candidates = folder / "candidates"
         make_folder(self.candidates, stage=STAGE)
         self.evaluations: dict[str, Evaluation] = {}
+        self.untold: set[str] = set()
         self.boots = 0
         self.seconds = 0.0
         self.model_tokens = (0, 0)
@@ -153,7 +155,9 @@ class Journal:
             self.seconds = max(self.seconds, float(record.get("seconds", 0.0)))
             if record["kind"] == "evaluation":
                 evaluation = evaluation_from_json(record)
-                self.evaluations[edits_digest(evaluation.patch)] = evaluation
+                digest = edits_digest(evaluation.patch)
+                self.evaluations[digest] = evaluation
+                self.untold.add(digest)
                 self.boots += evaluation.boots
             elif record["kind"] == "boots":
                 self.boots += int(record["count"])
@@ -207,6 +211,12 @@ class Journal:
     def asked(self, prompt: int, completion: int) -> None:
         """Append what a question to a language model took, in tokens."""
         self.write("model", {"prompt": prompt, "completion": completion})
+
+    def end(self, outcome: str, reason: str) -> None:
+        """The run is over and the person can read what came of it: only now it is not to be resumed any more."""
+        said = {"outcome": outcome, "reason": reason}
+        self.trajectory.write("end", said)
+        self.write("end", said)
 
     def forget(self) -> None:
         """In a child process: leave the journal and its lock to the parent."""

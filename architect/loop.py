@@ -81,7 +81,7 @@ class FixLoop:
         """What there is to tell of a run that somebody ends; None before anything is known."""
         if self.case is None:
             return None
-        return self._told("budget", self.case, "The run was broken off; the same call resumes it.")
+        return self._verdict("budget", self.case, "The run was broken off; the same call resumes it.")
 
     def _passing(self, engine: Engine, case: Case) -> Iterator[Evaluation]:
         """The proposals of one engine that pass; of those that were tried side by side, the cheapest first."""
@@ -181,22 +181,6 @@ class FixLoop:
         return self._verdict("budget" if why else "not-fixed", case, reason + ".")
 
     def _verdict(
-        self,
-        outcome: Literal["healthy", "fixed", "not-fixed", "budget"],
-        case: Case,
-        reason: str,
-        *,
-        patch: Patch | None = None,
-        gates: tuple[GateResult, ...] = (),
-        lesson: int | None = None,
-        place: int | None = None,
-    ) -> Verdict:
-        end = {"outcome": outcome, "reason": reason}
-        self.journal.write("end", end)
-        self.journal.trajectory.write("end", end)
-        return self._told(outcome, case, reason, patch=patch, gates=gates, lesson=lesson, place=place)
-
-    def _told(
         self,
         outcome: Literal["healthy", "fixed", "not-fixed", "budget"],
         case: Case,

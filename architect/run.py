@@ -140,6 +140,7 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         data = report.write(verdict, workspace, settings.out, journal.trajectory.path)
         if settings.guards and opened.lessons and verdict.patch is not None and verdict.lesson is not None:
             _guard(verdict.lesson, tree, opened, verdict.patch, store, ui)
+        journal.end(verdict.outcome, verdict.reason)
     return Repair(verdict, workspace, data)
 
 

@@ -1,9 +1,10 @@
-"""Runs ``pxos`` and ends it by SIGKILL at a given event, or tells how many events there were.
+"""Runs ``pxos`` and ends it by SIGKILL at a given event, or tells how many events of each kind there were.
 
-    python -m tests.architect.dying N fix --kernel ...
+    python -m tests.architect.dying step:N fix --kernel ...
 
 An event is a write of this process to a descriptor, or a file that takes its final name: where a run can be cut, and
-independent of the clock. At an odd event half of what is written is out. With N = 0 nothing happens but the count, on
+independent of the clock. Files of the copy of the tree, by far the most, are events ``copy``, all others ``step``.
+At an odd event half of what is written is out. With N = 0 nothing happens but the count, as ``copy=N step=N`` on
 standard error.
 """
 
@@ -12,37 +13,38 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 OWN = os.getpid()
-LAST = int(sys.argv[1]) if len(sys.argv) > 1 else 0
-seen = 0
+KINDS = ("copy", "step")
+seen: Counter[str] = Counter()
 
 
-def _event(half: Callable[[], object]) -> None:
+def _event(kind: str, last: tuple[str, int], half: Callable[[], object]) -> None:
     """Count one; at the last one die."""
-    global seen
     if os.getpid() != OWN:
         return
-    seen += 1
-    if seen == LAST:
-        if seen % 2:
+    seen[kind] += 1
+    if (kind, seen[kind]) == last:
+        if seen[kind] % 2:
             half()
         os.kill(OWN, signal.SIGKILL)
 
 
-def install() -> None:
+def install(last: tuple[str, int]) -> None:
     """Before anything takes a copy of these functions."""
     write, replace = os.write, Path.replace
 
     def counted_write(fd: int, data: Any) -> int:
-        _event(lambda: write(fd, bytes(data)[: len(data) // 2]))
+        _event("step", last, lambda: write(fd, bytes(data)[: len(data) // 2]))
         return write(fd, data)
 
     def counted_replace(self: Path, target: Any) -> Path:
-        _event(lambda: replace(self, target))
+        kind = "copy" if "tree" in Path(target).parts else "step"
+        _event(kind, last, lambda: replace(self, target))
         return replace(self, target)
 
     os.write = counted_write
@@ -50,10 +52,11 @@ def install() -> None:
 
 
 if __name__ == "__main__":
-    install()
+    kind, _, number = sys.argv[1].partition(":")
+    install((kind, int(number)))
     import cli
 
     sys.argv = ["pxos", *sys.argv[2:]]
     status = cli.main()
-    print(f"events={seen}", file=sys.stderr, flush=True)
+    print(*(f"{kind}={seen[kind]}" for kind in KINDS), file=sys.stderr, flush=True)
     sys.exit(status)

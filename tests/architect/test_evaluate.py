@@ -131,3 +131,35 @@ def test_a_candidate_without_boots_has_no_verdict(tmp_path: Path) -> None:
     rig.evaluator.close()
     rig.journal.close()
     assert Journal(tmp_path, {}).boots == 1
+
+
+def test_edits_that_are_under_way_are_not_evaluated_again(rig: Rig, tmp_path: Path) -> None:
+    """Two engines, or two ways to one repair, propose the same while nothing is known of it yet."""
+    edits = numbered(1).edits
+    proposed = [patch(*edits, operator=name) for name in ("first", "second", "third")]
+    answers = {e.patch.operator: e for e in rig.evaluator.evaluate([*proposed, numbered(2)])}
+    assert {name: e.duplicate for name, e in answers.items()} == {
+        "first": False,
+        "second": True,
+        "third": True,
+        "2": False,
+    }
+    assert (rig.budget.boots, rig.budget.candidates, rig.budget.granted) == (2, 2, 0)
+    lines = (tmp_path / "journal.jsonl").read_text().splitlines()
+    assert sum('"kind": "evaluation"' in line for line in lines) == 2
+
+
+def test_what_a_killed_run_found_out_is_news_once(tmp_path: Path) -> None:
+    before = Rig(tmp_path)
+    list(before.evaluator.evaluate([numbered(1)]))
+    before.evaluator.close()
+    before.journal.close()
+    again = Rig(tmp_path)
+    (first,) = again.evaluator.evaluate([numbered(1)])
+    (second,) = again.evaluator.evaluate([numbered(1)])
+    assert [(e.duplicate, e.boots, e.booted) for e in (first, second)] == [
+        (False, 0, False),
+        (True, 0, False),
+    ]
+    again.evaluator.close()
+    again.journal.close()

@@ -13,6 +13,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ pytestmark = [pytest.mark.qemu, pytest.mark.timeout(1000)]
 
 SEED = 20_050
 MOMENTS = 50
-EVENTS = 80  # of a run from its start to its verdict there are a few more
+COPIES = 0.1  # share of the moments that lie in the copy of the tree: the same 200 files each time
 
 
 def words(tree: Path, tmp_path: Path, *more: str) -> list[str]:
@@ -52,72 +54,100 @@ def pxos(tree: Path, tmp_path: Path, *more: str, **options: Any) -> tuple[int, d
 # --- killed ---------------------------------------------------------------------------------------------------
 
 
-def evaluations(out: Path) -> list[Evaluation]:
-    """The evaluations that a folder's journals hold."""
+def records(out: Path) -> list[bytes]:
+    """The whole lines of a folder's journal; what a kill tore is none."""
     found = []
     for path in out.glob("*/journal.jsonl"):
         for line in path.read_bytes().split(b"\n"):
             try:
-                record = json.loads(line)
+                json.loads(line)
             except ValueError:
                 continue
-            if record.get("kind") == "evaluation":
-                found.append(evaluation_from_json(record))
+            found.append(line)
     return found
 
 
-def journals(out: Path) -> list[str]:
-    """The digests of their edits, in order."""
-    return [edits_digest(evaluation.patch) for evaluation in evaluations(out)]
+def evaluations(out: Path) -> list[Evaluation]:
+    """The evaluations that a folder's journals hold."""
+    rows = [json.loads(line) for line in records(out)]
+    return [evaluation_from_json(row) for row in rows if row["kind"] == "evaluation"]
 
 
-def booted(out: Path) -> list[str]:
-    """The images that were booted, each as often as it was."""
-    return [str(e.image_sha256) for e in evaluations(out) if e.boots and not e.duplicate]
+def killed_at(moment: str, tree: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    done = run([sys.executable, "-m", "tests.architect.dying", moment, *words(tree, tmp_path)])
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
 
 
-def killed_at(event: int, tree: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    return run([sys.executable, "-m", "tests.architect.dying", str(event), *words(tree, tmp_path)])
+def held(out: Path, known: list[bytes]) -> list[bytes]:
+    """What a journal holds now: all that it held, no edits judged twice, no image booted twice."""
+    now = records(out)
+    assert now[: len(known)] == known, "what was known is lost"
+    judged = evaluations(out)
+    edits = Counter(edits_digest(evaluation.patch) for evaluation in judged)
+    assert not [digest for digest, times in edits.items() if times > 1], "edits were judged twice"
+    images = Counter(e.image_sha256 for e in judged if e.boots and not e.duplicate)
+    assert not [name for name, times in images.items() if times > 1], "an image was booted twice"
+    return now
 
 
-def killed(tmp_path: Path, moments: list[int]) -> int:
-    """A run that is killed at each moment in turn and goes on from there; how many runs were cut."""
+def killed(tmp_path: Path, moments: Iterator[str], cuts: int) -> None:
+    """Runs that are killed at moments in turn and go on from there, until ``cuts`` were cut.
+
+    One that comes to its end is a repair like any other, and the next begins anew.
+    """
     tree = plant(tmp_path, "mm/page.s", STORE, "")
     out, digest = tmp_path / "out", TreeCopy(tree).digest()
-    known: list[str] = []
-    cut = 0
-    for moment in moments:
+    store = SqliteLessons(tmp_path / "lessons")
+    known: list[bytes] = []
+    while cuts:
+        moment = next(moments)
         done = killed_at(moment, tree, tmp_path)
         wait_for(lambda: not processes(str(out)))
-        assert TreeCopy(tree).digest() == digest, f"the tree is not what it was (event {moment})"
-        SqliteLessons(tmp_path / "lessons").all()
+        assert TreeCopy(tree).digest() == digest, f"the tree is not what it was ({moment})"
+        assert len(store.all()) <= 1, "the same repair is one lesson"
         if done.returncode == -signal.SIGKILL:
-            cut += 1
-            now = journals(out)
-            assert now[: len(known)] == known, f"what was known is lost (event {moment})"
-            images = booted(out)
-            assert len(set(images)) == len(images), f"an image was booted twice (event {moment})"
-            known = now
+            known = held(out, known)
+            cuts -= 1
         else:
-            assert (done.returncode, json.loads(done.stdout)["outcome"]) == (0, "fixed"), done.stderr
+            finished(out, done.returncode, json.loads(done.stdout), known)
             shutil.rmtree(out)
             known = []
     status, data, _ = pxos(tree, tmp_path)
-    assert (status, data["outcome"]) == (0, "fixed") and data["candidates"] >= len(known)
+    finished(out, status, data, known)
     assert TreeCopy(tree).digest() == digest
-    return cut
 
 
-@pytest.mark.parametrize("seed", [1])
-def test_a_killed_run_goes_on(tmp_path: Path, seed: int) -> None:
-    assert killed(tmp_path, [random.Random(seed).randrange(8, EVENTS // 2)]) == 1
+def finished(out: Path, status: int, data: dict[str, Any], known: list[bytes]) -> None:
+    """A run that came to its end: repaired, with all that the killed ones before it knew."""
+    assert (status, data["outcome"]) == (0, "fixed"), data["reason"]
+    held(out, known)
+    assert data["candidates"] == len(evaluations(out))
+    assert (out / "patch.diff").read_text() == data["patch"]
+
+
+def test_a_killed_run_goes_on(tmp_path: Path) -> None:
+    """After the diagnosis, while candidates are tried."""
+    killed(tmp_path, iter([f"step:{random.Random(SEED).randint(10, 16)}"]), 1)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_killed_at_fifty_moments(tmp_path: Path) -> None:
+    """Anywhere between the start of a run and its end, as a run that nobody kills has shown where that is."""
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    done = killed_at("step:0", plant(whole, "mm/page.s", STORE, ""), whole)
+    assert done.returncode == 0, done.stderr
+    events = dict(word.split("=") for word in done.stderr.splitlines()[-1].split())
     draw = random.Random(SEED)
-    assert killed(tmp_path, [draw.randint(1, EVENTS) for _ in range(MOMENTS)]) >= MOMENTS // 2
+
+    def moments() -> Iterator[str]:
+        while True:
+            kind = "copy" if draw.random() < COPIES else "step"
+            yield f"{kind}:{draw.randint(1, int(events[kind]))}"
+
+    killed(tmp_path, moments(), MOMENTS)
 
 
 # --- the machine around it ------------------------------------------------------------------------------------
@@ -218,7 +248,7 @@ def test_an_interrupted_ci_run_tells_the_best_so_far(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "cli", *words(tree, tmp_path, "--ci", "files")]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for(lambda: len(journals(tmp_path / "out")) >= 2 or process.poll() is not None, 200)
+        wait_for(lambda: len(evaluations(tmp_path / "out")) >= 2 or process.poll() is not None, 200)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     finally:

@@ -246,7 +246,8 @@ def test_the_time_of_a_killed_run_counts() -> None:
 
 def test_a_finished_run_is_not_resumed(tmp_path: Path) -> None:
     with rig(tmp_path, Scripted(patch(GOOD))) as made:
-        made.loop.run()
+        verdict = made.loop.run()
+        made.journal.end(verdict.outcome, verdict.reason)
     with rig(tmp_path, Scripted(patch(GOOD))) as made:
         assert not made.journal.resumed and made.journal.evaluations == {}
 

@@ -150,6 +150,7 @@ def _opening(
     """The language model of a run, where one is configured and the engine asks it."""
     if settings.model is None or settings.engine not in ("auto", "llm"):
         return None
+    from architect.learn import memory
     from architect.model.opening import Opening
 
     desk = folder / "desk"
@@ -163,6 +164,7 @@ def _opening(
         settings.answers,
         settings.ledger,
         settings.prompts,
+        memory.of(settings.lessons, settings.tree, kept=False),
     )
 
 

@@ -76,9 +76,9 @@ def _forget(talk: Talk, level: str, number: int) -> None:
 
 
 def _memory(talk: Talk) -> Memory:
-    from architect.learn.memory import Memory
+    from architect.learn import memory
 
-    return Memory.open(talk.desk.lessons_folder().parent / "memory", talk.desk.tree.name)
+    return memory.of(talk.desk.lessons_folder(), talk.desk.tree)
 
 
 def _level(name: str) -> Level:

@@ -88,6 +88,15 @@ def by_bytes(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass")) // 2 + 1
 
 
+def of(lessons: Path, tree: Path, *, kept: bool = True) -> Memory:
+    """The memory that belongs to a store of lessons, of the kernel in ``tree``.
+
+    Raises:
+        InputError: a file of it is no memory.
+    """
+    return Memory.open(lessons.parent / "memory", tree.absolute().name, kept=kept)
+
+
 class Memory:
     """The four levels.
 
@@ -119,8 +128,9 @@ class Memory:
         budgets: Mapping[Level, int] = BUDGETS,
         count: Callable[[str], int] = by_bytes,
         fold: Callable[[Sequence[Item]], str | None] | None = None,
+        kept: bool = True,
     ) -> Memory:
-        """A memory whose project and anywhere levels are read from ``folder`` and kept there.
+        """A memory whose project and anywhere levels are read from ``folder`` and, if ``kept``, kept there.
 
         Raises:
             InputError: a file of it is no memory.
@@ -130,7 +140,9 @@ class Memory:
         memory._files = {"project": folder / f"project-{name}.jsonl", "anywhere": folder / "anywhere.jsonl"}
         for level, path in list(memory._files.items()):
             if path.exists():
-                memory._replay(level, path)
+                memory._replay(level, path, kept=kept)
+        if not kept:
+            memory._files = {}
         return memory
 
     # --- writing ---
@@ -286,32 +298,33 @@ class Memory:
         except OSError as error:
             raise unwritable(path, error, stage=STAGE) from error
 
-    def _replay(self, level: Level, path: Path) -> None:
+    def _replay(self, level: Level, path: Path, *, kept: bool) -> None:
         """Take a level from its deltas; a line that was cut is left out.
 
-        The numbers in a file count that file's items alone: here they get numbers of their own, and the file is
-        written anew from what is left of it.
+        The numbers in a file count that file's items alone: here they get numbers of their own, and the file, if it
+        is ``kept``, is written anew from what is left of it.
         """
         data = read_bounded(path, FILE_BYTES_MAX, stage=STAGE)
-        kept: dict[int, tuple[str, bool, str | None, str | None]] = {}
+        found: dict[int, tuple[str, bool, str | None, str | None]] = {}
         for number, line in enumerate(data[: data.rfind(b"\n") + 1].splitlines(), 1):
             where = f"{path}:{number}"
             row = _delta(line, where)
             if row["do"] == "add":
-                kept[row["id"]] = _checked(row, where)
-            elif row["id"] not in kept:
+                found[row["id"]] = _checked(row, where)
+            elif row["id"] not in found:
                 raise InputError(f"{where}: no item {row['id']} before it", stage=STAGE)
             elif row["do"] == "pin":
-                text, _, source, digest = kept[row["id"]]
-                kept[row["id"]] = (text, True, source, digest)
+                text, _, source, digest = found[row["id"]]
+                found[row["id"]] = (text, True, source, digest)
             else:
-                del kept[row["id"]]
+                del found[row["id"]]
         file = self._files.pop(level)
-        for text, pinned, source, digest in kept.values():
+        for text, pinned, source, digest in found.values():
             self._add(Item(self._next, level, text, pinned, source, digest, self.count(text)))
         self._compact(level, spare=0)
         self._files[level] = file
-        self._rewrite(level, file)
+        if kept:
+            self._rewrite(level, file)
 
     def _rewrite(self, level: Level, path: Path) -> None:
         from toolchain.files import write_atomic

@@ -20,6 +20,7 @@ from architect.protocols import LessonStore
 
 if TYPE_CHECKING:
     from architect.journal import Journal
+    from architect.learn.memory import Memory
     from architect.model.prompt_files import PromptSet
     from architect.tools.desk import Desk
 
@@ -38,6 +39,7 @@ class Opening:
         answers: a model to be asked instead of the endpoint (a recording), or None.
         ledger: budgets that are shared with others, or None for those of the settings.
         prompts: what the model is told, or None for the prompts in use.
+        memory: rules that hold for this kernel and anywhere, or None.
     """
 
     settings: ModelSettings
@@ -49,6 +51,7 @@ class Opening:
     answers: Model | None = None
     ledger: Ledger | None = None
     prompts: PromptSet | None = None
+    memory: Memory | None = None
     _client: ChatModel | None = None
     _desk: Desk | None = None
     _seconds_left: Callable[[], float] | None = None
@@ -80,6 +83,7 @@ class Opening:
             self.journal.asked,
             lambda kind, data: self.journal.trajectory.write(kind, data),
             prompts=self.prompts,
+            memory=self.memory,
             model_name=endpoint.model,
         )
         if self.journal.model_tokens != (0, 0):  # those of the run that was interrupted count too

@@ -13,7 +13,8 @@ import pytest
 
 from architect.model import fence, prompt_files
 from architect.model.client import ChatModel
-from architect.model.engine import ASKS_MAX, LOOKS_MAX, MALFORMED_MAX, LlmEngine, Sight
+from architect.model.conversation import LOOKS_MAX, MALFORMED_MAX
+from architect.model.engine import ASKS_MAX, LlmEngine, Sight
 from architect.model.ledger import Ledger
 from architect.model.near import Near, excerpts
 from architect.model.patience import Clock, Patience

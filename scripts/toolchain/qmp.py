@@ -12,6 +12,7 @@ import select
 import socket
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,8 +60,12 @@ class Qmp:
         self._next = 0
         self.events: deque[Event] = deque(maxlen=_MAX_EVENTS)
         self.closed = False
-        self._send("qmp_capabilities", None)
-        self._send("query-status", None)
+        with suppress(QmpClosed):
+            self._send("qmp_capabilities", None)
+            self._send("query-status", None)
+        self.closed = (
+            False  # a guest may be through before we come to this: what QEMU has sent still waits here
+        )
 
     def fileno(self) -> int:
         """For ``select.poll``."""

@@ -101,3 +101,17 @@ def test_a_death_before_the_negotiation_is_not_missed(status: str, event: str) -
     with served({}, status=status) as client:
         client.execute("query-status")
         assert [e.name for e in client.events][:2] == [event, "STOP"]
+
+
+def test_a_qemu_that_was_through_before_it_was_asked_tells_what_it_had_to_say() -> None:
+    """An empty kernel ends within milliseconds: on a busy host nobody has looked by then."""
+    ours, theirs = socket.socketpair()
+    rows = [GREETING, {"event": "SHUTDOWN", "data": {"guest": True, "reason": "guest-shutdown"}}]
+    with theirs:
+        theirs.sendall(b"".join(json.dumps(row).encode() + b"\r\n" for row in rows))
+    client = Qmp(ours)
+    assert not client.closed and client.wait_event("SHUTDOWN", 0)
+    with pytest.raises(QmpClosed):
+        client.execute("query-status")
+    assert client.closed
+    client.close()

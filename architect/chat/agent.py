@@ -10,7 +10,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from architect.chat import memory
+from architect.chat import memory, remember
 from architect.model.types import Message, Reply, ToolCall
 from architect.tools.base import Answer
 from toolchain.errors import InputError
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 STEPS_MAX = 16  # requests for one answer
 CALLS_MAX = 8  # tools of one request
 ROUNDS_MAX = 3  # refused proposals that are told to the model
-ANSWER_MAX = 8000  # characters of a tool's answer that the model gets
 _BLOCK = re.compile(r"^```tool\s*\n(.*?)\n```\s*$", re.MULTILINE | re.DOTALL)
 # Tools whose answer depends on nothing but the sources and the arguments.
 _PURE = frozenset(
@@ -141,7 +140,8 @@ def _call_all(
             answer = Answer(f"not called: at most {CALLS_MAX} tools in one step", ok=False)
         else:
             answer = _call(talk, call, seen, len(thread))
-        text = answer.text if len(answer.text) <= ANSWER_MAX else f"{answer.text[:ANSWER_MAX]}\n… (cut)"
+        text = remember.read(talk, call.name, call.arguments, answer.text) if answer.ok else answer.text
+        text = remember.bounded(text)
         if native:
             thread.append(Message("tool", text, tool_call_id=call.id))
         else:
@@ -153,8 +153,8 @@ def _call_all(
 def _call(talk: Talk, call: ToolCall, seen: dict[str, int], at: int) -> Answer:
     from architect.tools.table import call as run
 
-    shown = call.arguments if len(call.arguments) <= 100 else f"{call.arguments[:100]}…"
-    talk.view.note(f"→ {call.name} {shown}")
+    name = remember.named(call.name, call.arguments)
+    talk.view.note(f"→ {name}")
     mark = f"{call.name} {call.arguments} {talk.desk.key() if call.name in _PURE else ''}"
     if call.name in _PURE and mark in seen:
         return Answer("unchanged since you read it above in this conversation")
@@ -167,7 +167,7 @@ def _call(talk: Talk, call: ToolCall, seen: dict[str, int], at: int) -> Answer:
     )
     first = answer.text.partition("\n")[0][:120]
     talk.view.note(f"  {'ok' if answer.ok else 'no'}: {first}")
-    talk.session.say("tool", answer.text, f"{call.name} {shown}")
+    talk.session.say("tool", answer.text, name)
     return answer
 
 
@@ -205,4 +205,5 @@ def _judged(talk: Talk) -> str | None:
         talk.note("/apply takes it to a branch, /undo drops it")
         return None
     talk.ok = False
+    remember.refused(talk, answer.text)
     return f"The proposal was judged and refused:\n{answer.text}\nMend it, or say why it cannot be done."

@@ -50,6 +50,8 @@ def resume(talk: Talk, loaded: Session) -> None:
         raise InputError(f"session {loaded.name}: its kernel tree {tree} is gone", stage=STAGE)
     talk.desk.move(tree)
     talk.session = loaded
+    talk.memory = None  # that of the conversation before; ``remember`` opens this one's
+    talk.memory_key = ""
     talk.steps = [None] * len(loaded.applied)
     fits = {name: text for name, text in loaded.changes.items() if loaded.bases.get(name)}
     try:

@@ -1,14 +1,17 @@
-"""What of a conversation a model gets to see: the rules, what is pinned, and as much of the rest as fits.
+"""What of a conversation a model gets to see: the rules, what is kept in mind, and as much of the rest as fits.
 
-Owns the budget of the context. The system message and pinned turns always stay; the newest turns stay whole; older
-ones are told in a line each, the oldest are left out, and that is said. What a tool showed is not shown twice: an
-earlier answer that equals a later one is replaced by a remark.
+Owns the budget of the context. The system message with the person's rules always stays, what was read and refused
+(``remember``) stands behind it as evidence; the newest turns stay whole; older ones are told in a line each, the
+oldest are left out, and that is said. What a tool showed is not shown twice: an answer that stands in the evidence, or
+again in a later turn, is replaced by a remark.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from architect.chat import remember
 from architect.chat.prompts import system
 from architect.chat.session import Turn
 from architect.model.types import Message
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 SHARE = 0.6  # of the context, for what was said before; the rest is for tools, their answers and the reply
 BRIEF_SHARE = 0.15  # of that, for turns that are told in a line
+ROOM_MIN = 2000  # bytes, however small the context is
 _LINE = 160
 _WHOLE_MAX = 6000  # characters of one old turn that is kept whole
 
@@ -26,16 +30,27 @@ def messages(talk: Talk) -> list[Message]:
     """The conversation so far as messages, within the budget."""
     assert talk.mind is not None
     client = talk.mind.client
+    remember.fit(talk, client.context)
     room = client.counter.bytes_for(int(client.context * SHARE) - client.endpoint.max_output)
-    return fitted(talk.session.turns, system(talk), max(room, 2000))
+    evidence = remember.evidence(talk)
+    standing = remember.standing(talk)
+    return fitted(talk.session.turns, system(talk), max(room, ROOM_MIN), evidence, standing)
 
 
-def fitted(turns: list[Turn], rules: str, room: int) -> list[Message]:
-    """Turns as messages that take at most about ``room`` bytes, rules and pinned turns first."""
-    pinned = [turn for turn in turns if turn.pinned]
-    head = rules + "".join(f"\n- {turn.text}" for turn in pinned)
-    left = room - len(head.encode())
-    rest = _without_repeats([turn for turn in turns if not turn.pinned])
+def fitted(
+    turns: list[Turn], rules: str, room: int, evidence: str = "", standing: Mapping[str, int] | None = None
+) -> list[Message]:
+    """Turns as messages that take at most about ``room`` bytes, rules and evidence among them.
+
+    Args:
+        turns: what was said.
+        rules: the system message.
+        room: bytes.
+        evidence: what was read and refused before.
+        standing: names of turns whose text stands in the evidence -> its item there.
+    """
+    left = room - len(rules.encode()) - len(evidence.encode())
+    rest = _without_repeats(turns, standing or {})
     whole: list[Turn] = []
     while rest:
         turn = rest[-1]
@@ -44,8 +59,9 @@ def fitted(turns: list[Turn], rules: str, room: int) -> list[Message]:
             break
         whole.append(rest.pop())
         left -= size
-    brief = _briefly(rest, max(0, left))
-    found = [Message("system", head + brief)]
+    found = [Message("system", rules + _briefly(rest, max(0, left)))]
+    if evidence:
+        found.append(Message("user", evidence))
     for turn in reversed(whole):
         role = "assistant" if turn.role == "assistant" else "user"
         text = _shown(turn)
@@ -63,13 +79,19 @@ def _shown(turn: Turn) -> str:
     return f"[shown to the person]\n{text}" if turn.role == "note" else text
 
 
-def _without_repeats(turns: list[Turn]) -> list[Turn]:
-    """An answer of a tool that comes again later is only named where it came first."""
+def _without_repeats(turns: list[Turn], standing: Mapping[str, int]) -> list[Turn]:
+    """An answer of a tool that stands elsewhere as well is only named."""
     last: dict[tuple[str, str], int] = {(t.name, t.text): n for n, t in enumerate(turns) if t.role == "tool"}
-    return [
-        Turn(t.role, "(the same as below)", t.name) if t.role == "tool" and last[t.name, t.text] != n else t
-        for n, t in enumerate(turns)
-    ]
+    found = []
+    for number, turn in enumerate(turns):
+        if turn.role == "tool":
+            item = standing.get(turn.name)
+            if item is not None:
+                turn = Turn(turn.role, f"(as it is now, it stands above as item {item})", turn.name)
+            elif last[turn.name, turn.text] != number:
+                turn = Turn(turn.role, "(the same as below)", turn.name)
+        found.append(turn)
+    return found
 
 
 def _briefly(turns: list[Turn], room: int) -> str:

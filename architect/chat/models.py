@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from architect.chat.talk import Talk
     from architect.learn.trajectory import Trajectory
     from architect.model.client import ChatModel
+    from architect.model.ledger import Ledger
+    from architect.model.prompt_files import PromptSet
     from architect.model.settings import ModelSettings
     from architect.model.types import Message, Model
 
@@ -36,13 +38,21 @@ class Mind:
         settings: endpoint and budgets.
         say: gets a line when a request is asked again.
         trajectory: the file that requests and replies are written to, or None.
+        ledger: budgets that the conversation shares with others, or None for those of the settings.
+        prompts: what the model is told, or None for the prompts in use.
     """
 
     def __init__(
-        self, settings: ModelSettings, say: Any = lambda text: None, trajectory: Path | None = None
+        self,
+        settings: ModelSettings,
+        say: Any = lambda text: None,
+        trajectory: Path | None = None,
+        ledger: Ledger | None = None,
+        prompts: PromptSet | None = None,
     ) -> None:
         self.settings = settings
-        self.ledger = settings.ledger()
+        self.ledger = ledger or settings.ledger()
+        self._prompts = prompts
         self.used = 0  # tokens of the context that the last request took
         self._say = say
         self._path = trajectory
@@ -77,6 +87,19 @@ class Mind:
                     self._trajectory.write("run", {"what": "chat"})
                     self._model = RecordingModel(self._model, self._trajectory)
         return self._model
+
+    @property
+    def prompts(self) -> PromptSet:
+        """What the model is told.
+
+        Raises:
+            InputError: a file of the prompts is missing or lacks a placeholder.
+        """
+        if self._prompts is None:
+            from architect.model.prompt_files import load_set
+
+            self._prompts = load_set()
+        return self._prompts
 
     @property
     def tools(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from architect.chat import changes
+from architect.chat import changes, remember
 from toolchain.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def apply(talk: Talk, rest: str) -> None:
     talk.session.applied.append(applied)
     talk.steps = [*(step for step in talk.steps if step is None), None]
     talk.note(changes.told(applied))
+    remember.closed(talk)
     desk.drop()
     if applied.kind == "worktree":
         _move(talk, applied)

@@ -13,10 +13,13 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolchain.errors import InputError
 from toolchain.files import make_folder, read_bounded, write_atomic
+
+if TYPE_CHECKING:
+    from architect.learn.memory import Level
 
 STAGE = "chat"
 VERSION = 1
@@ -32,6 +35,7 @@ _FORMS = {
     "back": re.compile(r"(?!.*\.\.)[A-Za-z0-9_][\w./+-]{0,200}"),
 }
 ROLES = ("user", "assistant", "tool", "note")
+REMEMBERED: tuple[Level, ...] = ("session", "case")  # levels of the memory that belong to a conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +46,11 @@ class Turn:
         role: ``user``, ``assistant``, ``tool`` (an answer of one) or ``note`` (what a command showed).
         text: what.
         name: of the tool, with its arguments, else empty.
-        pinned: kept when older turns are left out of a model's context.
     """
 
     role: str
     text: str
     name: str = ""
-    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +96,11 @@ class Session:
     prompt_tokens: int = 0
     answer_tokens: int = 0
     money: str = ""
+    memory: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
-    def say(self, role: str, text: str, name: str = "", *, pinned: bool = False) -> None:
+    def say(self, role: str, text: str, name: str = "") -> None:
         """Keep a turn; the oldest goes when there are too many."""
-        self.turns.append(Turn(role, text[:_TURN_MAX], name[:_TURN_MAX], pinned))
+        self.turns.append(Turn(role, text[:_TURN_MAX], name[:_TURN_MAX]))
         if len(self.turns) > TURNS_MAX:
             del self.turns[0]
 
@@ -136,12 +139,8 @@ def save(session: Session) -> Path:
     path = path_of(session.name)
     make_folder(path.parent, stage=STAGE)
     total = sum(len(turn.text) for turn in session.turns)
-    while (
-        total > _KEPT_MAX
-        and (old := next((turn for turn in session.turns if not turn.pinned), None)) is not None
-    ):
-        session.turns.remove(old)
-        total -= len(old.text)
+    while total > _KEPT_MAX:
+        total -= len(session.turns.pop(0).text)
     data = {"version": VERSION, **asdict(session)}
     write_atomic(path, json.dumps(data, indent=1) + "\n", stage=STAGE)
     path.chmod(0o600)
@@ -176,7 +175,7 @@ def load(name: str) -> Session:
 
 def _session(value: Mapping[str, Any], name: str) -> Session:
     turns = [
-        Turn(_one_of(row["role"], ROLES), _text(row["text"]), _text(row["name"]), row["pinned"] is True)
+        Turn(_one_of(row["role"], ROLES), _text(row["text"]), _text(row["name"]))
         for row in _rows(value["turns"], TURNS_MAX)
     ]
     applied = [Applied(**_applied(row)) for row in _rows(value["applied"], TURNS_MAX)]
@@ -191,7 +190,23 @@ def _session(value: Mapping[str, Any], name: str) -> Session:
         _count(value["prompt_tokens"]),
         _count(value["answer_tokens"]),
         _text(value["money"]),
+        _memory(value.get("memory", {})),
     )
+
+
+def _memory(value: Any) -> dict[str, list[dict[str, Any]]]:
+    """What was kept in mind, as it was dumped; nothing of it is believed before it was read as a memory."""
+    from architect.learn.memory import Memory
+
+    if not isinstance(value, dict) or not set(value) <= set(REMEMBERED):
+        raise ValueError("a memory is expected")
+    kept = Memory()
+    try:
+        for level, rows in value.items():
+            kept.load(level, rows)
+    except InputError as error:
+        raise ValueError(error.message) from error
+    return {level: kept.dump(level) for level in REMEMBERED}
 
 
 def _applied(row: Mapping[str, Any]) -> dict[str, Any]:

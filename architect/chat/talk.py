@@ -23,6 +23,7 @@ from toolchain.errors import InputError, PxError
 if TYPE_CHECKING:
     from architect.chat.index import Index
     from architect.chat.models import Mind
+    from architect.learn.memory import Memory
     from architect.tools.desk import Desk
 
 STAGE = "chat"
@@ -68,6 +69,9 @@ class Talk:
         self.steps: list[dict[str, str] | None] = []
         self.index: Index | None = None
         self.proved = ""  # the key of the sources that every gate passed
+        self.memory: Memory | None = None  # ``remember`` opens it
+        self.memory_of = ""  # the kernel that it is about
+        self.memory_key = ""  # the key of the sources that what was read is of
 
     def handle(self, line: str) -> bool:
         """Answer one line; False when the person wants to leave.
@@ -146,6 +150,9 @@ class Talk:
 
     def remember(self) -> None:
         """Keep the conversation on disk, if it is kept."""
+        from architect.chat import remember
+
+        remember.keep(self)
         self.session.changes = dict(self.desk.changes)
         self.session.bases = dict(self.desk.bases)
         self.session.tree = str(self.desk.tree)

@@ -30,6 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("what", choices=("prompts",), help="what is improved")
     parser.add_argument(
+        "--of",
+        choices=("fix", "chat"),
+        default="fix",
+        help="whose prompts: those of the engine llm, or those of the chat (bugs of the kernel only)",
+    )
+    parser.add_argument(
         "--back", action="store_true", help="put the prompts before the last acceptance in use again"
     )
     parser.add_argument(
@@ -88,6 +94,7 @@ def _back(folder: Path) -> Outcome:
 def _evolve(args: argparse.Namespace, ui: Ui, folder: Path, settings: ModelSettings) -> Outcome:
     from architect import corpus
     from architect.kernel_tree import check_tools
+    from architect.learn import chat_trials
     from architect.learn.trials import Fixer
     from architect.model.client import open_model
     from toolchain import build
@@ -97,8 +104,12 @@ def _evolve(args: argparse.Namespace, ui: Ui, folder: Path, settings: ModelSetti
     check_tools()
     ledger = settings.ledger()
     model = open_model(settings.endpoint, ledger, ui.step)
-    tryer = Fixer(trees, settings, ledger, args.budget, args.max_boots)
-    data = evolution(bugs, folder, tryer, model, ui, args.calls, args.seed, settings.endpoint.max_output)
+    tryer: Tryer = Fixer(trees, settings, ledger, args.budget, args.max_boots)
+    if args.of == "chat":
+        tryer = chat_trials.Talker(trees, settings, ledger, args.budget)
+        bugs = [bug for bug in bugs if bug.tree == chat_trials.TREE]
+    most = settings.endpoint.max_output
+    data = evolution(bugs, folder, tryer, model, ui, args.calls, args.seed, most, args.of)
     data["tokens"] = ledger.tokens
     data["money"] = None if ledger.money is None else f"{ledger.money:f}"
     return Outcome(STATUS_OK if data["accepted"] else STATUS_NO, data, text(data))
@@ -113,6 +124,7 @@ def evolution(
     calls: int,
     seed: int,
     max_output: int,
+    of: str = "fix",
 ) -> dict[str, Any]:
     """One evolution: search on the first part, judge on the second, and on the third when it was accepted.
 
@@ -132,7 +144,15 @@ def evolution(
         raise InputError(f"the corpus is too small: no class is left for the {empty[0]} part", stage=STAGE)
     ui.step("bugs: " + ", ".join(f"{len(split[part])} {part}" for part in evolve.PARTS))
     texts = evolve.candidate(
-        base, split["training"], tryer, model, calls=calls, seed=seed, max_output=max_output, say=ui.step
+        base,
+        split["training"],
+        tryer,
+        model,
+        calls=calls,
+        seed=seed,
+        max_output=max_output,
+        say=ui.step,
+        names=prompt_files.GROUPS[of],
     )
     new = evolve.with_texts(base, texts)
     changed = [name for name in prompt_files.NAMES if new[name].text != base[name].text]

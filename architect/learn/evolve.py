@@ -140,6 +140,7 @@ def candidate(
     seed: int,
     max_output: int,
     say: Callable[[str], None],
+    names: Sequence[str] = prompt_files.GROUPS["fix"],
 ) -> dict[str, str]:
     """The best prompts that reflection finds on the training part: name -> text.
 
@@ -152,6 +153,7 @@ def candidate(
         seed: of the search.
         max_output: tokens of one reflection.
         say: gets a line at each step.
+        names: the prompts that may change: those that the trials use.
 
     Raises:
         ModelError: the model cannot be asked further.
@@ -177,7 +179,7 @@ def candidate(
             failures.append(error)
             raise
 
-    texts = {name: base[name].text for name in prompt_files.NAMES}
+    texts = {name: base[name].text for name in names}
     adapter: Any = _Adapter(base, tried, seed)
     result: Any = optimize(
         seed_candidate=texts,

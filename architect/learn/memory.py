@@ -8,13 +8,7 @@ model and judges nothing.
     project   one kernel: what holds for it, across sessions; ``project-NAME.jsonl``
     anywhere  what holds for every kernel and person: rules; ``anywhere.jsonl``
 
-How it is used (chat, model engine)::
-
-    memory = Memory.open(folder, "pxos", count=counting.tokens_of)
-    memory.note("anywhere", "Never edit the judge of a kernel.", pinned=True)
-    seen = memory.read("mm/page.s:10-60", text)      # seen.text is the text, or one line that says where it stands
-    prompt = memory.text()                           # every level, within its budget, what is pinned first
-    memory.forget("case")                            # the case is over
+The chat (``architect.chat.remember``) and the engine ``llm`` (``architect.model.conversation``) keep one each.
 
 A budget holds at any moment: a note that does not fit pushes out the oldest of its level that is not pinned, and a
 ``fold`` (a model's summary, say) may put one line in their place. What is pinned is never pushed out; a pinned note
@@ -204,6 +198,12 @@ class Memory:
         item = self.get(number)
         del self._items[number]
         self._log(item.level, {"do": "drop", "id": number})
+
+    def resize(self, budgets: Mapping[Level, int]) -> None:
+        """Hold every level to another budget; what is pinned stays, whatever it takes."""
+        self.budgets.update(budgets)
+        for level in budgets:
+            self._compact(level, spare=0)
 
     def forget(self, level: Level) -> None:
         """Forget a whole level: the case is over, the session ends."""

@@ -67,7 +67,7 @@ class Fixer:
             broken: list[str] = []
             if verdict.patch is not None:
                 patched = done.workspace.materialise(folder / "patched", verdict.patch)
-                broken = _broken(bug, self.trees[bug.tree], patched)
+                broken = broken_by(bug, self.trees[bug.tree], patched)
             return trial(bug, steps, verdict.outcome == "fixed", broken)
 
 
@@ -80,7 +80,8 @@ def _stop_if_unreachable(data: Mapping[str, object]) -> None:
         raise ModelError(str(failure.get("message")), kind)
 
 
-def _broken(bug: Bug, tree: Path, patched: Path) -> list[str]:
+def broken_by(bug: Bug, tree: Path, patched: Path) -> list[str]:
+    """What must hold in a sound kernel, and does not in this one."""
     try:
         rows = invariants.in_own_process(bug, tree, patched)
     except PxError as error:

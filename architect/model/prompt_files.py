@@ -19,13 +19,20 @@ from toolchain.errors import InputError
 STAGE = "prompts"
 FOLDER = Path(__file__).parent / "prompts"
 CURRENT = "current.toml"
-NAMES = ("system", "case", "failed", "malformed")
+# Who is told what: the engine of a repair, a conversation.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "fix": ("system", "case", "failed", "malformed"),
+    "chat": ("chat", "chat_tools"),
+}
+NAMES = tuple(name for names in GROUPS.values() for name in names)
 # The placeholders that each may use; one that is missing would lose evidence.
 NEEDS: Mapping[str, frozenset[str]] = {
     "system": frozenset(),
     "case": frozenset(("evidence", "tried", "lessons", "files", "tools", "sources")),
     "failed": frozenset(("gate", "evidence")),
     "malformed": frozenset(("problem",)),
+    "chat": frozenset(),
+    "chat_tools": frozenset(("tools",)),
 }
 _FILE = re.compile(r"^([a-z_]+)\.(\d{1,6})\.md$")
 

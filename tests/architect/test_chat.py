@@ -237,7 +237,7 @@ def test_a_session_is_kept_and_resumed(tmp_path: Path) -> None:
 
 DAMAGED = [
     b"", b"{", b"[]", b'{"version": 2}', b'{"version": 1}', b"\xff\xfe", b"[" * 100_000,
-    json.dumps({"version": 1, "turns": [{"role": "root", "text": "", "name": "", "pinned": False}]}).encode(),
+    json.dumps({"version": 1, "turns": [{"role": "root", "text": "", "name": ""}]}).encode(),
     json.dumps({"version": 1, "turns": {}, "applied": [], "tree": 1}).encode(),
 ]  # fmt: skip
 
@@ -276,13 +276,12 @@ def test_what_undo_would_do_by_a_file_is_checked(tmp_path: Path, change: dict[st
 
 def test_a_long_conversation_can_be_kept_and_loaded(tmp_path: Path) -> None:
     made = session.Session("long", str(tmp_path))
-    made.say("user", "a rule", pinned=True)
     for number in range(400):
         made.say("tool", f"{number} " + "x" * 100_000)
     path = session.save(made)
     assert path.stat().st_size < session.BYTES_MAX
     loaded = session.load("long")
-    assert loaded.turns[0].text == "a rule" and loaded.turns[-1].text.startswith("399 ")
+    assert loaded.turns[-1].text.startswith("399 ") and len(loaded.turns) < 400
 
 
 def test_a_session_of_a_tree_that_is_gone(tmp_path: Path) -> None:

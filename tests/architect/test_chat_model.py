@@ -212,13 +212,13 @@ def test_what_was_asked_and_answered_is_recorded_for_replay(tmp_path: Path) -> N
 
 
 def test_the_newest_turns_stay_whole_older_ones_in_a_line_and_rules_always() -> None:
-    turns = [Turn("user", "never touch boot", pinned=True)]
+    turns: list[Turn] = []
     for number in range(60):
         turns += [
             Turn("user", f"question {number} " + "x" * 300),
             Turn("assistant", f"answer {number} " + "y" * 300),
         ]
-    found = memory.fitted(turns, "RULES", 8000)
+    found = memory.fitted(turns, "RULES: never touch boot", 8000)
     assert sum(len(message.content) for message in found) < 9000
     assert (
         found[0].role == "system" and "never touch boot" in found[0].content and "RULES" in found[0].content

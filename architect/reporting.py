@@ -23,6 +23,7 @@ from toolchain import contract
 from toolchain.headers import Routine
 from toolchain.types import Image, Symbol
 
+GATE = "reporting"
 ANY = "*"  # nothing was said: whatever speaks may be broken
 # Whose routines say how the boot goes, or end the machine.
 REPORTERS = (

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from difflib import SequenceMatcher
 
+from architect import reporting
 from architect.frontier import NAME, Frontier
 from architect.plausibility import apply
 from architect.protocols import Case, Edit, Evaluation, Patch
@@ -55,7 +56,7 @@ class SearchEngine:
 
     def observe(self, evaluation: Evaluation) -> None:
         """A failure that changed, or that came later, points at its routine; the best are built upon."""
-        if evaluation.passed or evaluation.duplicate or not self._frontiers:
+        if evaluation.passed or evaluation.duplicate or not self._frontiers or self._untried(evaluation):
             return
         self._progress[evaluation.progress] += 1
         if evaluation.patch.engine == NAME and evaluation.patch.edits:
@@ -65,6 +66,15 @@ class SearchEngine:
             waiting, self._waiting = self._waiting, []
             for known in waiting:
                 self._learn(known, usual)
+
+    def _untried(self, evaluation: Evaluation) -> bool:
+        """Whether an edit of a kernel that assembles made it no kernel that could be asked: it tells nothing.
+
+        Were these taken for the usual, any edit that assembles would seem to have come further.
+        """
+        assert self._case is not None
+        refused = evaluation.gates[-1].gate if evaluation.gates else ""
+        return self._case.image is not None and (evaluation.progress < 0 or refused == reporting.GATE)
 
     def _learn(self, evaluation: Evaluation, usual: float) -> None:
         edit = evaluation.patch.edits[0]

@@ -27,6 +27,7 @@ from architect.statements import strip_comment
 from architect.told import Told
 from tests.architect.cases import report
 from tests.architect.kernels import GPU, PAGE, broken, case, line_of, sources, without
+from toolchain.types import Image
 
 STORE = "mov [rcx], rbx"
 CHECK = "jc .Linit_leave"
@@ -203,6 +204,23 @@ def test_a_partial_repair_among_the_first_is_not_lost(storeless: Case) -> None:
         engine.observe(result(patch, progress))
     next(stream)
     assert [partial for _, partial in engine._frontiers] == [None, first[0]]
+
+
+@pytest.mark.parametrize(
+    ("gate", "progress"), [("assembles", -0.001), ("internal", -1.0), ("reporting", 0.0)]
+)
+def test_what_was_not_tried_is_not_the_usual(storeless: Case, gate: str, progress: float) -> None:
+    """Many edits of one kernel do not assemble: those that do have come no further for that."""
+    engine = SearchEngine()
+    known = replace(storeless, image=Image(0, (), (), (), ()))
+    stream = engine.propose(known)
+    first = list(islice(stream, 30))
+    for patch in first[:12]:
+        engine.observe(result(patch, progress, GateResult(gate, False, 0.0)))
+    for patch in first[12:]:
+        engine.observe(result(patch, 0.2))
+    next(stream)
+    assert len(engine._frontiers) == 1
 
 
 @pytest.mark.long

@@ -9,14 +9,13 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from architect import contracts, coverage
+from architect import abreast, contracts, coverage, reporting
 from architect.diagnosis import Demands, Diagnosis
 from architect.generalise import Listing
 from architect.judge import Judge
@@ -30,8 +29,6 @@ from architect.verify import (
     PATIENCE_FACTOR,
     QUICK,
     STATIC,
-    THOROUGH,
-    UEFI,
     Terms,
     Trial,
     accused,
@@ -109,14 +106,14 @@ class Bench:
         folder = self.folder / f"original-{gates[0]}"
         shutil.rmtree(folder, ignore_errors=True)
         unit = empty_boot_seconds(folder) if boots else 0.0
-        trial = self._trial(
-            image, data, folder, Terms(gates, max(DEADLINE_MIN, DEADLINE_FACTOR * unit), boots)
+        terms = Terms(gates, max(DEADLINE_MIN, DEADLINE_FACTOR * unit), boots)
+        trial, asked = abreast.every(
+            lambda part: self._trial(image, data, folder, replace(terms, gates=part)), gates
         )
-        trial.run(stop=False)
-        failures = tuple(gate for gate in trial.gates if not gate.passed and gate.message != NO_BOOTS)
+        failures = tuple(gate for gate in asked if not gate.passed and gate.message != NO_BOOTS)
         if failures:  # a patch that changes nothing is known to fail
             nothing = Patch((), "none", "none", "the unpatched kernel")
-            refused = Evaluation(nothing, tuple(trial.gates), False, 0.0, True, sha)
+            refused = Evaluation(nothing, asked, False, 0.0, True, sha)
             keep(self._candidate(sha), refused)
             self.known[content(image)] = refused
         case = Case(
@@ -127,7 +124,7 @@ class Bench:
             trial.report,
             failures=failures,
             runs=self._runs(image, failures),
-            asked=tuple(gate for gate in trial.gates if gate.message != NO_BOOTS),
+            asked=tuple(gate for gate in asked if gate.message != NO_BOOTS),
         )
         reached = self.judge.reached(trial.result.serial) if trial.result else 0.0
         timeout = max(CANDIDATE_MIN, CANDIDATE_FACTOR * unit)
@@ -264,11 +261,11 @@ class Bench:
         if self.reporting is None:  # the unpatched tree does not assemble: there is nothing to compare with
             return None
         said = self.reporting.problem(image, names, files, demands.free)
-        return None if said is None else GateResult("reporting", False, time.perf_counter() - began, said)
+        return None if said is None else GateResult(reporting.GATE, False, time.perf_counter() - began, said)
 
     def finalise(self, patch: Patch, boots: int, demands: Demands) -> tuple[tuple[GateResult, ...], int]:
         """The whole again on a fresh copy of the tree, with ISO and other machines; the gates and the boots taken."""
-        from toolchain import build, elf, qemu_args
+        from toolchain import build, elf
 
         began = time.perf_counter()
         folder = self.folder / "final"
@@ -281,20 +278,10 @@ class Bench:
         gate = GateResult("fresh-copy", same, time.perf_counter() - began, message)
         if not same:
             return (gate,), 0
-        uefi = boots > 0 and qemu_args.has_uefi()
+        make = partial(Trial, self.judge, self.headers, image, built.elf, tree=fresh)
         patience = max(PATIENCE_FACTOR * demands.timeout, FINAL_MIN)
-        target = _iso(built.elf, "hybrid" if uefi else "bios") if boots > 0 else built.elf.with_suffix(".iso")
-        make = partial(Trial, self.judge, self.headers, image, built.elf, lambda: target)
-        trial = make(folder, fresh, Terms(THOROUGH, patience, boots - uefi))
-        if not uefi:
-            trial.run()
-            return (gate, *trial.gates), trial.boots
-        beside = make(folder / "uefi", fresh, Terms((UEFI,), patience, 1))
-        with ThreadPoolExecutor(1) as threads:  # the slowest boot, beside all the others
-            booted = threads.submit(beside.run)
-            trial.run()
-            booted.result()
-        return (gate, *trial.gates, *beside.gates), trial.boots + beside.boots
+        gates, taken = abreast.final(make, folder, partial(_iso, built.elf), patience, boots)
+        return (gate, *gates), taken
 
     def _candidate(self, sha: str) -> Path:
         folder = self.folder / "candidates" / sha

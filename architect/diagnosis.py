@@ -5,6 +5,7 @@ Owns the two values that pass between the diagnosis (``bench``), the loop and th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from architect.protocols import Case, GateResult
@@ -34,9 +35,9 @@ class Diagnosis:
 
     def joined(self, other: Diagnosis) -> Diagnosis:
         """This and what ``other`` gates say of the same tree; the boot of whichever booted."""
-        failures = (*self.case.failures, *other.case.failures)
+        failures = in_order((*self.case.failures, *other.case.failures))
         main = other if other.case.boot is not None else self
-        asked = (*self.case.asked, *other.case.asked)
+        asked = in_order((*self.case.asked, *other.case.asked))
         if main.case.diagnostics:
             failures, asked = main.case.failures, main.case.asked
         runs = self.case.runs or other.case.runs
@@ -47,6 +48,12 @@ class Diagnosis:
             boots=self.boots + other.boots,
             incomplete=self.incomplete or other.incomplete,
         )
+
+
+def in_order(gates: Sequence[GateResult]) -> tuple[GateResult, ...]:
+    """Gates as they are asked, cheapest first, whoever asked them; those of other kinds of trees keep their order."""
+    order = {name: number for number, name in enumerate(THOROUGH)}
+    return tuple(sorted(gates, key=lambda gate: order.get(gate.gate, 0)))
 
 
 @dataclass(frozen=True, slots=True)

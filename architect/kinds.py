@@ -44,8 +44,8 @@ class Opened:
     Attributes:
         workspace: its copy.
         bench: called in each worker with a pristine copy on disk, the run's folder and the cache's; gives the judge.
-        static: the gates that boot nothing.
-        boots: those that do, asked beside them.
+        static: gates that boot nothing.
+        boots: those that do, and what goes with them, asked beside those.
         rest: those that follow when nothing is wrong so far.
         reserve: boots kept for the finalist.
         search: makes the engine that searches; None for the one of assembly.

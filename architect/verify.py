@@ -142,7 +142,7 @@ class Trial:
     def _checks(self) -> GateResult:
         from architect import checks
 
-        return checks.run(self.image, self.judge.sources)
+        return checks.run(self.image, self.judge.sources, self.terms.routines)
 
     def _contract(self) -> GateResult:
         if not self.terms.explain:

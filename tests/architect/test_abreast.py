@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Lock
@@ -99,7 +100,7 @@ def test_a_gate_that_says_no_is_told(gates: tuple[str, ...], bad: str) -> None:
 def test_nothing_begins_once_a_gate_has_said_no(
     gates: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(abreast.os, "cpu_count", lambda: 0)
+    monkeypatch.setattr(os, "cpu_count", lambda: 0)
     monkeypatch.setattr(abreast, "_WAITING", 0)  # one boot at a time
     first = UEFI if UEFI in gates else "boot"
     stand = Stand((first,), {"contract": first})

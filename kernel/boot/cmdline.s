@@ -92,45 +92,14 @@ end_function cmdline_append_fw_cfg
 # Clobbers: rax
 # Context:  long mode, any IF
 function cmdline_has
-    push rcx
-    push rsi
-    lea rsi, [rip + bootinfo_cmdline]
-.Lhas_word:                                     # rsi is at the start of a word, or at blanks
-    cmp byte ptr [rsi], CHAR_BLANK
-    jne .Lhas_compare
-    inc rsi
-    jmp .Lhas_word
-.Lhas_compare:
-    cmp byte ptr [rsi], 0
-    stc
-    je .Lhas_return
-    xor ecx, ecx
-.Lhas_char:
-    mov al, byte ptr [rdi + rcx]
-    test al, al
-    jz .Lhas_word_done
-    cmp al, byte ptr [rsi + rcx]
-    jne .Lhas_skip
-    inc rcx
-    jmp .Lhas_char
-.Lhas_word_done:                                # the word ended: so must the one on the command line
-    mov al, byte ptr [rsi + rcx]
-    test al, al
-    jz .Lhas_return                             # cf is clear
-    cmp al, CHAR_BLANK
-    je .Lhas_return                             # cf is clear
-.Lhas_skip:
-    mov al, byte ptr [rsi]
-    test al, al
-    jz .Lhas_compare
-    cmp al, CHAR_BLANK
-    je .Lhas_word
-    inc rsi
-    jmp .Lhas_skip
-.Lhas_return:
-    pop rsi
-    pop rcx
-    ret
+    call_frame
+    push rdx
+    push rdx
+    mov edx, 1
+    call cmdline_find
+    pop rdx
+    pop rdx
+    return_frame
 end_function cmdline_has
 
 # cmdline_value -- what stands behind the beginning of a word: paging for test= of "test=paging"
@@ -139,38 +108,10 @@ end_function cmdline_has
 # Clobbers: none
 # Context:  long mode, any IF
 function cmdline_value
-    push rcx
-    push rsi
-    lea rsi, [rip + bootinfo_cmdline]
-.Lvalue_word:                                   # rsi is at the start of a word, or at blanks
-    cmp byte ptr [rsi], CHAR_BLANK
-    jne .Lvalue_compare
-    inc rsi
-    jmp .Lvalue_word
-.Lvalue_compare:
-    cmp byte ptr [rsi], 0
-    stc
-    je .Lvalue_return
-    xor ecx, ecx
-.Lvalue_char:
-    mov al, byte ptr [rdi + rcx]
-    test al, al
-    jz .Lvalue_found
-    cmp al, byte ptr [rsi + rcx]
-    jne .Lvalue_skip
-    inc rcx
-    jmp .Lvalue_char
-.Lvalue_skip:
-    mov al, byte ptr [rsi]
-    test al, al
-    jz .Lvalue_compare
-    cmp al, CHAR_BLANK
-    je .Lvalue_word
-    inc rsi
-    jmp .Lvalue_skip
-.Lvalue_found:
-    lea rax, [rsi + rcx]
+    call_frame
     xor edx, edx
+    call cmdline_find
+    jc .Lvalue_return
 .Lvalue_length:
     cmp byte ptr [rax + rdx], 0
     je .Lvalue_return                           # cf is clear
@@ -179,7 +120,54 @@ function cmdline_value
     inc rdx
     jmp .Lvalue_length
 .Lvalue_return:
+    return_frame
+end_function cmdline_value
+
+# cmdline_find -- the first word that begins with a text, or that is this text
+# In:       rdi = text:asciz, rdx = whole:u64[0..1] (1: the word ends where the text does)
+# Out:      rax = behind:ptr (the text, on the command line), cf = there is none
+# Clobbers: none
+# Context:  long mode, any IF
+local_function cmdline_find
+    push rcx
+    push rsi
+    lea rsi, [rip + bootinfo_cmdline]
+.Lfind_word:                                    # rsi is at the start of a word, or at blanks
+    cmp byte ptr [rsi], CHAR_BLANK
+    jne .Lfind_compare
+    inc rsi
+    jmp .Lfind_word
+.Lfind_compare:
+    cmp byte ptr [rsi], 0
+    stc
+    je .Lfind_return
+    xor ecx, ecx
+.Lfind_char:
+    mov al, byte ptr [rdi + rcx]
+    test al, al
+    jz .Lfind_behind
+    cmp al, byte ptr [rsi + rcx]
+    jne .Lfind_skip
+    inc rcx
+    jmp .Lfind_char
+.Lfind_behind:
+    lea rax, [rsi + rcx]
+    test edx, edx
+    jz .Lfind_return                            # cf is clear
+    cmp byte ptr [rax], 0
+    je .Lfind_return                            # cf is clear
+    cmp byte ptr [rax], CHAR_BLANK
+    je .Lfind_return                            # cf is clear
+.Lfind_skip:
+    mov al, byte ptr [rsi]
+    test al, al
+    jz .Lfind_compare
+    cmp al, CHAR_BLANK
+    je .Lfind_word
+    inc rsi
+    jmp .Lfind_skip
+.Lfind_return:
     pop rsi
     pop rcx
     ret
-end_function cmdline_value
+end_function cmdline_find

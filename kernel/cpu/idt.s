@@ -68,21 +68,7 @@ interrupt_stubs:
 # Clobbers: none
 # Context:  jumped to by a stub, on the stack that the gate chose, IF clear
 local_function interrupt_enter
-    push rax
-    push rbx
-    push rcx
-    push rdx
-    push rsi
-    push rdi
-    push rbp
-    push r8
-    push r9
-    push r10
-    push r11
-    push r12
-    push r13
-    push r14
-    push r15
+    push_registers
     mov rax, cr2                                # at once: a nested fault overwrites it
     push rax
     cld
@@ -103,21 +89,7 @@ local_function interrupt_enter
     jnz .Lenter_leave
 .Lenter_registers:
     add rsp, 16
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop r11
-    pop r10
-    pop r9
-    pop r8
-    pop rbp
-    pop rdi
-    pop rsi
-    pop rdx
-    pop rcx
-    pop rbx
-    pop rax
+    pop_registers
     add rsp, 16                                 # vector and error code
     iretq
 .Lenter_ring3:

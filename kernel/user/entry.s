@@ -79,21 +79,7 @@ function syscall_enter
     push rcx
     push 0                                      # error code
     push FRAME_VECTOR_SYSCALL
-    push rax
-    push rbx
-    push rcx
-    push rdx
-    push rsi
-    push rdi
-    push rbp
-    push r8
-    push r9
-    push r10
-    push r11
-    push r12
-    push r13
-    push r14
-    push r15
+    push_registers
     push 0                                      # CR2
     mov rdi, rsp
     sub rsp, 8                                  # 23 quads lie on it
@@ -104,21 +90,7 @@ function syscall_enter
     lea rdi, [rsp + 8]
     call user_return_check
     add rsp, 16
-    pop r15
-    pop r14
-    pop r13
-    pop r12
-    pop r11
-    pop r10
-    pop r9
-    pop r8
-    pop rbp
-    pop rdi
-    pop rsi
-    pop rdx
-    pop rcx
-    pop rbx
-    pop rax
+    pop_registers
     add rsp, 16                                 # vector and error code
     pop rcx                                     # RIP, which is canonical
     add rsp, 8                                  # CS: SYSRET sets it

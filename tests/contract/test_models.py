@@ -31,14 +31,14 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("bus/acpi.s", "acpi_search", ("add rax, RSDP_STEP", "add rax, 8")),
     ),
     "command_line": (
-        plant("boot/cmdline.s", "cmdline_has", ("cmp al, CHAR_BLANK je .Lhas_return", "jmp .Lhas_return")),
+        plant("boot/cmdline.s", "cmdline_find", ("cmp byte ptr [rax], CHAR_BLANK je .Lfind_return", "jmp .Lfind_return")),
         plant("boot/cmdline.s", "cmdline_append", ("cmp rcx, CMDLINE_SIZE - 1", "cmp rcx, CMDLINE_SIZE")),
     ),
     "command_line_value": (
         plant("boot/cmdline.s", "cmdline_value", ("cmp byte ptr [rax + rdx], CHAR_BLANK je .Lvalue_return", "")),
-        plant("boot/cmdline.s", "cmdline_value", ("cmp byte ptr [rsi], 0 stc", "cmp byte ptr [rsi], 0")),
-        plant("boot/cmdline.s", "cmdline_value", ("cmp al, CHAR_BLANK je .Lvalue_word inc rsi", "inc rsi")),
-        plant("boot/cmdline.s", "cmdline_value", ("xor edx, edx", "mov edx, 1")),
+        plant("boot/cmdline.s", "cmdline_find", ("cmp byte ptr [rsi], 0 stc", "cmp byte ptr [rsi], 0")),
+        plant("boot/cmdline.s", "cmdline_find", ("cmp al, CHAR_BLANK je .Lfind_word inc rsi", "inc rsi")),
+        plant("boot/cmdline.s", "cmdline_value", ("inc rdx", "add rdx, 2")),
     ),
     "console": (
         plant("dev/console.s", "console_draw", ("mov ebx, GLYPH_LEFTMOST", "mov ebx, 0xff")),
@@ -107,9 +107,9 @@ BUGS: dict[str, tuple[Plant, ...]] = {
     ),
     "traps": (
         plant("cpu/idt.s", "", ("0x60227d00", "0x60227c00")),  # #DF without an error code
-        plant("cpu/idt.s", "interrupt_enter", ("pop rax add rsp, 16", "pop rax \n add rsp, 8")),
+        plant("cpu/idt.s", "interrupt_enter", ("pop_registers add rsp, 16", "pop_registers \n add rsp, 8")),
         plant("cpu/idt.s", "interrupt_enter", ("cld", "")),
-        plant("cpu/idt.s", "interrupt_enter", ("pop r8 pop rbp", "pop rbp \n pop r8")),
+        plant("include/macros.inc", "", ("pop r8 pop rbp", "pop rbp \n    pop r8")),
     ),
     "fault_paths": (
         plant("cpu/fault.s", "fault_dispatch", ("fault_probe_failed]", "fault_probe_load]")),

@@ -2,7 +2,7 @@
 #           or the end of the boot.
 # Mode:     64-bit long mode, on the stack of the exception
 # Spec:     Intel SDM vol. 3, 6.14 (frames, IST), 6.7 (NMI); what is said is the contract's (PXFAULT, PXPANIC)
-# Exports:  fault_dispatch, fault_catch
+# Exports:  fault_dispatch, fault_catch, fault_panic
 # Invariants: a fault of ring 3 ends a thread (user_fault); a fault of scope kernel never returns. A fault while one is
 #           reported never loops: it costs the report the key that was being printed, and PXPANIC follows the report; one
 #           that is not in a key, or a #DF, ends in PXPANIC at once, and a third one ends the machine without a word.
@@ -228,7 +228,7 @@ end_function fault_redirect
 # Out:      none
 # Clobbers: none
 # Context:  long mode, interrupts off, GS base set; does not return
-local_function fault_panic
+function fault_panic
     call_frame
     lea rdi, [rip + text_nested_code]
     lea rsi, [rip + text_nested]

@@ -59,6 +59,14 @@ local_function command_cpus
     mov rsi, rbx
     call cpu_interrupts
     call out_number
+    lea rdi, [rip + key_nmis]
+    mov rax, qword ptr [rbx + CPU_BLOCK]
+    xor esi, esi
+    test rax, rax
+    jz .Lcpus_nmis
+    mov rsi, qword ptr [rax + PERCPU_NMI_COUNT]
+.Lcpus_nmis:
+    call out_number
     call out_row_end
     add rbx, CPU_ROW_SIZE
     inc r12d
@@ -77,6 +85,7 @@ shell_text key_cpu, "cpu"
 shell_text key_apic_id, "apic_id"
 shell_text key_state, "state"
 shell_text key_interrupts, "interrupts"
+shell_text key_nmis, "nmis_in_reports"
 shell_command command_cpus, "cpus", "", "the processors, and which of them run"
 
 # cpu_interrupts -- how many interrupts came on a CPU

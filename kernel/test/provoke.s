@@ -2,13 +2,14 @@
 # Mode:     64-bit long mode, ring 0
 # Spec:     Intel SDM vol. 3, 6.15 (each exception's cause)
 # Exports:  provoke_*, provoke_restore
-# Invariants: each takes an argument in rdi that most ignore, and returns when the exception did not come. #TS, #AC
-#           and the later vectors cannot be raised in ring 0 of 64-bit mode without hardware; a software interrupt
-#           to a vector with an error code would push none, so it is no substitute.
+# Invariants: each takes an argument in rdi that most ignore, and returns when the exception did not come. What ring 0 cannot
+#           raise by itself (#AC; #MC, #VE, #CP without hardware) or an emulator does not (#XM), provoke_gate delivers as
+#           the CPU would. A software interrupt would push no error code.
 .intel_syntax noprefix
 .include "macros.inc"
 .include "registers.inc"
 .include "percpu.inc"
+.include "provoke.inc"
 
 .set ADDRESS_NOT_CANONICAL, 0x0000800000000000
 .set DESCRIPTOR_ABSENT, 0x00cf72000000ffff      # data, writable, not present
@@ -16,6 +17,9 @@
 .set MXCSR_DIVIDE_UNMASKED, 0x1d80              # the reset value with ZM clear
 .set MXCSR_DEFAULT, 0x1f80
 .set RFLAGS_TF, 1 << 8
+.set DESCRIPTOR_TYPE_AT, 5                      # byte of a descriptor: present, DPL, type
+.set TSS_BUSY, 1 << 1                           # of the type
+.set GATE_SHIFT, 4                              # 16 bytes each
 .set VECTOR_SYSTEM_CALL, 0x80                   # any vector that is no exception
 
 .section .rodata, "a"
@@ -224,6 +228,72 @@ function provoke_xm
     ret
 end_function provoke_xm
 
+# provoke_ts -- #TS: a gate with a stack of the interrupt stack table beyond the limit of the TSS; provoke_restore mends it
+# In:       rdi = unused:u64
+# Out:      none
+# Clobbers: rax, rcx
+# Context:  long mode, GS base set, under fault_catch; NMI, #DF and #MC find their stacks all the same
+function provoke_ts
+    call_frame
+    mov eax, TSS_IST4 - 1
+    call provoke_set_tss
+    int VECTOR_DB
+    return_frame
+end_function provoke_ts
+
+# provoke_set_tss -- load TR anew with another limit of the TSS
+# In:       eax = limit:u32[0..0xffff]
+# Out:      none
+# Clobbers: rax, rcx
+# Context:  long mode, GS base set
+local_function provoke_set_tss
+    mov rcx, qword ptr gs:[PERCPU_SELF]
+    mov word ptr [rcx + PERCPU_GDT + SELECTOR_TSS], ax
+    and byte ptr [rcx + PERCPU_GDT + SELECTOR_TSS + DESCRIPTOR_TYPE_AT], ~TSS_BUSY & 0xff
+    mov eax, SELECTOR_TSS
+    ltr ax
+    ret
+end_function provoke_set_tss
+
+# provoke_gate -- an exception as the CPU delivers it on the stack in use: frame and error code (0) pushed, IF cleared, on
+#                 to where the gate leads
+# In:       rdi = vector:u64 (with PROVOKE_ERROR where it has an error code)
+# Out:      none
+# Clobbers: rax, rcx, rdx, rsi
+# Context:  long mode, under fault_catch; it comes back by the frame
+function provoke_gate
+    mov rdx, rsp
+    and rsp, -16                                # as the CPU aligns it
+    sub rsp, 16
+    sidt [rsp + 6]
+    mov rax, [rsp + 8]
+    add rsp, 16
+    movzx ecx, dil
+    shl ecx, GATE_SHIFT
+    add rax, rcx
+    mov ecx, [rax + 8]                          # offset 63:32
+    shl rcx, 32
+    mov esi, [rax + 4]
+    xor si, si                                  # 31:16
+    or rcx, rsi
+    movzx esi, word ptr [rax]                   # 15:0
+    or rcx, rsi
+    push SELECTOR_KERNEL_DATA
+    push rdx
+    pushfq
+    push SELECTOR_KERNEL_CODE
+    lea rax, [rip + .Lgate_behind]
+    push rax
+    test edi, PROVOKE_ERROR
+    jz .Lgate_enter
+    push 0
+.Lgate_enter:
+    cli
+    jmp rcx
+.Lgate_behind:
+    ret
+end_function provoke_gate
+
 # provoke_interrupt -- a vector that nobody serves
 # In:       rdi = unused:u64
 # Out:      none
@@ -266,5 +336,8 @@ function provoke_restore
     ldmxcsr [rip + mxcsr_masked]
     mov rcx, qword ptr gs:[PERCPU_SELF]
     mov qword ptr [rcx + PERCPU_GDT + SELECTOR_USER_BASE], 0
+    mov eax, TSS_SIZE - 1
+    cmp word ptr [rcx + PERCPU_GDT + SELECTOR_TSS], ax
+    jne provoke_set_tss
     ret
 end_function provoke_restore

@@ -9,6 +9,7 @@
 .include "layout.inc"
 .include "registers.inc"
 .include "percpu.inc"
+.include "provoke.inc"
 
 .set ADDRESS_UNMAPPED, 0x0000123456789000
 .set ADDRESS_NOT_CANONICAL, 0x0000800000000000
@@ -39,6 +40,12 @@ fault_cases:
     case provoke_np, 0, VECTOR_NP, SELECTOR_USER_BASE
     case provoke_gp, 0, VECTOR_GP, 0
     case provoke_mf, 0, VECTOR_MF, 0
+    case provoke_ts, 0, VECTOR_TS, SELECTOR_TSS
+    case provoke_gate, VECTOR_AC | PROVOKE_ERROR, VECTOR_AC, 0
+    case provoke_gate, VECTOR_MC, VECTOR_MC, 0
+    case provoke_gate, VECTOR_XM, VECTOR_XM, 0
+    case provoke_gate, VECTOR_VE, VECTOR_VE, 0
+    case provoke_gate, VECTOR_CP | PROVOKE_ERROR, VECTOR_CP, 0
     case provoke_pf_read, ADDRESS_UNMAPPED, VECTOR_PF, 0
     case provoke_pf_write, ADDRESS_UNMAPPED, VECTOR_PF, PF_WRITE
     case provoke_pf_fetch, ADDRESS_UNMAPPED, VECTOR_PF, PF_FETCH

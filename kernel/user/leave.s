@@ -55,6 +55,7 @@ function user_fault
     inc qword ptr gs:[PERCPU_FAULT_DEPTH]       # a fault of the report is a nested one
     lea rsi, [rip + text_scope_user]
     call fault_report
+    jc fault_panic                              # the report faulted: that is the kernel's, and ends it
     dec qword ptr gs:[PERCPU_FAULT_DEPTH]
     mov rax, qword ptr gs:[PERCPU_CURRENT]
     mov rax, [rax + THREAD_USER]

@@ -31,7 +31,7 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("bus/acpi.s", "acpi_search", ("add rax, RSDP_STEP", "add rax, 8")),
     ),
     "command_line": (
-        plant("boot/cmdline.s", "cmdline_find", ("cmp byte ptr [rax], CHAR_BLANK je .Lfind_return", "jmp .Lfind_return")),
+        plant("boot/cmdline.s", "cmdline_find", ("CHAR_BLANK je .Lfind_return", "CHAR_BLANK\n jmp .Lfind_return")),
         plant("boot/cmdline.s", "cmdline_append", ("cmp rcx, CMDLINE_SIZE - 1", "cmp rcx, CMDLINE_SIZE")),
     ),
     "command_line_value": (

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from toolchain.errors import InputError, ToolError
 from toolchain.gpu import adapter as adapters
-from toolchain.gpu import unchecked, wgsl
+from toolchain.gpu import barriers, unchecked, wgsl
 
 if TYPE_CHECKING:
     import numpy as np
@@ -226,7 +226,7 @@ class Device:
 
         Raises:
             InputError: the module is not valid, with file, line and column; or has no such entry; or its bindings are
-                not buffers of group 0, numbered from 0.
+                not buffers of group 0, numbered from 0; or (where it is checked) a barrier is of the wrong kind.
         """
         checked = checked or wgsl.strangers()
         key = module.code, entry, checked
@@ -246,6 +246,10 @@ class Device:
                     if _LOST in str(error):
                         raise
                     raise wgsl.error(module, str(error)) from error
+            if checked:
+                wrong = barriers.check(module)
+                if wrong:
+                    raise InputError(str(wrong[0]), stage=STAGE, diagnostics=wrong)
             self._kernels[key] = Kernel(module.name, entry, pipeline, layout)
         return self._kernels[key]
 

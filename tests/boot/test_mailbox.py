@@ -18,6 +18,8 @@ from toolchain.mailbox import layout as m
 pytestmark = pytest.mark.qemu
 
 SECONDS = 90
+PINGS = 20_000  # of one command of the shell
+MOMENTS = 8  # the worker is killed at so many different times behind the command
 
 
 def children(pid: int) -> list[int]:
@@ -42,16 +44,22 @@ def epochs(folder: Path) -> int:
 
 
 def killed_under_load(folder: Path, times: int) -> None:
-    """Round trips while the worker is killed; each ping has one outcome, and in the end the session is open."""
+    """Round trips while the worker is killed; each ping has one outcome, and in the end the session is open.
+
+    Prints what became of the commands (``pytest -s``).
+    """
     shell = Shell(folder, "--gpu")
-    for _ in range(times):
+    answered = lost = hit = 0
+    for number in range(times):
         before = epochs(folder)
-        shell.line.send("mailbox ping 20000 -j\r")
+        shell.line.send(f"mailbox ping {PINGS} -j\r")
+        time.sleep(number % MOMENTS / 100)
         os.kill(worker(shell), signal.SIGKILL)
         shell.line.expect_exact("\r\npx> ", timeout=SECONDS)
         answer = shell.line.before or ""
         said = json.loads(answer[answer.index("{") : answer.rindex("}") + 1])
-        assert said["asked"] == 20000 == said["answered"] + said["lost"], answer
+        assert said["asked"] == PINGS == said["answered"] + said["lost"], answer
+        answered, lost, hit = answered + said["answered"], lost + said["lost"], hit + (said["lost"] > 0)
         end = time.monotonic() + SECONDS
         while epochs(folder) == before:
             assert time.monotonic() < end
@@ -60,6 +68,10 @@ def killed_under_load(folder: Path, times: int) -> None:
     said = shell.ask("mailbox")
     assert said["session"] == "open" and said["strays"] == 0
     assert said["sessions"] == times + 1
+    print(
+        f"{times} workers killed, {hit} with a command in flight: {answered + lost} commands, {answered} answered, "
+        f"{lost} given up, none without an outcome"
+    )
     shell.close()
 
 

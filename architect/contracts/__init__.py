@@ -71,6 +71,7 @@ AREAS = (
     "picture",
     "pictureunits",
     "processors",
+    "programs",
     "ranges",
     "reports",
     "sched",
@@ -89,6 +90,7 @@ AREAS = (
     "unitsteps",
     "usercalls",
     "userentry",
+    "userthreads",
     "vmengine",
     "vmhost",
 )

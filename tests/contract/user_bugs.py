@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.contract.planting import Plant, plant
 
-ELF = "user/elf.s"
+ELF, PROGRAM, THREAD, FORWARD = "user/elf.s", "user/program.s", "user/thread.s", "user/forward.s"
 BUGS: dict[str, tuple[Plant, ...]] = {
     "elf_images": (
         plant(ELF, "elf_check_header", ("cmp rsi, ELF_HEADER_SIZE jb .Lheader_refused", "")),
@@ -99,5 +99,89 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("user/admit.s", "user_choose", ("cmova rax, rcx", "")),
         plant("user/admit.s", "user_choose", ("ja .Lchoose_return", "")),
         plant("user/admit.s", "user_choose", ("jne .Lchoose_return", "")),
+    ),
+    "made_programs": (
+        plant(PROGRAM, "program_create", ("mov qword ptr [rbx + PROGRAM_UNTIL], -1", "")),
+        plant(PROGRAM, "program_create", ("mov ecx, PROGRAM_NAME_SIZE - 1", "mov ecx, PROGRAM_NAME_SIZE + 7")),
+        plant(PROGRAM, "program_create", ("inc rax", "")),
+        plant(PROGRAM, "program_create", ("call heap_free", "")),
+        plant(PROGRAM, "program_create", ("mov [rbx + PROGRAM_NEXT], rax", "")),
+        plant(PROGRAM, "program_create", ("mov rax, r12 stc", "mov rax, r12")),
+    ),
+    "freed_programs": (
+        plant(PROGRAM, "program_free", ("neg rcx jc .Lfree_return", "")),
+        plant(PROGRAM, "program_free", ("call space_destroy jc .Lfree_return", "call space_destroy")),
+        plant(PROGRAM, "program_free", ("mov [r12 + PROGRAM_NEXT], rcx", "")),
+        plant(PROGRAM, "program_free", ("cmp rcx, 1 jb .Lfree_return", "test rcx, rcx\n jz .Lfree_return")),
+    ),
+    "started_programs": (
+        plant(PROGRAM, "program_start", ("call sched_measure jc .Lstart_return", "call sched_measure")),
+        plant(PROGRAM, "program_start", ("mov [rsp + THREAD_REQUEST_CPU], rax", "")),
+        plant(PROGRAM, "program_start", ("mov qword ptr [rsp + THREAD_REQUEST_WINDOW], 0", "")),
+        plant(PROGRAM, "program_start", ("mov [rsp + THREAD_REQUEST_ARGUMENT], r12", "")),
+    ),
+    "loaded_programs": (
+        plant(PROGRAM, "program_load", ("xor edi, edi call space_switch", "")),
+        plant(PROGRAM, "program_load", ("jne .Lload_next", "")),
+        plant(PROGRAM, "program_load", ("call program_load_segment jc .Lload_done", "call program_load_segment")),
+        plant(PROGRAM, "program_load", ("add r14d, r14d", "")),
+        plant(PROGRAM, "program_load", ("mov [rbx + PROGRAM_PAGES], rdx", "")),
+    ),
+    "loaded_segments": (
+        plant(PROGRAM, "program_load_segment", ("add r15, PAGE_MASK", "")),
+        plant(PROGRAM, "program_load_segment", ("call space_protect", "")),
+        plant(PROGRAM, "program_load_segment", ("call copy_to_user jc .Lsegment_return", "call copy_to_user")),
+        plant(PROGRAM, "program_load_segment", ("jne .Lsegment_text", "")),
+        plant(PROGRAM, "program_load_segment", ("or edi, RIGHTS_EXECUTE", "")),
+    ),
+    "watched_programs": (
+        plant(PROGRAM, "program_wait", ("cmp eax, CHAR_ESCAPE je .Lwait_key", "")),
+        plant(PROGRAM, "program_wait", ("jne .Lwait_time", "")),
+        plant(PROGRAM, "program_wait", ("jb .Lwait_count", "jbe .Lwait_count")),
+        plant(PROGRAM, "program_stop", ("lock cmpxchg [rbx + PROGRAM_STOP], rcx", "mov [rbx + PROGRAM_STOP], rcx")),
+    ),
+    "attended_threads": (
+        plant(FORWARD, "user_attend", ("mov r12, [rbx + USER_ASK_NEXT]", "")),
+        plant(FORWARD, "user_attend", ("cmp qword ptr [rdi + THREAD_USER], 0 je .Lattend_next", "")),
+        plant(FORWARD, "user_attend", ("cmp dword ptr [rdi + THREAD_STATE], THREAD_ENDED jne .Lattend_next", "")),
+        plant(FORWARD, "user_attend", ("jne .Lattend_again", "")),
+        plant(FORWARD, "user_attend", ("je .Lattend_return", "")),
+        plant(FORWARD, "user_attend", ("xchg qword ptr gs:[PERCPU_ASKED], rbx", "mov rbx, gs:[PERCPU_ASKED]")),
+    ),
+    "asked_service": (
+        plant(FORWARD, "forward_ask", ("imul eax, eax, CALL_TEXT_MAX", "imul eax, eax, CALL_TEXT_MAX / 2")),
+        plant(FORWARD, "forward_ask", ("cmove ecx, esi", "")),
+        plant(FORWARD, "forward_ask", ("cmovc rcx, rax", "")),
+        plant(FORWARD, "forward_ask", ("rep movsb", "")),
+        plant(FORWARD, "forward_ask", ("mov [rbx + USER_ASK_BODY + BODY_A], rax", "")),
+        plant(FORWARD, "forward_ask", ("mov qword ptr [rbx + USER_ASK_STATE], ASK_DONE", "")),
+    ),
+    "reaped_threads": (
+        plant(THREAD, "user_reap", ("call sched_free", "")),
+        plant(THREAD, "user_reap", ("mov rdi, rbx", "")),
+    ),
+    "released_threads": (
+        plant(THREAD, "user_thread_release", ("jc .Lrelease_record", "")),
+        plant(THREAD, "user_thread_release", ("lock btr", "lock bts")),
+        plant(THREAD, "user_thread_release", ("jnz .Lrelease_return", "")),
+        plant(THREAD, "user_thread_release", ("cmp rbx, rax je .Lrelease_return", "")),
+        plant(THREAD, "user_thread_release", ("sub rsi, USER_STACK_SIZE", "")),
+        plant(THREAD, "user_thread_release", ("shl rbx, CPU_ROW_SHIFT", "")),
+    ),
+    "made_threads": (
+        plant(THREAD, "user_thread_create", ("jc .Lcreate_return", "")),
+        plant(THREAD, "user_thread_create", ("mov rdx, r14", "")),
+        plant(THREAD, "user_thread_create", ("lock inc qword ptr [r12 + PROGRAM_COUNT]", "")),
+        plant(THREAD, "user_thread_create", ("mov rdi, rbx call user_thread_release", "")),
+        plant(THREAD, "user_thread_create", ("lock inc qword ptr [r12 + PROGRAM_MADE]", "")),
+    ),
+    "prepared_threads": (
+        plant(THREAD, "user_thread_prepare", ("neg rcx jc .Lprepare_return", "")),
+        plant(THREAD, "user_thread_prepare", ("call space_alloc jc .Lprepare_no_stack", "call space_alloc")),
+        plant(THREAD, "user_thread_prepare", ("lock btr qword ptr [r12 + PROGRAM_SLOTS], rcx", "")),
+        plant(THREAD, "user_thread_prepare", ("inc rax", "")),
+        plant(THREAD, "user_thread_prepare", ("call heap_free", "")),
+        plant(THREAD, "user_thread_fill", ("mov [rdi + USER_CPU], rax", "")),
+        plant(THREAD, "user_thread_fill", ("FPU_MXCSR_DEFAULT", "0x1f00")),
     ),
 }  # fmt: skip

@@ -39,7 +39,7 @@ def converse(talk: Talk, question: str) -> None:
     """
     assert talk.mind is not None
     thread = memory.messages(talk)
-    before = talk.before_proposal()
+    before = judged = talk.before_proposal()
     rounds = 0
     seen: dict[str, int] = {}
     try:
@@ -51,7 +51,8 @@ def converse(talk: Talk, question: str) -> None:
                 _call_all(talk, calls, thread, seen, native=bool(reply.tool_calls))
                 continue
             said = _proposals(talk, reply.text)
-            if said is None and talk.desk.changes != before and rounds < ROUNDS_MAX:
+            if said is None and talk.desk.changes != judged and rounds < ROUNDS_MAX:
+                judged = talk.before_proposal()
                 said = _judged(talk)
             if said is None:
                 return

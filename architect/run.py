@@ -128,7 +128,11 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         if opening is not None:
             stack.callback(opening.close)
             llm = opening.engine(budget.seconds_left, alone=settings.engine == "llm")
-            opened = replace(opened, prepare=partial(_both, opened.prepare, opening.preload))
+            alone = (
+                settings.engine == "llm"
+            )  # then nobody searches, and what a search prepares would be in vain
+            prepare = opening.preload if alone else partial(_both, opened.prepare, opening.preload)
+            opened = replace(opened, prepare=prepare)
         court = _Court(workers, evaluator, budget, journal, earlier, ui, opened)
         chosen = opened.engines(engines.make(settings.engine, store, llm))
         loop = FixLoop(court, chosen, evaluator, store, budget, journal, ui.step, lesson=opened.lesson)

@@ -257,8 +257,7 @@ def _serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+    if not dies_with(parent):
         return
     parents.close()
     forget()
@@ -275,6 +274,12 @@ def _serve(
                 pipe.send(_answer(number, service, method, arguments))
             else:
                 pipe.send(replace(failure, call=number))
+
+
+def dies_with(parent: int) -> bool:
+    """Let this process be killed when ``parent``, which forked it, ends; False when that has ended already."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent
 
 
 def _answer(number: int, service: Any, method: str, arguments: tuple[Any, ...]) -> Answer:

@@ -14,11 +14,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from architect import corpus
 from toolchain import measure
 from toolchain.command import Ui
 from toolchain.errors import ToolError
@@ -28,6 +30,9 @@ STAGE = "bench"
 ROUNDS = 7
 START_ROUNDS = 9
 SECONDS_MAX = 60.0
+FIX_SECONDS_MAX = 300.0
+BUGS = Path(__file__).resolve().parents[2] / "tests/bugs"
+BUG = "seed-bar0-unmapped"  # what the repair is asked about
 MODEL = "bench"
 QUESTION = "Which routine maps BAR0?"
 # What is to be reached: the first request against the bare client's, memory, the start of a command.
@@ -46,12 +51,19 @@ _ANSWER = "page_map_mmio maps it."
 
 @dataclass
 class _Server:
-    """Chat Completions on loopback; ``came`` holds when each question arrived, by ``time.monotonic``."""
+    """Chat Completions on loopback; ``came`` holds when each question arrived, by ``time.monotonic``.
+
+    ``look`` is called before a question is answered.
+    """
 
     came: list[float] = field(default_factory=list)
+    look: Callable[[], None] = lambda: None
 
     def __post_init__(self) -> None:
         came = self.came
+
+        def asked() -> None:
+            self.look()
 
         class Handler(BaseHTTPRequestHandler):
             def log_message(self, *_: Any) -> None:
@@ -60,6 +72,7 @@ class _Server:
             def do_POST(self) -> None:
                 came.append(time.monotonic())
                 self.rfile.read(int(self.headers.get("content-length", 0)))
+                asked()
                 self.send_response(200)
                 self.send_header("content-type", "text/event-stream")
                 self.end_headers()
@@ -186,9 +199,65 @@ def _measured(ui: Ui, kernel: Path, server: _Server, scratch: Path) -> dict[str,
         measure.row(
             "peak memory", memory["ours"], "openai client", memory["openai"], "MB", reach=MEMORY_MAX_MB
         ),
+        _fix_row(ui, kernel, server, scratch, environment, model),
         *(_start_row(name, found[-START_ROUNDS:]) for name, found in starts.items()),
     ]
     return {"machine": measure.machine(), "rows": rows}
+
+
+def _fix_row(
+    ui: Ui, kernel: Path, server: _Server, scratch: Path, environment: Mapping[str, str], model: Sequence[str]
+) -> dict[str, Any]:
+    """Memory of a repair by a model when it asks for the first time: of the process that asks.
+
+    ``diagnosis`` is the most that one of its workers took until then: they run contracts and boots, as without a model.
+    """
+    ui.step("a repair by a model, to its first request")
+    bug = next(bug for bug in corpus.load(BUGS) if bug.id == BUG)
+    tree = corpus.plant(bug, kernel, scratch / "broken")
+    words = ["fix", "-q", "--engine", "llm", "--kernel", str(tree), "--out", str(scratch / "fix")]
+    command = [sys.executable, "-m", "cli", *words, *model]
+    peaks: list[tuple[float, float]] = []
+    with subprocess.Popen(
+        command,
+        env=dict(environment),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+    ) as process:
+
+        def look() -> None:
+            if not peaks:
+                workers = [_peak(child) for child in _children(process.pid)]
+                peaks.append((_peak(process.pid), max(workers, default=0.0)))
+
+        server.look = look
+        try:
+            process.wait(FIX_SECONDS_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        server.look = lambda: None
+    if not peaks:
+        raise ToolError(f"pxos {' '.join(words)}: it asked nothing", stage=STAGE, command=command)
+    ours, workers = peaks[0]
+    return measure.row(
+        "fix: peak memory of who asks", [ours], "", [], "MB", diagnosis=workers, reach=MEMORY_MAX_MB
+    )
+
+
+def _peak(pid: int) -> float:
+    """MB that a process has held at most; 0 where it has gone (proc(5), VmHWM in KiB)."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return round(int(line.split()[1]) / _MIB, 2)
+    return 0.0
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 _STARTS: Mapping[str, list[str]] = {

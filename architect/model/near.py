@@ -6,13 +6,18 @@ no such evidence, or the sources are no assembly of ours, the places that a repo
 
 from __future__ import annotations
 
+import os
+import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 from architect.protocols import Case
+from architect.workers import dies_with
 from toolchain.errors import InputError
+from toolchain.forked import Forked
 
 AROUND = 30  # lines to each side of a place that belongs to no routine
 PART_LINES_MAX = 160  # of one excerpt
@@ -47,7 +52,23 @@ class Near:
 
     @cached_property
     def ranked(self) -> list[tuple[str, int, int, str]]:
-        """(file, first, last, why), the likeliest first."""
+        """(file, first, last, why), the likeliest first.
+
+        Found out in a fork: what localising takes, more than all the rest of a run that asks a model, is needed once
+        and given back at once. Where other threads run there is no fork.
+        """
+        if threading.active_count() > 1:
+            return self._rank()
+        child = Forked(partial(self._rank, os.getpid()))
+        try:
+            found: Any = child.result()
+        finally:
+            child.cancel()
+        return self._rank() if found is None else found
+
+    def _rank(self, parent: int | None = None) -> list[tuple[str, int, int, str]]:
+        if parent is not None and not dies_with(parent):
+            return []
         return list(_ranked(self._case, self.lines))
 
 

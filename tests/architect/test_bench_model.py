@@ -28,6 +28,8 @@ def test_the_rows_are_those_that_are_followed(monkeypatch: pytest.MonkeyPatch) -
     assert {"start to first request", "peak memory", "start: pxos --help"} <= set(rows)
     assert rows["peak memory"]["ours"] < bench_model.MEMORY_MAX_MB
     assert rows["start to first request"]["peer_value"] > 0
+    asks = rows["fix: peak memory of who asks"]
+    assert 20 < asks["ours"] < bench_model.MEMORY_MAX_MB and asks["diagnosis"] > 20
 
 
 def test_a_program_that_asks_nothing_is_an_error() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +13,10 @@ import pytest
 
 from architect.learn import memory
 from architect.learn.memory import by_bytes
+from architect.model import near
 from architect.model.conversation import MEMORY_SHARE, PROMPT_TOKENS_MAX
 from architect.model.engine import Sight
+from architect.model.near import Near
 from architect.protocols import Case, Evaluation, GateResult, Patch
 from tests.architect.cases import evaluation
 from tests.architect.model_server import ModelServer
@@ -93,3 +98,15 @@ def test_a_text_that_is_longer_than_the_memory_is_shown_and_read_again(
     with ModelServer([LOOK, LOOK, shift(21)]) as server:
         drive(engine(server, sight=Sight(Shelf), context=4000), case, most=1)  # type: ignore[arg-type]
     assert server.requests[2].last.count("a long text") > 100
+
+
+def test_localising_happens_in_another_process(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory is given back; what a fork that dies does not say is found out here."""
+    monkeypatch.setattr(near, "_ranked", lambda case, lines: [("mm/page.s", 1, 2, str(os.getpid()))])
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    (row,) = Near(case).ranked
+    assert row[:3] == ("mm/page.s", 1, 2) and int(row[3]) != os.getpid()
+    monkeypatch.setattr(near, "dies_with", lambda parent: os.kill(os.getpid(), signal.SIGKILL))
+    assert Near(case).ranked == [("mm/page.s", 1, 2, str(os.getpid()))]
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    assert Near(case).ranked == [("mm/page.s", 1, 2, str(os.getpid()))]

@@ -58,6 +58,7 @@ class RecordingModel:
         tools: Sequence[Mapping[str, Any]] = (),
         on_text: Callable[[str], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        schema: Mapping[str, Any] | None = None,
     ) -> Reply:
         """Ask the model; arguments, answer and errors are the model's."""
         rows = [message_to_json(message) for message in messages]
@@ -69,7 +70,12 @@ class RecordingModel:
             self.trajectory.write("request", {**step, "messages": rows[same:], "tools": _names(tools)})
         try:
             reply = self.model.ask(
-                messages, max_output=max_output, tools=tools, on_text=on_text, cancelled=cancelled
+                messages,
+                max_output=max_output,
+                tools=tools,
+                on_text=on_text,
+                cancelled=cancelled,
+                schema=schema,
             )
         except BaseException as error:
             kind = str(getattr(error, "kind", type(error).__name__))
@@ -157,6 +163,7 @@ class RecordedModel:
         tools: Sequence[Mapping[str, Any]] = (),
         on_text: Callable[[str], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        schema: Mapping[str, Any] | None = None,
     ) -> Reply:
         """The next recorded answer.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from architect.model import complaints, discover
 from architect.model.counting import Counter, least
-from architect.model.dialect import Dialect
+from architect.model.dialect import Asks, Dialect
 from architect.model.ledger import Ledger, Reservation
 from architect.model.patience import POLL_SECONDS, Breaker, Clock, Patience, persevere
 from architect.model.profiles import profile
@@ -127,14 +127,16 @@ class ChatModel:
         tools: Sequence[Mapping[str, Any]] = (),
         on_text: Callable[[str], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        schema: Mapping[str, Any] | None = None,
     ) -> Reply:
         """One answer; see ``Model``."""
         stop = cancelled or (lambda: False)
+        asks = Asks(tools, schema)
         began = self._clock.now()
         deadline = began + min(self.endpoint.deadline, max(0.0, self.ledger.seconds_left()))
         self.breaker.check()
         self._check_fits(messages, max_output)
-        once = partial(self._adapted, list(messages), max_output, tools, on_text, stop, deadline)
+        once = partial(self._adapted, list(messages), max_output, asks, on_text, stop, deadline)
         try:
             reply = persevere(once, self._patience, deadline, stop, self._clock, self._note)
         except ModelError as error:
@@ -160,7 +162,7 @@ class ChatModel:
         self,
         messages: list[Message],
         max_output: int,
-        tools: Sequence[Mapping[str, Any]],
+        asks: Asks,
         on_text: Callable[[str], None] | None,
         stop: Callable[[], bool],
         deadline: float,
@@ -168,26 +170,26 @@ class ChatModel:
         """One attempt, written anew where the server refuses a field of it."""
         for _ in range(ADAPTATIONS_MAX):
             try:
-                return self._attempt(messages, max_output, tools, on_text, stop, deadline)
+                return self._attempt(messages, max_output, asks, on_text, stop, deadline)
             except ModelError as error:
                 given_up = self.dialect.adapt(error)
                 if given_up is None:
                     raise
                 self._note(f"{complaints.place(self.endpoint)} refuses {given_up}; asking without")
-        return self._attempt(messages, max_output, tools, on_text, stop, deadline)
+        return self._attempt(messages, max_output, asks, on_text, stop, deadline)
 
     def _attempt(
         self,
         messages: list[Message],
         max_output: int,
-        tools: Sequence[Mapping[str, Any]],
+        asks: Asks,
         on_text: Callable[[str], None] | None,
         stop: Callable[[], bool],
         deadline: float,
     ) -> Reply:
-        offered = tools if self.dialect.tools else ()
-        bound = self.counter.bound(messages, offered)
-        body = self.dialect.body(self.endpoint, self.name, messages, max_output, offered)
+        offered, schema = self.dialect.offered(asks)
+        bound = self.counter.bound(messages, [*offered, *schema])
+        body = self.dialect.body(self.endpoint, self.name, messages, max_output, Asks(offered, *schema))
         held = self.ledger.reserve(bound, max_output)
         draft = _Draft()
         exchange: Exchange | None = None
@@ -203,7 +205,7 @@ class ChatModel:
             if not booked:
                 charged = exchange is not None and exchange.accepted
                 self.ledger.settle(held, self._usage(draft, bound, max_output) if charged else None)
-        self._check_whole(messages, draft, usage, offered)
+        self._check_whole(messages, draft, usage, [*offered, *schema])
         return self._reply(draft, usage, money)
 
     def _read(

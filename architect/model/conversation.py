@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NAME = "llm"
 OPERATOR = "edit-blocks"
 MALFORMED_MAX = 4  # answers in a row without an edit that applies
+FORMLESS_MAX = 2  # answers in a row without a whole block, after which a schema is asked for
 LOOKS_MAX = 8  # answers in a row that only call tools
 CALLS_MAX = 4  # tools of one answer
 SHRINKS_MAX = 4
@@ -66,7 +67,7 @@ class Conversation:
         engine.prompts = engine.prompts or load_set()
         self.prompts = engine.prompts
         self.turns: list[Turn] = []
-        self.malformed = self.looks = self.shrinks = 0
+        self.malformed = self.formless = self.looks = self.shrinks = 0
         self.room_factor = 1.0
         self.near = Near(case)
         self.rules = _with_rules(self.prompts["system"].text, engine.memory)
@@ -98,14 +99,15 @@ class Conversation:
             if found:
                 made = edits.apply(found, self.case.sources)
         except EditError as error:
+            self.formless = 0 if found else self.formless + 1
             self._refused(reply, str(error))
             return None
         self._answer = reply
         if not found:
             self._look(reply, calls)
             return None
-        self.malformed = self.looks = 0
-        said = prompt.sentence(reply.text) or "the model gives no reason"
+        self.malformed = self.formless = self.looks = 0
+        said = prompt.sentence(edits.cause(reply.text) or reply.text) or "the model gives no reason"
         where = f"{made[0].file}:{made[0].line}"
         return Patch(made, NAME, OPERATOR, f"{where}: {said}", float(number))
 
@@ -122,13 +124,14 @@ class Conversation:
         engine = self.engine
         messages = self._messages()
         max_output = self._max_output()
-        tools = self._tools if engine.sight.native else ()
+        schema = edits.SCHEMA if self._by_schema() else None
+        tools = self._tools if engine.sight.native and schema is None else ()
         engine.say(f"asking {engine.model_name} (about {engine.counter.estimate(messages)} tokens)")
         engine.requests += 1
         ledger = engine.ledger
         before, requests = (ledger.prompt, ledger.completion), ledger.requests
         try:
-            reply = self.model.ask(messages, max_output=max_output, tools=tools)
+            reply = self.model.ask(messages, max_output=max_output, tools=tools, schema=schema)
             if ledger.requests == requests:  # a recording books nothing itself
                 ledger.restore(reply.usage.prompt, reply.usage.completion, 1)
         except ModelError as error:
@@ -146,6 +149,10 @@ class Conversation:
         if reply.note:
             engine.notes.append(reply.note)
         return reply
+
+    def _by_schema(self) -> bool:
+        """Whether the answer is held to a schema: blocks have failed, and the server does it well."""
+        return self.formless >= FORMLESS_MAX and self.engine.schemas()
 
     def _max_output(self) -> int:
         return max(64, min(self.engine.max_output, self.model.context // 3))
@@ -226,6 +233,8 @@ class Conversation:
         text = self.prompts["malformed"].filled(
             problem=fenced("what is wrong with it", problem, LOOK_BYTES_MAX)
         )
+        if self._by_schema():
+            text = f"{text.rstrip()}\n\n{self.prompts['schema'].text}"
         self.turns.append(Turn((Message("assistant", _kept(reply.text)), Message("user", text))))
 
     def _look(self, reply: Reply, calls: Sequence[ToolCall]) -> None:

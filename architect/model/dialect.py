@@ -20,6 +20,14 @@ _RENAMED: Mapping[str, TokenField] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Asks:
+    """What a request asks for besides text: tools that may be called, a schema that the answer is to keep."""
+
+    tools: Sequence[Mapping[str, Any]] = ()
+    schema: Mapping[str, Any] | None = None
+
+
 @dataclass
 class Dialect:
     """What this server understands, as far as is known.
@@ -29,6 +37,7 @@ class Dialect:
         tools: tools may be offered.
         system: messages of role ``system`` may be sent.
         temperature: it may be set.
+        json_schema: answers can be held to a JSON schema.
         token_field: the field that limits an answer.
     """
 
@@ -36,13 +45,21 @@ class Dialect:
     tools: bool
     system: bool
     token_field: TokenField
+    json_schema: bool = False
     temperature: bool = True
     renamed: bool = False
 
     @classmethod
     def of(cls, profile: Profile) -> Dialect:
         """What a profile knows; tools may be offered to all, whoever asks decides."""
-        return cls(profile.stream_usage, True, profile.system_role, profile.token_field)
+        return cls(profile.stream_usage, True, profile.system_role, profile.token_field, profile.json_schema)
+
+    def offered(self, asks: Asks) -> tuple[Sequence[Mapping[str, Any]], tuple[Mapping[str, Any], ...]]:
+        """What of that this server takes: tools, and the schema or nothing."""
+        return (
+            asks.tools if self.tools else (),
+            (asks.schema,) if asks.schema is not None and self.json_schema else (),
+        )
 
     def body(
         self,
@@ -50,7 +67,7 @@ class Dialect:
         model: str,
         messages: Sequence[Message],
         max_output: int,
-        tools: Sequence[Mapping[str, Any]],
+        asks: Asks,
     ) -> dict[str, Any]:
         """The fields of a request."""
         body: dict[str, Any] = {
@@ -63,8 +80,11 @@ class Dialect:
             body["stream_options"] = {"include_usage": True}
         if endpoint.temperature is not None and self.temperature:
             body["temperature"] = endpoint.temperature
-        if tools and self.tools:
-            body["tools"] = [dict(tool) for tool in tools]
+        if asks.tools and self.tools:
+            body["tools"] = [dict(tool) for tool in asks.tools]
+        if asks.schema is not None and self.json_schema:
+            named = {"name": "answer", "strict": True, "schema": dict(asks.schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": named}
         return body
 
     def _messages(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -95,6 +115,9 @@ class Dialect:
         if self.temperature and re.search(r"\btemperature\b", text):
             self.temperature = False
             return "temperature"
+        if self.json_schema and re.search(r"response_format|json_schema|guided|grammar", text):
+            self.json_schema = False
+            return "response_format"
         if self.tools and re.search(r"\btools?\b|tool_choice|--jinja|auto-tool-choice", text):
             self.tools = False
             return "tools"

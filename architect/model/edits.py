@@ -7,11 +7,13 @@ is ``architect.model.placing``. Writes no file.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 from pathlib import PurePosixPath
+from typing import Any
 
 from architect.model import placing
 from architect.model.placing import EditError
@@ -20,6 +22,24 @@ from architect.protocols import Edit
 BLOCKS_MAX = 32
 BLOCK_LINES_MAX = 400
 NAMES_SHOWN = 12
+# An answer as one JSON object, for servers that hold a model to a schema; blocks are what is asked for first.
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {
+        "cause": {"type": "string"},
+        "edits": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {key: {"type": "string"} for key in ("file", "search", "replace")},
+                "required": ["file", "search", "replace"],
+                "additionalProperties": False,
+            },
+        },
+    },
+    "required": ["cause", "edits"],
+    "additionalProperties": False,
+}
 MARK_MAX = 300  # characters of a line that may be a marker or hold a file's name
 
 _OPEN = re.compile(r"^\s*<{5,9}\s*(?:SEARCH|ORIGINAL|OLD|HEAD)?\b[: ]*(?P<file>\S*)\s*$", re.I)
@@ -55,7 +75,7 @@ def parse(text: str) -> list[Block]:
         EditError: a block is not whole.
     """
     lines = _THOUGHT.sub("", text).replace("\r\n", "\n").split("\n")
-    blocks: list[Block] = []
+    blocks = [*_from_json("\n".join(lines))]
     file, position = "", 0
     while position < len(lines):
         found = _is(_OPEN, lines[position])
@@ -69,6 +89,33 @@ def parse(text: str) -> list[Block]:
         if len(blocks) > BLOCKS_MAX:
             raise EditError(f"more than {BLOCKS_MAX} blocks; send only the edits that the repair needs")
     return blocks
+
+
+def cause(text: str) -> str:
+    """What an answer in JSON says of its edits; empty for any other."""
+    value = _object(_THOUGHT.sub("", text))
+    return str(value.get("cause", "")).strip()
+
+
+def _from_json(text: str) -> Iterable[Block]:
+    """The blocks of an answer that was held to ``SCHEMA``."""
+    rows = _object(text).get("edits")
+    for row in rows if isinstance(rows, list) else ():
+        keys = ("file", "search", "replace")
+        if not isinstance(row, dict) or not all(isinstance(row.get(key), str) for key in keys):
+            raise EditError("an edit in JSON has the texts 'file', 'search' and 'replace'")
+        search, replace = (tuple(row[key].rstrip("\n").split("\n")) if row[key] else () for key in keys[1:])
+        yield Block(row["file"], search, replace)
+
+
+def _object(text: str) -> dict[str, Any]:
+    if not text.lstrip().startswith("{"):
+        return {}
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _until(

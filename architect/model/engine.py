@@ -72,6 +72,7 @@ class LlmEngine:
         share: of that, which this engine may take.
         booked: gets what each question took: prompt and answer tokens.
         note: gets steps for the trajectory: kind and data.
+        schemas: whether the server holds answers to a JSON schema.
         prompts: None for those in use.
         memory: rules that hold for this kernel and anywhere, or None.
 
@@ -91,6 +92,7 @@ class LlmEngine:
     share: float = 1.0
     booked: Callable[[int, int], None] = lambda prompt, completion: None
     note: Callable[[str, Mapping[str, Any]], object] = lambda kind, data: None
+    schemas: Callable[[], bool] = lambda: False
     prompts: PromptSet | None = None
     memory: Memory | None = None
     failure: ModelError | None = None

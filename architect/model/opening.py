@@ -65,7 +65,7 @@ class Opening:
         ledger = self.ledger or self.settings.ledger()
         self._seconds_left = ledger.seconds_left
         endpoint = self.settings.endpoint
-        self._client = open_model(endpoint, ledger, self.say)
+        client = self._client = open_model(endpoint, ledger, self.say)
         engine = LlmEngine(
             self._open,
             ledger,
@@ -82,6 +82,7 @@ class Opening:
             1.0 if alone else SHARE,
             self.journal.asked,
             lambda kind, data: self.journal.trajectory.write(kind, data),
+            schemas=lambda: client.dialect.json_schema,
             prompts=self.prompts,
             memory=self.memory,
             model_name=endpoint.model,

@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent / "prompts"
 CURRENT = "current.toml"
 # Who is told what: the engine of a repair, a conversation.
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "fix": ("system", "case", "failed", "malformed"),
+    "fix": ("system", "case", "failed", "malformed", "schema"),
     "chat": ("chat", "chat_tools"),
 }
 NAMES = tuple(name for names in GROUPS.values() for name in names)
@@ -31,6 +31,7 @@ NEEDS: Mapping[str, frozenset[str]] = {
     "case": frozenset(("evidence", "tried", "lessons", "files", "tools", "sources")),
     "failed": frozenset(("gate", "evidence")),
     "malformed": frozenset(("problem",)),
+    "schema": frozenset(),
     "chat": frozenset(),
     "chat_tools": frozenset(("tools",)),
 }

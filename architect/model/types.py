@@ -179,6 +179,7 @@ class Model(Protocol):
         tools: Sequence[Mapping[str, Any]] = (),
         on_text: Callable[[str], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        schema: Mapping[str, Any] | None = None,
     ) -> Reply:
         """One answer.
 
@@ -188,6 +189,7 @@ class Model(Protocol):
             tools: JSON schemas of callable tools, in OpenAI's form (``{"type": "function", "function": {...}}``).
             on_text: gets each piece of text as it comes.
             cancelled: asked often; the request ends soon after it says True.
+            schema: JSON schema of the answer; servers that cannot hold a model to it leave it out.
 
         Raises:
             ModelError: there is no answer; ``kind`` says why.

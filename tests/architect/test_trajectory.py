@@ -44,6 +44,7 @@ class Clerk:
         tools: Sequence[Mapping[str, Any]] = (),
         on_text: Callable[[str], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        schema: Mapping[str, Any] | None = None,
     ) -> Reply:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from toolchain.errors import InputError, ToolError
-from toolchain.gpu import adapter, unchecked, wgsl
+from toolchain.gpu import adapter, readback, unchecked, wgsl
 from toolchain.gpu.device import LOOP_MAX, RECORDED_MAX, WORK_MAX, Device, DeviceLost, Kernel
 
 DOUBLE = """// out = in * 2 + ADDED
@@ -264,3 +264,26 @@ def test_nothing_is_said_on_stderr_and_wgpu_is_not_imported_early() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_both_ways_of_reading_back_give_the_same(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = np.arange(5000, dtype=np.uint32)
+    buffer = device.upload(data)
+    assert device._read is not readback._mapped, "this wgpu is laid out otherwise"
+    direct = bytes(device.download(buffer))
+    monkeypatch.setattr(device, "_read", readback._mapped)
+    assert bytes(device.download(buffer)) == direct == data.tobytes()
+
+
+def test_a_wgpu_that_is_laid_out_otherwise_reads_by_its_own_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    from wgpu.backends.wgpu_native import _api
+
+    monkeypatch.setattr(_api, "new_struct", None)
+    assert readback.reader(None) is readback._mapped
+
+
+def test_a_map_that_fails_is_an_error(device: Device) -> None:
+    buffer = device.buffer(64)  # not made to be mapped
+    with pytest.raises((RuntimeError, InputError)), device._guard("reading"):
+        device._read(buffer.handle, 64)
+    assert bytes(device.download(buffer)) == bytes(64)

@@ -13,11 +13,11 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from toolchain.errors import InputError, ToolError
 from toolchain.gpu import adapter as adapters
-from toolchain.gpu import barriers, unchecked, wgsl
+from toolchain.gpu import barriers, readback, unchecked, wgsl
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,6 +74,13 @@ class Kernel:
         self.layout = layout
 
 
+class Bound(NamedTuple):
+    """Buffers bound for a kernel."""
+
+    group: Any
+    buffers: tuple[Buffer, ...]
+
+
 class Device:
     """An open device; ``with Device() as device`` closes it.
 
@@ -96,6 +103,7 @@ class Device:
                 required_features=sorted(self.features), required_limits=self.limits
             )
         self._queue = self.handle.queue
+        self._read = readback.reader(self.handle)
         self._kernels: dict[tuple[str, str, bool], Kernel] = {}
         self._uniforms: dict[bytes, Buffer] = {}
         self._staging: Buffer | None = None
@@ -173,8 +181,6 @@ class Device:
         whole = -(-size // ALIGNMENT) * ALIGNMENT
         if not whole:
             return memoryview(b"")
-        from wgpu import MapMode
-
         with self._guard("reading", recording=True):
             if self._staging is None or self._staging.size < whole:
                 room = 1 << max(whole - 1, 1).bit_length()
@@ -184,12 +190,7 @@ class Device:
             self._end_pass()
             self._encoder.copy_buffer_to_buffer(buffer.handle, offset, staging, 0, whole)
             self.flush()
-            staging.map_sync(MapMode.READ, 0, whole)
-            try:
-                data: memoryview = staging.read_mapped(0, whole)
-            finally:
-                staging.unmap()
-        return data[:size]
+            return self._read(staging, whole)[:size]
 
     def uniform(self, data: bytes) -> Buffer:
         """A small read-only buffer for a kernel's parameters; the same bytes give the same buffer."""
@@ -264,10 +265,17 @@ class Device:
             ]
         )
 
+    def bound(self, kernel: Kernel, buffers: Sequence[Buffer]) -> Bound:
+        """Buffers bound for a kernel once, for many dispatches; they are kept as long as this is."""
+        with self._guard(f"{kernel.name}, {kernel.entry}"):
+            entries = [{"binding": n, "resource": {"buffer": b.handle}} for n, b in enumerate(buffers)]
+            group = self.handle.create_bind_group(layout=kernel.layout, entries=entries)
+        return Bound(group, tuple(buffers))
+
     def dispatch(
         self,
         kernel: Kernel,
-        buffers: Sequence[Buffer],
+        buffers: Sequence[Buffer] | Bound,
         groups: Sequence[int],
         *,
         iterations: int,
@@ -277,7 +285,7 @@ class Device:
 
         Args:
             kernel: what to run.
-            buffers: for ``@group(0)``, the first at ``@binding(0)``.
+            buffers: for ``@group(0)``, the first at ``@binding(0)``; bound before, where they are often the same.
             groups: workgroups in x, y, z (missing ones are 1).
             iterations: the most that all loops of one invocation do together; asserted against ``LOOP_MAX``.
             work: arithmetic operations of the dispatch, where they are many; what is recorded is submitted before it
@@ -299,9 +307,7 @@ class Device:
             )
         if not all(groups):
             return
-        with self._guard(what):
-            bound = [{"binding": n, "resource": {"buffer": b.handle}} for n, b in enumerate(buffers)]
-            group = self.handle.create_bind_group(layout=kernel.layout, entries=bound)
+        group = buffers.group if isinstance(buffers, Bound) else self.bound(kernel, buffers).group
         if self._work + work > WORK_MAX:
             self.flush()
         with self._guard(what, recording=True):

@@ -66,6 +66,7 @@ class Gpu:
         tree = np.array([*allocator.tree(heap_bytes), heap_bytes], np.uint32)
         self._tree = self.device.upload(tree, "heap's tree")
         self._window = self.device.buffer(m.WINDOW_SIZE, "registers")
+        self._bound = self.device.bound(self._kernel, (self._batch, self._answers, self._tree, self._window))
         self._heap = self.device.buffer(heap_bytes, "heap")
         self._nn: Nn | None = None
 
@@ -97,9 +98,7 @@ class Gpu:
         self._staged[0, 0] = count
         self._staged[1 : count + 1] = rows
         self.device.write(self._batch, self._staged[: count + 1])
-        self.device.dispatch(
-            self._kernel, (self._batch, self._answers, self._tree, self._window), (1,), iterations=iterations
-        )
+        self.device.dispatch(self._kernel, self._bound, (1,), iterations=iterations)
         self.dispatches += 1
         data = self.device.download(self._answers, count * _ANSWER_WORDS * 4)
         answers = np.frombuffer(data, np.uint32).reshape(count, _ANSWER_WORDS)

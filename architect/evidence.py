@@ -41,7 +41,7 @@ class Reader:
         self.tree = tree
         self.flows = Flows(tree)
         self.slicer = Slicer(self.flows)
-        self.names = Names(tree, case.tree)
+        self.names = Names.of(tree, case.tree)
 
     def read(self) -> Iterator[Evidence]:
         """Every piece of evidence of the case; lines need not be editable and shares need not sum to one."""
@@ -68,7 +68,7 @@ class Reader:
         texts += [f"{d.sentence} {d.hint}" for d in report.diagnosis] if report else []
         texts += [name for name, passed in boot.tests.items() if not passed] if boot else []
         texts += list(boot.panic) if boot and boot.panic else []
-        lines = Wording(self.tree).lines(texts)
+        lines = Wording.of(self.tree).lines(texts)
         if lines:
             yield Evidence("words", 2.0, "it speaks of what failed", lines)
 

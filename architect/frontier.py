@@ -12,18 +12,24 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from itertools import count
 from math import log2
+from pathlib import Path
 
+from architect.anomalies import anomalies
 from architect.classes import classes
+from architect.dataflow import Flows
 from architect.evidence import Reader
-from architect.localise import localise
-from architect.naturalness import Naturalness
+from architect.localise import gifts, localise
+from architect.names import Names
+from architect.naturalness import Naturalness, surprises
 from architect.operators import EVERYWHERE, Operator, Site, Variant, View, operators
+from architect.operators.donors import indexed
 from architect.plausibility import LEAST, MENDED, Judge
 from architect.protocols import Case, Edit, Patch
 from architect.slicing import Key
 from architect.source import Tree
 from architect.statements import Statement
 from architect.told import Told
+from architect.wording import Wording
 
 NAME = "search"
 _GAP = 0.6  # how much of its predecessor's suspicion the gap before a statement inherits
@@ -75,10 +81,11 @@ class Frontier:
         tree = Tree.of(case.tree, case.sources)
         reader = Reader(case, tree)
         self.view = View(reader)
-        self.judge = Judge(reader.flows, Naturalness(self.view.sequences))
+        self.judge = Judge(reader.flows, Naturalness.of(tree))
         self.told = self.view.told
         self.classes = classes(case)
-        self.places = localise(case, tree, reader).sharpened(self._surprise)
+        unusual = surprises(tree)
+        self.places = localise(case, tree, reader).sharpened(lambda key: unusual.get(key, 1.0))
         self.bonus: defaultdict[str, float] = defaultdict(float)
         self._base = base
         self._least = _LEAST_LOOSE if self.view.names.loose else _LEAST_VARIANT
@@ -98,12 +105,6 @@ class Frontier:
         self._odd: dict[str, int] = {name: count for name, count in odd.items() if name in tree.routines}
         self._earnings = {name: self._earned(name) for name in self._odd}
         self._fill()
-
-    def _surprise(self, key: Key) -> float:
-        found = self.view.tree.by_line.get(key, ())
-        return max(
-            (self.judge.naturalness.surprise(s, self.view.neighbour(s, -1)) for s in found), default=1.0
-        )
 
     def _fill(self) -> None:
         before: Statement | None = None
@@ -268,6 +269,21 @@ class Frontier:
                 else:
                     self._heap.append(entry)
             heapq.heapify(self._heap)
+
+
+def prepare(tree: Tree, folder: Path) -> None:
+    """Make what the candidates of any case of a tree are ordered by, before anything is known of the case.
+
+    Args:
+        tree: its sources.
+        folder: where it lies.
+    """
+    anomalies(Flows(tree))
+    names, _ = Names.of(tree, folder), Wording.of(tree)
+    gifts(tree)
+    indexed(tree)
+    surprises(tree)
+    assert names.values is not None and names.loose is not None and tree.callers is not None
 
 
 def variants_of(operator: Operator, site: Site, told: Told) -> list[Variant]:

@@ -60,9 +60,8 @@ def _on_bench(
 
 def _read(workspace: TreeCopy) -> None:
     """What engines make of the sources alone, while the workers find out what is wrong with them."""
-    from architect.anomalies import anomalies
-    from architect.dataflow import Flows
+    from architect import frontier
     from architect.source import Tree
 
     with suppress(InputError):  # told when it is asked for
-        anomalies(Flows(Tree.of(workspace.tree, workspace.sources())))
+        frontier.prepare(Tree.of(workspace.tree, workspace.sources()), workspace.tree)

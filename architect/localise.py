@@ -7,9 +7,10 @@ names still has a small share, so that no repair is out of reach.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum, log2
+from typing import NamedTuple
 
 from architect.clue import Evidence
 from architect.control import settings
@@ -18,7 +19,7 @@ from architect.evidence import Reader
 from architect.protocols import Case
 from architect.slicing import Key, named
 from architect.source import Tree
-from architect.statements import ASSIGNMENTS, Statement, symbols
+from architect.statements import ASSIGNMENTS, Statement, names
 
 _UNREACHED = 0.03  # of the share of a line that no failing call executed, read or named
 _DEFINED = 0.4  # of the share of a constant's definition
@@ -48,9 +49,9 @@ class Suspect:
 class Localisation:
     """The distribution. ``score`` is a line's share; ``reasons`` says why, strongest first."""
 
-    def __init__(self, scores: Mapping[Key, float], reasons: Mapping[Key, tuple[str, ...]]) -> None:
+    def __init__(self, scores: Mapping[Key, float], parts: Mapping[Key, Sequence[tuple[float, str]]]) -> None:
         self.scores = dict(scores)
-        self._reasons = reasons
+        self._parts = parts
 
     def score(self, key: Key) -> float:
         """The share of one line."""
@@ -58,18 +59,27 @@ class Localisation:
 
     def reasons(self, key: Key) -> tuple[str, ...]:
         """Why the line is suspicious."""
-        return self._reasons.get(key, ())
+        return tuple(dict.fromkeys(reason for _, reason in sorted(self._parts.get(key, ()), reverse=True)))
 
     def sharpened(self, factor: Callable[[Key], float]) -> Localisation:
         """The same with each line's share multiplied, and shares summing to one again."""
         scores = {key: score * factor(key) for key, score in self.scores.items()}
         whole = sum(scores.values()) or 1.0
-        return Localisation({key: score / whole for key, score in scores.items()}, self._reasons)
+        return Localisation({key: score / whole for key, score in scores.items()}, self._parts)
 
     def ranked(self) -> list[Suspect]:
         """Every line with a share, most suspicious first."""
         order = sorted(self.scores.items(), key=lambda item: (-item[1], item[0]))
         return [Suspect(file, line, score, self.reasons((file, line))) for (file, line), score in order]
+
+
+class _Gift(NamedTuple):
+    """What a line gives of its suspicion: to which sort of target, to which lines, which part to each, and why."""
+
+    sort: int
+    targets: tuple[Key, ...]
+    part: float
+    why: str
 
 
 def localise(case: Case, tree: Tree, reader: Reader | None = None) -> Localisation:
@@ -104,11 +114,7 @@ def mix(
             key: score * max(_UNREACHED, (coverage.get(key, 0.0) / most) ** 2) for key, score in kept.items()
         }
     whole = fsum(kept.values()) or 1.0
-    reasons = {
-        key: tuple(dict.fromkeys(reason for _, reason in sorted(parts.get(key, ()), reverse=True)))
-        for key in kept
-    }
-    return Localisation({key: score / whole for key, score in kept.items()}, reasons)
+    return Localisation({key: score / whole for key, score in kept.items()}, parts)
 
 
 def _can_act(statement: Statement, tree: Tree) -> bool:
@@ -164,31 +170,13 @@ def _spread(
         (_CONSTANTS, {}), (_DATA, {}), (_MACROS, {}), (_STORES, {}),
     ]  # fmt: skip
     reason: dict[Key, str] = {}
-    uses = {name: len(found) ** 0.5 for name, found in tree.references.items()}
-    calls = Counter(s.name for s in tree.statements() if s.kind == "macro")
-    stores = _stores(tree)
-
-    def give(sort: int, keys: Iterable[Key], amount: float, why: str) -> None:
-        targets = list(keys)
-        for key in targets:
-            gains[sort][1][key] = gains[sort][1].get(key, 0.0) + amount / len(targets) ** 0.5
-            reason.setdefault(key, why)
-
+    known = gifts(tree)
     for key, score in total.items():
-        for s in tree.by_line.get(key, ()):
-            own = s.operand(0) if s.name in ASSIGNMENTS else None  # a definition is no use
-            for name in dict.fromkeys(t.text for t in symbols(s) if t.text != own):
-                amount = score / uses.get(name, 1.0)
-                constant = tree.constants.get(name)
-                if constant is not None:
-                    give(0, [(constant.file, constant.line)], amount, f"{name} is used at {s.file}:{s.line}")
-                elif name not in tree.routines and not name.startswith(".L"):
-                    give(1, tree.data(s.file, name), amount, f"{name} is used at {s.file}:{s.line}")
-                    others = [at for at in stores.get(name, ()) if at != key]
-                    give(3, others, amount, f"it writes {name}, used at {s.file}:{s.line}")
-            if s.kind == "macro" and s.name in tree.macros:
-                body = [b.key for b in tree.macros[s.name].body]
-                give(2, body, score / calls[s.name] ** 0.5, f"macro {s.name} is used at {s.file}:{s.line}")
+        for sort, targets, part, why in known.get(key, ()):
+            amount, gained = score * part, gains[sort][1]
+            for target in targets:
+                gained[target] = gained.get(target, 0.0) + amount
+                reason.setdefault(target, why)
     whole = sum(total.values())
     for part, found in gains:
         size = sum(found.values())
@@ -198,6 +186,43 @@ def _spread(
                 gain = min(gain, amount)
             total[key] = total.get(key, 0.0) + gain
             parts.setdefault(key, []).append((gain, reason[key]))
+
+
+def gifts(tree: Tree) -> Mapping[Key, Sequence[_Gift]]:
+    """What each line of a tree gives of its suspicion to the lines behind what it names; made once for each tree."""
+    table: dict[Key, list[_Gift]] | None = tree.derived.get("gifts")
+    if table is None:
+        table = tree.derived["gifts"] = {}
+        uses = {name: len(found) ** 0.5 for name, found in tree.references.items()}
+        calls = Counter(s.name for s in tree.statements() if s.kind == "macro")
+        stores = _stores(tree)
+        for s in tree.statements():
+            found = [*_to_names(s, tree, uses, stores)]
+            if s.kind == "macro" and s.name in tree.macros:
+                body = tuple(b.key for b in tree.macros[s.name].body)
+                why = f"macro {s.name} is used at {s.file}:{s.line}"
+                found.append(_Gift(2, body, 1 / calls[s.name] ** 0.5, why))
+            for gift in found:
+                if gift.targets:
+                    part = gift.part / len(gift.targets) ** 0.5
+                    table.setdefault(s.key, []).append(gift._replace(part=part))
+    return table
+
+
+def _to_names(
+    s: Statement, tree: Tree, uses: Mapping[str, float], stores: Mapping[str, Sequence[Key]]
+) -> Iterator[_Gift]:
+    own = s.operand(0) if s.name in ASSIGNMENTS else None  # a definition is no use
+    for name in names(s):
+        if name == own:
+            continue
+        part, constant = 1 / uses.get(name, 1.0), tree.constants.get(name)
+        if constant is not None:
+            yield _Gift(0, ((constant.file, constant.line),), part, f"{name} is used at {s.file}:{s.line}")
+        elif name not in tree.routines and not name.startswith(".L"):
+            yield _Gift(1, tuple(tree.data(s.file, name)), part, f"{name} is used at {s.file}:{s.line}")
+            others = tuple(at for at in stores.get(name, ()) if at != s.key)
+            yield _Gift(3, others, part, f"it writes {name}, used at {s.file}:{s.line}")
 
 
 def _stores(tree: Tree) -> dict[str, list[Key]]:

@@ -27,6 +27,14 @@ class Names:
         self._families: dict[tuple[str, str], tuple[str, ...]] = {}
         self._indices: dict[tuple[str, str], _Index] = {}
 
+    @classmethod
+    def of(cls, tree: Tree, folder: Path) -> Names:
+        """The names of a tree, told apart once."""
+        known: Names | None = tree.derived.get("names")
+        if known is None or known.folder != folder:
+            known = tree.derived["names"] = cls(tree, folder)
+        return known
+
     @cached_property
     def values(self) -> dict[str, int]:
         """The constants of the tree whose value can be known without assembling it."""

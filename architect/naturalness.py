@@ -8,10 +8,11 @@ Shapes keep mnemonics, constants and numbers, registers only by width.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from architect.shapes import shape, sort_of
+from architect.source import Tree
 from architect.statements import Statement
 
 # What a new statement costs in bits: how much rarer its kind is among the statements of a kernel than among random
@@ -39,6 +40,14 @@ class Naturalness:
             self.shapes.update(shape(s) for s in code)
             self.pairs.update(_pairs(code, shape))
             self.sorts.update(_pairs(code, sort_of))
+
+    @classmethod
+    def of(cls, tree: Tree) -> Naturalness:
+        """The counts of a tree, made once."""
+        known: Naturalness | None = tree.derived.get("naturalness")
+        if known is None:
+            known = tree.derived["naturalness"] = cls(tree.sequences)
+        return known
 
     def bits(self, before: Sequence[Statement], after: Sequence[Statement]) -> float:
         """What the statements and neighbourhoods that are new in ``after`` cost, in bits; 0 is the most usual.
@@ -75,6 +84,20 @@ class Naturalness:
         if before is not None and before.kind == "instruction":
             factor *= 0.9 if self.sorts[sort_of(before), sort_of(statement)] > 1 else 1.6
         return factor
+
+
+def surprises(tree: Tree) -> Mapping[tuple[str, int], float]:
+    """The lines of a tree that are likelier or less likely mistakes than others, each with its factor; made once."""
+    table: dict[tuple[str, int], float] | None = tree.derived.get("surprises")
+    if table is None:
+        table, known = {}, Naturalness.of(tree)
+        for group in tree.sequences:
+            for before, s in pairwise((None, *group)):
+                assert s is not None
+                factor = known.surprise(s, before)
+                table[s.key] = max(factor, table.get(s.key, 0.0))
+        tree.derived["surprises"] = table
+    return table
 
 
 def _code(statements: Iterable[Statement]) -> list[Statement]:

@@ -52,4 +52,8 @@ def coarse(operand: str) -> str:
 
 def sort_of(statement: Statement) -> str:
     """Mnemonic and sorts of operands."""
-    return f"{statement.name} " + ",".join(coarse(o.text) for o in statement.operands)
+    known = statement.sort
+    if known is None:
+        known = f"{statement.name} " + ",".join([coarse(o.text) for o in statement.operands])
+        object.__setattr__(statement, "sort", known)
+    return known

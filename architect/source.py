@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-from architect.statements import ASSIGNMENTS, Reader, Statement, label_arguments, symbols
+from architect.statements import ASSIGNMENTS, Reader, Statement, label_arguments, names, symbols
 from toolchain import generate, headers
 
 GENERATED = "gen"
@@ -69,7 +69,11 @@ class Tree:
         self.lines: dict[str, list[str]] = {f: t.split("\n") for f, t in self.texts.items()}
         self.label_arguments = label_arguments(self.texts.values())
         self.files: dict[str, tuple[Statement, ...]] = {}
+        known = self._last if self._last and self._last.label_arguments == self.label_arguments else None
         for file, lines in sorted(self.lines.items()):
+            if known is not None and known.texts.get(file) == self.texts[file]:
+                self.files[file] = known.files[file]  # a variant of the same tree differs in few files
+                continue
             reader = Reader(file, self.label_arguments)
             self.files[file] = tuple(s for n, text in enumerate(lines, 1) for s in reader.line(n, text))
 
@@ -146,6 +150,21 @@ class Tree:
         for statement in self.statements():
             table.setdefault(statement.key, []).append(statement)
         return {key: tuple(value) for key, value in table.items()}
+
+    @cached_property
+    def places(self) -> dict[int, tuple[tuple[Statement, ...], int]]:
+        """Statement (by identity) -> the sequence of its routine, macro or datum, and its place in it."""
+        groups: dict[tuple[str, str | None, str | None, str], list[Statement]] = {}
+        for s in self.statements():
+            if s.kind in ("instruction", "macro", "directive"):
+                groups.setdefault((s.file, s.macro, s.routine, s.section), []).append(s)
+        found = [tuple(group) for group in groups.values()]
+        return {id(s): (group, n) for group in found for n, s in enumerate(group)}
+
+    @cached_property
+    def sequences(self) -> tuple[tuple[Statement, ...], ...]:
+        """Every such sequence of the tree."""
+        return tuple({id(group): group for group, _ in self.places.values()}.values())
 
     def data(self, file: str, label: str) -> list[tuple[str, int]]:
         """The lines of a datum, from its label as seen from a file to the next global one; empty if there is none."""
@@ -256,10 +275,10 @@ class Tree:
         return graph
 
     def _named(self, statement: Statement) -> Iterator[str]:
-        yield from (t.text for t in symbols(statement))
+        yield from names(statement)
         if statement.kind == "macro" and statement.name in self.macros:
             for inner in self.macros[statement.name].body:
-                yield from (t.text for t in symbols(inner))
+                yield from names(inner)
 
     @cached_property
     def callers(self) -> dict[str, tuple[str, ...]]:

@@ -16,7 +16,7 @@ from architect.coverage import Run
 from architect.protocols import Case
 from architect.slicing import Key
 from architect.source import Tree
-from architect.statements import symbols
+from architect.statements import names
 
 _UNIT = 0.3  # a boot unit that said ok has proved little
 _DEPTH = 8
@@ -135,7 +135,7 @@ class _Named:
             waiting = [key]
             while waiting:
                 for s in self.tree.by_line.get(waiting.pop(), ()):
-                    for name in {token.text for token in symbols(s)}:
+                    for name in names(s):
                         constant = self.tree.constants.get(name)
                         if constant is None:
                             if name not in self.tree.routines:

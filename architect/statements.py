@@ -60,6 +60,8 @@ class Statement:
         section: the section it goes to.
         mode: 16, 32 or 64.
         shape: kept by ``shapes.shape``.
+        sort: kept by ``shapes.sort_of``.
+        names: kept by ``names``.
     """
 
     file: str
@@ -76,6 +78,8 @@ class Statement:
     section: str
     mode: int
     shape: str | None = field(default=None, init=False, repr=False, compare=False)
+    sort: str | None = field(default=None, init=False, repr=False, compare=False)
+    names: tuple[str, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def key(self) -> tuple[str, int]:
@@ -187,6 +191,15 @@ def symbols(statement: Statement) -> Iterator[Span]:
         for token in tokens(operand.text, operand.start):
             if is_symbol(token.text):
                 yield token
+
+
+def names(statement: Statement) -> tuple[str, ...]:
+    """The symbols that a statement's operands name, each once, in the order of their first naming."""
+    known = statement.names
+    if known is None:
+        known = tuple(dict.fromkeys([token.text for token in symbols(statement)]))
+        object.__setattr__(statement, "names", known)
+    return known
 
 
 @dataclass

@@ -68,6 +68,14 @@ class Wording:
         text = "\n".join(self.tree.lines[file][first - 1 : last])
         return _Block(file, first, last, Counter(words(f"{file} {text}")))
 
+    @classmethod
+    def of(cls, tree: Tree) -> Wording:
+        """The index of a tree, made once."""
+        known: Wording | None = tree.derived.get("wording")
+        if known is None:
+            known = tree.derived["wording"] = cls(tree)
+        return known
+
     def rarity(self, word: str) -> float:
         """How much a word tells: the rarer over blocks, the more."""
         spread = self._spread.get(word, 0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
 from heapq import nlargest
 from math import log2
 
@@ -18,6 +17,7 @@ from architect.operators.base import GAPS, Operator, Site, Variant, indent, inse
 from architect.operators.siblings import in_family_of
 from architect.operators.view import View, kept, with_registers
 from architect.shapes import shape, sort_of
+from architect.source import Tree
 from architect.statements import Statement, tokens
 from toolchain import headers
 
@@ -33,6 +33,33 @@ _POOL = {1: 30, 2: 12, 3: 8, 4: 6}  # donors adapted per gap, by the length of t
 _Run = tuple[int, tuple[Statement, ...], dict[str, str]]
 
 
+_Entries = list[tuple[tuple[Statement, ...], int]]
+_Neighbours = dict[tuple[int, int, str], list[int]]
+
+
+def indexed(tree: Tree) -> tuple[_Entries, _Neighbours]:
+    """Every statement of a tree in its sequence, and (side, distance, shape or sort) -> those with such a neighbour.
+
+    Made once for each tree.
+    """
+    known: tuple[_Entries, _Neighbours] | None = tree.derived.get("donors")
+    if known is None:
+        entries: _Entries = []
+        table: defaultdict[tuple[int, int, str], list[int]] = defaultdict(list)
+        for found in tree.sequences:
+            forms = [(shape(s), sort_of(s)) for s in found]
+            for place in range(len(found)):
+                for side, ranks in ((-1, _BEFORE), (1, _AFTER)):
+                    for distance, _, _ in ranks:
+                        at = place + side * distance
+                        if 0 <= at < len(found):
+                            for form in forms[at]:
+                                table[side, distance, form].append(len(entries))
+                entries.append((found, place))
+        known = tree.derived["donors"] = (entries, dict(table))
+    return known
+
+
 class Donors:
     """Every statement of a tree with its surroundings, indexed."""
 
@@ -40,20 +67,7 @@ class Donors:
         self.view = view
         self.runs: dict[tuple[int, int], list[_Run]] = {}
         self._known: dict[tuple[int, ...], Mapping[int, float]] = {}
-        self.entries = [(found, place) for found in view.sequences for place in range(len(found))]
-
-    @cached_property
-    def _index(self) -> dict[tuple[int, int, str], list[int]]:
-        """(side, distance, shape or sort) -> entries with such a neighbour."""
-        table: dict[tuple[int, int, str], list[int]] = {}
-        for number, (found, place) in enumerate(self.entries):
-            for side, ranks in ((-1, _BEFORE), (1, _AFTER)):
-                for distance, _, _ in ranks:
-                    at = place + side * distance
-                    if 0 <= at < len(found):
-                        table.setdefault((side, distance, shape(found[at])), []).append(number)
-                        table.setdefault((side, distance, sort_of(found[at])), []).append(number)
-        return table
+        self.entries, self._index = indexed(view.tree)
 
     def _scores(self, side: int, neighbours: Sequence[Statement]) -> Mapping[int, float]:
         """Entry -> how much the statements on one side of it are like ``neighbours``; that of the last few is kept."""

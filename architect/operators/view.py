@@ -66,31 +66,16 @@ class View:
 
     # --- neighbours ------------------------------------------------------------------------------------------
 
-    @cached_property
-    def _places(self) -> dict[int, tuple[tuple[Statement, ...], int]]:
-        """Statement (by identity) -> the sequence of its routine, macro or datum, and its place in it."""
-        groups: dict[tuple[str, str | None, str | None, str], list[Statement]] = {}
-        for s in self.tree.statements():
-            if s.kind in ("instruction", "macro", "directive"):
-                groups.setdefault((s.file, s.macro, s.routine, s.section), []).append(s)
-        found = [tuple(group) for group in groups.values()]
-        return {id(s): (group, n) for group in found for n, s in enumerate(group)}
-
     def sequence(self, statement: Statement) -> tuple[tuple[Statement, ...], int]:
         """The statements that stand with one, in order, and its place among them.
 
         A label that stands alone has the place of what follows it.
         """
-        if id(statement) not in self._places:
+        if id(statement) not in self.tree.places:
             following = (s for s in self.tree.files[statement.file] if s.line > statement.line)
-            beside = next((s for s in following if id(s) in self._places), None)
-            return self._places[id(beside)] if beside is not None else ((), 0)
-        return self._places[id(statement)]
-
-    @cached_property
-    def sequences(self) -> tuple[tuple[Statement, ...], ...]:
-        """Every such sequence of the tree."""
-        return tuple({id(group): group for group, _ in self._places.values()}.values())
+            beside = next((s for s in following if id(s) in self.tree.places), None)
+            return self.tree.places[id(beside)] if beside is not None else ((), 0)
+        return self.tree.places[id(statement)]
 
     def neighbour(self, statement: Statement, step: int) -> Statement | None:
         """The statement ``step`` places further in the same routine, macro or datum, or None."""

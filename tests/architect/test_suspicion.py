@@ -176,7 +176,7 @@ def test_only_what_may_be_edited_is_suspected() -> None:
 
 
 def test_sharpened_shares_are_one_together() -> None:
-    flat = Localisation({STORE: 0.5, OTHER: 0.5}, {STORE: ("why",)})
+    flat = Localisation({STORE: 0.5, OTHER: 0.5}, {STORE: [(0.5, "why")]})
     found = flat.sharpened(lambda key: 3.0 if key == STORE else 1.0)
     assert (found.score(STORE), found.score(OTHER)) == (0.75, 0.25)
     assert found.reasons(STORE) == ("why",)

@@ -140,9 +140,13 @@ def device_memory(harness: Harness) -> None:
         (0xFD000000, 0x1000, UNCACHEABLE, False),  # that page, of another type
         (0xFEE00000, 0x1000, UNCACHEABLE, False),  # the same again
         (0xFD400000, 0x3000, _WRITE_COMBINING, False),  # a part of what large pages map
-        (0xFEBF0000, 0x3000, UNCACHEABLE, False),  # partly mapped
+        (0xFEBF0000, 0x3000, UNCACHEABLE, False),  # several pages, all of them mapped
+        (0xFEC00000, 0x1000, UNCACHEABLE, False),
+        (0xFEBFF000, 0x4000, UNCACHEABLE, False),  # the second of four mapped already: the others follow
+        (0xFEC00000, 0x5000, UNCACHEABLE, False),  # all but the last
         (0xFEE00000, 0x1000, _WRITE_COMBINING, True),  # the same of another type
         (0xFD400000, 0x1000, UNCACHEABLE, True),
+        (0xFD000000, 0x2000, UNCACHEABLE, True),  # the second page of another type
         (0, 0x1000, UNCACHEABLE, True),  # page 0
         (0xFED00000, 0, UNCACHEABLE, True),  # nothing
         (0xFED00000, 0x1000, 0, True),  # write-back
@@ -172,7 +176,9 @@ def device_memory(harness: Harness) -> None:
             for page in {first, (first + end) // 2 & ~(SMALL_SIZE - 1), end - SMALL_SIZE}:
                 at = harness.direct_base if page >= _USER_FIRST else base
                 space.page("mmio_map", at + page, page, WRITE | NX | GLOBAL | type_, **what)
-    for page in (0xFEE01000, 0xFED00000, 0xFCFFF000, 0xFE000000, 0xFEBF3000, 0, 0x5000):
+    for page in (
+        0xFEE01000, 0xFED00000, 0xFCFFF000, 0xFE000000, 0xFEBF3000, 0xFEBFE000, 0xFEC05000, 0, 0x5000,
+    ):  # fmt: skip
         space.unmapped("mmio_map", (base or 0) + page)
 
 

@@ -284,6 +284,7 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("mm/page_range.s", "page_map_range", ("test edx, PAGE_MASK jnz .Lrange_invalid", "")),
     ),
     "device_memory": (
+        plant("mm/mmio.s", "mmio_map", ("jb .Lmmio_page", "ja .Lmmio_page")),
         plant("mm/mmio.s", "mmio_map", ("PTE_WRITE | PTE_NX | PTE_GLOBAL", "PTE_WRITE | PTE_GLOBAL")),
         plant("mm/mmio.s", "mmio_check", ("jnc .Lmmio_check_invalid", "")),
         plant("mm/mmio.s", "mmio_is_same", ("cmp rbx, rcx je .Lsame_leave", "jmp .Lsame_leave")),

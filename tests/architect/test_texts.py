@@ -34,10 +34,7 @@ STORE = "mov [rcx], rbx"
 
 def judge(texts: Mapping[str, str]) -> Judge:
     found = Tree(texts)
-    return Judge(
-        Flows(found),
-        Naturalness(View(Reader(Case(Path("/nowhere"), texts, None, None, None), found)).sequences),
-    )
+    return Judge(Flows(found), Naturalness.of(found))
 
 
 def insert(text: str, line: str, before: str = "xor eax, eax", file: str = "mm/page.s") -> Edit:

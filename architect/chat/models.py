@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from architect.model.types import Message, Model
 
 STAGE = "chat"
+RECORDS_KEPT = 20  # trajectories of conversations in one folder, the newest
 HOW = (
     "No model is configured: free questions are answered by search. To name one: pxos chat --model-url"
     " http://localhost:1234/v1, or PXOS_MODEL_URL, PXOS_MODEL and PXOS_MODEL_KEY, or here /model URL [ID]."
@@ -82,6 +83,7 @@ class Mind:
                 from architect.learn.recorded import RecordingModel
                 from architect.learn.trajectory import Trajectory
 
+                _prune(self._path.parent)
                 with suppress(PxError):  # a conversation goes on where its record cannot be written
                     self._trajectory = Trajectory.open(self._path)
                     self._trajectory.write("run", {"what": "chat"})
@@ -140,6 +142,14 @@ class Mind:
         if self.used and self._client is not None:
             parts.append(f"context {100 * self.used // max(1, self._client.context)} %")
         return " · ".join(parts)
+
+
+def _prune(folder: Path) -> None:
+    """Drop the oldest records of conversations."""
+    with suppress(OSError):
+        records = sorted(folder.glob("chat-*.jsonl"), key=lambda path: path.stat().st_mtime)
+        for path in records[: -RECORDS_KEPT + 1]:
+            path.unlink()
 
 
 def money(amount: Decimal) -> str:

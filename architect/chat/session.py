@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,9 @@ TURNS_MAX = 10_000
 _TEXT_MAX = 1 << 20
 _TURN_MAX = 64 << 10  # characters of one turn that are kept
 _KEPT_MAX = 4 << 20  # characters of all turns that are written; the oldest go first
+UNNAMED_MAX, UNNAMED_DAYS = 100, 90  # conversations that nobody named: how many are kept, and how long
+_DAY = 86_400.0  # seconds
+_UNNAMED = re.compile(r"\d{4}-\d{2}-\d{2}-\d{6}-\d+")  # as ``fresh_name`` makes them
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _FORMS = {
     "branch": re.compile(r"pxos/[a-z0-9-]{1,80}"),
@@ -138,6 +142,8 @@ def save(session: Session) -> Path:
     """Write a session as a whole or not at all; where to."""
     path = path_of(session.name)
     make_folder(path.parent, stage=STAGE)
+    if not path.exists():
+        prune(time.time())
     total = sum(len(turn.text) for turn in session.turns)
     while total > _KEPT_MAX:
         total -= len(session.turns.pop(0).text)
@@ -147,10 +153,30 @@ def save(session: Session) -> Path:
     return path
 
 
+def prune(now: float) -> list[str]:
+    """Drop conversations that nobody named: the oldest above ``UNNAMED_MAX``, and those older than ``UNNAMED_DAYS``.
+
+    What a person has named is kept until the person removes it. Gives the names of what was dropped.
+    """
+    unnamed = [name for name in names() if _UNNAMED.fullmatch(name)]
+    gone = []
+    for rank, name in enumerate(unnamed):
+        path = path_of(name)
+        with suppress(OSError):  # another chat may do the same
+            if rank >= UNNAMED_MAX or now - path.stat().st_mtime > UNNAMED_DAYS * _DAY:
+                path.unlink()
+                gone.append(name)
+    return gone
+
+
 def names() -> list[str]:
     """The sessions that are kept, newest first."""
     found = [path for path in folder().glob("*.json") if _NAME.fullmatch(path.stem)]
-    return [path.stem for path in sorted(found, key=lambda p: p.stat().st_mtime, reverse=True)]
+    ages: dict[Path, float] = {}
+    for path in found:
+        with suppress(OSError):  # another chat may have dropped it
+            ages[path] = path.stat().st_mtime
+    return [path.stem for path in sorted(ages, key=ages.__getitem__, reverse=True)]
 
 
 def load(name: str) -> Session:

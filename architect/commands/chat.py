@@ -41,7 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--unsafe-no-sandbox", action="store_true", help="build and boot a foreign tree without the sandbox"
     )
     parser.add_argument("--load", metavar="NAME", help="go on with a conversation that was kept")
-    parser.add_argument("--save", metavar="NAME", help="keep this conversation under a name")
+    parser.add_argument(
+        "--save",
+        metavar="NAME",
+        help="keep this conversation under a name, until it is removed (without one: the newest 100, for 90 days)",
+    )
     add_model_options(parser)
 
 

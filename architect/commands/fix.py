@@ -34,7 +34,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     folder("--kernel", default=Path("kernel"), help="kernel tree (default kernel)")
     parser.add_argument("--engine", choices=engines.NAMES, default="auto", help="who proposes (default auto)")
     parser.add_argument(
-        "--budget", type=float, default=BUDGET_SECONDS, metavar="S", help="seconds it may take (default 120)"
+        "--budget",
+        type=float,
+        default=BUDGET_SECONDS,
+        metavar="S",
+        help="seconds for diagnosis, search and model (default 120); runs of one tree that were cut short count too."
+        " Not cut off at its end: a diagnosis that has begun, and the last proof of a repair that was found, whose"
+        " boots have deadlines of their own",
     )
     parser.add_argument(
         "--max-boots", type=int, default=BOOTS_MAX, metavar="N", help="machines it may boot (default 1000)"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -408,3 +410,21 @@ def test_a_line_without_end_is_refused(tmp_path: Path) -> None:
     with chat(tmp_path) as made:
         assert converse(made.talk, lines_of(data)) is False
         assert "at most" in made.stream.getvalue() and "nothing was spent" in made.stream.getvalue()
+
+
+def test_conversations_that_nobody_named_do_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "UNNAMED_MAX", 3)
+    now = time.time()
+    for number in range(6):
+        path = session.save(session.Session(f"2026-01-0{number + 1}-000000-7", str(tmp_path)))
+        os.utime(path, (now - 1000 + number, now - 1000 + number))
+    old = session.save(session.Session("paging", str(tmp_path)))
+    os.utime(old, (0, 0))
+    again = session.load("2026-01-06-000000-7")
+    session.save(again)
+    assert set(session.names()) == {"paging", *(f"2026-01-0{n}-000000-7" for n in (4, 5, 6))}
+    later = now + session.UNNAMED_DAYS * 86_400 - 500
+    assert session.prune(later) == ["2026-01-05-000000-7", "2026-01-04-000000-7"]
+    assert set(session.names()) == {"paging", "2026-01-06-000000-7"}

@@ -42,7 +42,7 @@ PROGRESS_SECONDS = 5.0
 PROGRESS_COLUMNS = 110
 CALL_SECONDS = 120.0  # after which a candidate's worker is taken for dead: boots have deadlines of their own
 OVERTIME_SECONDS = (
-    60.0  # how far diagnosis and final gates may pass the budget before their worker counts as dead
+    180.0  # how far diagnosis and final gates may pass the budget before their worker counts as dead
 )
 
 

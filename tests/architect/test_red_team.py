@@ -23,7 +23,7 @@ from tests.architect.cheats import CHEATS, INIT, READY, RIGHT, UNMAPPED, UNREADY
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = ROOT / "kernel"
 
-pytestmark = [pytest.mark.qemu, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.qemu, pytest.mark.timeout(900)]
 
 
 class Stand:

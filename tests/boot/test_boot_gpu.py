@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,15 +17,19 @@ pytestmark = pytest.mark.qemu
 KERNEL = Path(__file__).resolve().parents[2] / "kernel"
 
 
-def processes(words: str) -> set[int]:
-    """Processes that have ``words`` in their command line."""
+MARK = "PXOS_TEST_FOLDER"
+
+
+def processes(folder: Path) -> set[int]:
+    """Processes that were started by the test of ``folder``, by anything that it started too."""
+    mark = f"{MARK}={folder}".encode()
     found = set()
-    for place in Path("/proc").glob("[0-9]*/cmdline"):
+    for place in Path("/proc").glob("[0-9]*/environ"):
         try:
-            line = place.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            variables = place.read_bytes().split(b"\0")
         except OSError:
-            continue  # it has just ended
-        if words in line and int(place.parent.name) != os.getpid():
+            continue  # it has just ended, or is another user's
+        if mark in variables and int(place.parent.name) != os.getpid():
             found.add(int(place.parent.name))
     return found
 
@@ -32,7 +38,10 @@ def test_the_kernel_boots_beside_the_service_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    before = processes("pixelvm.mailbox") | processes("gpu serve")
+    monkeypatch.setenv(MARK, str(tmp_path))
+    probe = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert processes(tmp_path) == {probe.pid}, "a process of the test is not found"
+    probe.communicate(b"\n", timeout=60)
     answer = pxos("boot", "--gpu", "--json", "-q", "--kernel", str(KERNEL), "--out", "out")
     assert answer.status == 0, answer.errors
     assert answer.data["outcome"] == "ready"
@@ -44,7 +53,7 @@ def test_the_kernel_boots_beside_the_service_and_nothing_is_left(
     log = (tmp_path / "out/boot" / attach.LOG_NAME).read_text()
     assert "ready, epoch 1" in log
     assert "a client has come" in log
-    assert (processes("pixelvm.mailbox") | processes("gpu serve")) - before == set()
+    assert processes(tmp_path) == set()
 
 
 def test_a_service_that_does_not_start_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

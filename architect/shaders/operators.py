@@ -45,6 +45,9 @@ _SWIZZLE = re.compile(r"^[xyzw]{1,4}$|^[rgba]{1,4}$")
 _LITERAL = re.compile(r"^(0[xX][0-9a-fA-F]+|[\d.]+(?:[eE][+-]?\d+)?)([fhiu]?)$")
 _TYPED = re.compile(r"^(?:vec[234]|mat[234]x[234]|array|var|ptr|atomic|bitcast)$")
 BARRIER = "workgroupBarrier();"
+_EVIDENT = -4.0  # bits of what mends something that is plainly wrong, wherever the probes point
+_COMPOUND = ("+=", "-=", "*=", "/=")
+_PARTS = (".x", ".y", ".z", ".w")
 _NEAR = 0.6  # how alike two spellings are that are taken for each other
 
 
@@ -71,6 +74,7 @@ class Scope:
         lines: of the whole file, blanked.
         shared: whether the function touches memory of the workgroup.
         unknown: identifiers that the compiler does not know.
+        unwritten: variables of the function that no statement changes: what is declared to vary and never does.
     """
 
     names: Sequence[str]
@@ -80,6 +84,7 @@ class Scope:
     lines: Sequence[str]
     shared: bool = False
     unknown: frozenset[str] = field(default_factory=frozenset)
+    unwritten: Sequence[str] = ()
 
 
 def variants(number: int, raw: str, code: str, scope: Scope) -> Iterator[Variant]:
@@ -300,7 +305,32 @@ def _statements(number: int, raw: str, code: str, scope: Scope) -> Iterator[Vari
             )
     if text.endswith(";") and not text.startswith(("}", "@", "let ", "var", "const ", "for ")):
         yield Variant(8.0 if BARRIER not in text else 6.0, (), "delete", "without it")
+    yield from _updated(number, indent, scope)
     yield from _donors(number, text, indent, scope)
+
+
+def _updated(number: int, indent: str, scope: Scope) -> Iterator[Variant]:
+    """Where the line before changes a variable: the like for one that nothing changes, of a vector or a part of it."""
+    above = scope.lines[number - 2].strip() if number > 1 else ""
+    found = tokens(above)
+    if not scope.unwritten or len(found) < 3 or found[1].text not in _COMPOUND or not above.endswith(";"):
+        return
+    names = [t for t in found[2:] if WORD.match(t.text) and t.text in scope.names]
+    for name in scope.unwritten:
+        if name == found[0].text:
+            continue
+        rows = {name + above[found[0].end :]: 0.0}
+        for token in names:
+            for other in scope.names:
+                if other != token.text and SequenceMatcher(None, other, token.text).ratio() > _NEAR:
+                    rows[name + above[found[0].end : token.start] + other + above[token.end :]] = 0.5
+        for row, bits in rows.items():
+            for part in ("", *_PARTS):
+                line = row[:-1] + part + ";"
+                note = f"nothing changes `{name}`: `{line}` before it"
+                yield Variant(
+                    _EVIDENT + bits + bool(part) / 2, (f"{indent}{line}",), "update", note, before=True
+                )
 
 
 def _donors(number: int, text: str, indent: str, scope: Scope) -> Iterator[Variant]:

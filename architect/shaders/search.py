@@ -32,6 +32,8 @@ _UNSEEN = 0.3  # what a row of tokens counts that nothing else has
 _GAIN_LEAST, _GAIN_MOST = -2.0, 4.0
 _UNKNOWN = re.compile(r"(?:identifier:|accessor|field) `(\w+)`")
 _SHARED = re.compile(r"var\s*<\s*workgroup\s*>\s*(\w+)")
+_VARIABLE = re.compile(r"\bvar\s+(\w+)")
+_WRITTEN = r"&\s*{name}\b|\b{name}\s*(?:\+\+|--)|\b{name}\b[\w.\[\]+ *]*?(?:[-+*/%&|^]|<<|>>)?=(?!=)"
 _PARAMETERS = re.compile(r"\bfn\s+(\w+)\s*\(([^)]*(?:\([^)]*\)[^)]*)*)\)")
 
 
@@ -244,4 +246,14 @@ def _scope(case: Case, file: str, line: int, code: list[str]) -> Scope:
         code,
         bool(shared.intersection(words)),
         unknown,
+        unwritten("\n".join(span)) if function else (),
     )
+
+
+def unwritten(code: str) -> list[str]:
+    """The variables that a function declares and that nothing in it assigns, counts or points to."""
+    return [
+        name
+        for name in dict.fromkeys(_VARIABLE.findall(code))
+        if not re.search(_WRITTEN.format(name=name), _VARIABLE.sub("", code))
+    ]

@@ -32,6 +32,7 @@ SUFFIXES = (".wgsl",)
 # of its own, does not.
 HASTE = {"LP_NATIVE_VECTOR_WIDTH": "128", "GALLIVM_PERF": "nopt"}
 SCOUTS = 3  # broken probes that every candidate is asked, so that it shows which of two bugs it mends
+DEAR = 3.0  # a probe this many times the cheapest one is asked of those that pass that one
 NEVER = -10.0  # the progress of a patch that does not even apply
 _SPACE = re.compile(r"\s+")
 
@@ -137,10 +138,12 @@ class ShaderBench:
             self.gates.seconds = {(row[0], row[1]): row[3] for row in rows}
 
     def _scouts(self, broken: set[tuple[str, Variant]]) -> list[tuple[str, Variant]]:
-        """The cheapest of the broken probes, each name once."""
+        """The cheapest of the broken probes, each name once; none that costs many times as much as the first."""
+        cost = {probe: self.gates.seconds.get(probe, 0.0) for probe in broken}
         found: dict[str, tuple[str, Variant]] = {}
-        for probe in sorted(broken, key=lambda key: (self.gates.seconds.get(key, 0.0), key)):
-            found.setdefault(probe[0], probe)
+        for probe in sorted(broken, key=lambda key: (cost[key], key)):
+            if cost[probe] <= DEAR * min(cost.values()):
+                found.setdefault(probe[0], probe)
         return list(found.values())[:SCOUTS]
 
     def finalise(self, patch: Patch, boots: int, demands: Demands) -> tuple[tuple[GateResult, ...], int]:

@@ -11,7 +11,7 @@ import pytest
 from architect import corpus, kinds
 from architect.diagnosis import Demands
 from architect.protocols import Edit, Evaluation, Patch
-from architect.shaders import gates, probes, proof, source
+from architect.shaders import gates, probes, proof, search, source
 from architect.shaders.operators import Scope, variants
 from architect.shaders.search import ShaderSearch, places
 from architect.shaders.tree import ShaderBench
@@ -139,3 +139,27 @@ def test_a_folder_of_shaders_is_recognised(tmp_path: Path) -> None:
     shutil.copy(SHADERS / "joins.wgsl", tmp_path)
     assert kinds.of(tmp_path).name == "shaders"
     assert kinds.of(ROOT / "kernel").name == "kernel"
+
+
+def test_a_variable_that_nothing_changes_is_continued_as_its_neighbour_is() -> None:
+    code = """fn main(at: u32, parts: u32) {
+  var sum = vec4f();
+  var l = 0.0;
+  var counted = 0u;
+  var by_pointer = 0u;
+  for (var i = 0u; i < parts; i++) {
+    sum += fade[i] * parts[at + i];
+    counted++;
+    take(&by_pointer);
+  }
+  out[at] = sum / l;
+}"""
+    lines = code.split("\n")
+    unwritten = search.unwritten(code)
+    assert unwritten == ["l"]
+    scope = Scope(["at", "ate", "l"], [], [], {}, lines, unwritten=unwritten)
+    found = [v for v in variants(8, lines[7], lines[7], scope) if v.name == "update"]
+    rows = [v.new[0].strip() for v in found]
+    assert {"l += fade[i] * parts[at + i];", "l += fade[i] * parts[ate + i].y;"} <= set(rows)
+    assert all(v.before and v.bits < 0 for v in found), "what is plainly wrong comes before what may be"
+    assert not [v for v in variants(11, lines[10], lines[10], scope) if v.name == "update"]

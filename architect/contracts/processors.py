@@ -170,8 +170,11 @@ def calls(harness: Harness) -> None:
 
     def clock() -> Mapping[str, int]:
         moment[0] += 100_000_000
+        if moment[0] == ends[0]:
+            step.put(block + _CALL, struct.pack("<3Q", 0, 0, 0x1A7E))
         return {"rax": moment[0]}
 
+    ends = [0]
     step.stand("ipi_send", "edi", "esi", answer=interrupt)
     step.stand("clock_ns", answer=clock)
     _rows(step, _ONLINE, _PARKED, _ONLINE)
@@ -185,10 +188,18 @@ def calls(harness: Harness) -> None:
     step.equal(
         harness.read_u64(block + _CALL), 0, step.routine, "leaves the request of a call that it gave up"
     )
+    began = {
+        "rdi": 2,
+        "rsi": 1,
+        "rdx": 7,
+    }  # as if it were taken at once: that is what stands there while it runs
+    ends[0] = moment[0] + 5_000_000_000
+    step.run("gives up a call that has begun", cf=0, want={"rax": 0x1A7E}, **began)
     lock = struct.unpack("<II", step.read(step.at("cpu_call_lock"), 8, step.routine))
-    step.expect(lock[0] == lock[1] == 2, step.routine, "keeps the lock, or takes none")
+    step.expect(lock[0] == lock[1] == 3, step.routine, "keeps the lock, or takes none")
     step = Step(harness, "cpu_called")
-    harness.write_code(BUFFER + 0x8000, bytes.fromhex("488d4705c3"))  # lea rax, [rdi + 5]; ret
+    # mov rax, gs:[PERCPU_CALL_ROUTINE]; lea rax, [rax + rdi + 4]; ret
+    harness.write_code(BUFFER + 0x8000, bytes.fromhex("65488b042518020000488d443804c3"))
     for routine, result in ((BUFFER + 0x8000, 45), (0, 0)):
         step.put(PERCPU_PAGE + _CALL, struct.pack("<3Q", routine, 40, 0))
         step.run("fails")

@@ -15,7 +15,8 @@
 .include "cpu.inc"
 
 .set CPUID_LEAF_TOPOLOGY, 0xb                   # edx = APIC id of 32 bits
-.set CALL_WAIT, 2000000000                      # ns
+.set CALL_WAIT, 2000000000                      # ns, for a call to begin
+.set CALL_RUNS, 1                               # stands in PERCPU_CALL_ROUTINE while the routine runs
 
 .section .text, "ax"
 
@@ -103,7 +104,8 @@ local_function cpu_start
     jmp .Lstart_halt
 end_function cpu_start
 
-# cpu_call -- run a routine on another CPU, within a handler there, and wait for what it returns
+# cpu_call -- run a routine on another CPU, within a handler there, and wait for what it returns. A call that has not begun
+#             in time is taken back; one that has is waited for, since its argument is the caller's
 # In:       edi = cpu:u32 (its number), rsi = routine:ptr (In: rdi = argument; Out: rax), rdx = argument:u64
 # Out:      rax = result:u64 or error code, cf = refused: ERROR_INVALID (this CPU, or none), ERROR_TIMEOUT
 # Clobbers: rcx, rdx, rsi, rdi
@@ -146,7 +148,12 @@ function cpu_call
     sub rax, r13
     cmp rax, r14
     jb .Lcall_wait
-    mov qword ptr [rbx + PERCPU_CALL_ROUTINE], 0
+    mov rax, [rbx + PERCPU_CALL_ROUTINE]
+    cmp rax, CALL_RUNS
+    jbe .Lcall_wait                             # it has begun, or is done
+    xor ecx, ecx
+    lock cmpxchg [rbx + PERCPU_CALL_ROUTINE], rcx
+    jne .Lcall_wait                             # at the last moment
     mov r13d, ERROR_TIMEOUT
     lea rdi, [rip + cpu_call_lock]
     call lock_release
@@ -174,11 +181,16 @@ end_function cpu_call
 # Context:  long mode, interrupts off, GS base set; a handler
 function cpu_called
     call_frame
-    mov rax, qword ptr gs:[PERCPU_CALL_ROUTINE]
-    test rax, rax
-    jz .Lcalled_return                          # given up meanwhile
-    mov rdi, qword ptr gs:[PERCPU_CALL_ARGUMENT]
-    call rax
+    mov rdx, qword ptr gs:[PERCPU_SELF]
+    mov rax, [rdx + PERCPU_CALL_ROUTINE]
+    cmp rax, CALL_RUNS
+    jbe .Lcalled_return                         # taken back meanwhile
+    mov rsi, rax
+    mov ecx, CALL_RUNS
+    lock cmpxchg [rdx + PERCPU_CALL_ROUTINE], rcx
+    jne .Lcalled_return                         # likewise
+    mov rdi, [rdx + PERCPU_CALL_ARGUMENT]
+    call rsi
     mov qword ptr gs:[PERCPU_CALL_RESULT], rax
     mov qword ptr gs:[PERCPU_CALL_ROUTINE], 0
 .Lcalled_return:

@@ -211,7 +211,13 @@ BUGS: dict[str, tuple[Plant, ...]] = {
     "calls": (
         plant("cpu/cpu.s", "cpu_call", ("cmp dword ptr [r12 + CPU_STATE], CPU_STATE_ONLINE", "cmp eax, eax")),
         plant("cpu/cpu.s", "cpu_call", ("jb .Lcall_wait", "jmp .Lcall_wait")),
-        plant("cpu/cpu.s", "cpu_called", ("jz .Lcalled_return", "")),
+        plant("cpu/cpu.s", "cpu_call", ("jbe .Lcall_wait", "")),
+        plant("cpu/cpu.s", "cpu_called", ("jbe .Lcalled_return", "")),
+        plant(
+            "cpu/cpu.s",
+            "cpu_called",
+            ("lock cmpxchg [rdx + PERCPU_CALL_ROUTINE], rcx jne .Lcalled_return", ""),
+        ),
     ),
     "one_end": (
         plant("cpu/cpu.s", "cpu_claim_end", ("inc ecx", "")),

@@ -16,6 +16,7 @@
 .include "macros.inc"
 .include "pixelvm.inc"
 .include "vm.inc"
+.include "vm_run.inc"
 
 .set OPCODES, 256
 .set ROW_HANDLER, 0                             # of vm_opcodes
@@ -86,111 +87,6 @@ function vm_decode
     mov dword ptr [rdx + VM_CELL_OPERAND], 0
     ret
 end_function vm_decode
-
-# vm_go -- on with the instruction of the cell at rbx
-.macro vm_go
-    mov ecx, dword ptr [rbx + VM_CELL_HANDLER]
-    mov edx, dword ptr [rbx + VM_CELL_OPERAND]
-    add rcx, r14
-    jmp rcx
-.endm
-
-# vm_next -- on with the instruction behind
-.macro vm_next
-    add rbx, VM_CELL_SIZE
-    vm_go
-.endm
-
-# vm_pay COST -- pay for the instruction
-.macro vm_pay cost
-    sub edi, \cost
-    jb .Lfuel_\cost
-.endm
-
-# vm_one COST, vm_two COST -- one or two values are there
-.macro vm_one cost
-    cmp rsi, r8
-    jb .Lunderflow_\cost
-.endm
-.macro vm_two cost
-    cmp rsi, r8
-    jbe .Lunderflow_\cost
-.endm
-
-# vm_room -- there is room for one value more
-.macro vm_room
-    cmp rsi, r9
-    je .Loverflow_1
-.endm
-
-# vm_push -- the value on top goes to its slot: another one comes on top
-.macro vm_push
-    mov dword ptr [rsi], eax
-    add rsi, 4
-.endm
-
-# vm_pop -- the value on top is gone: the one below it comes on top
-.macro vm_pop
-    sub rsi, 4
-    mov eax, dword ptr [rsi]
-.endm
-
-# vm_divisor -- the divisor into ecx, what it divides into eax; 0 is a stop
-.macro vm_divisor
-    vm_pay 4
-    vm_two 4
-    mov ecx, eax
-    test eax, eax
-    jz .Ldivision
-    mov eax, dword ptr [rsi - 4]
-.endm
-
-# vm_binary NAME, INSTRUCTION -- eax = what lies below INSTRUCTION eax, for those where the order is all one
-.macro vm_binary name, instruction
-.Lop_\name:
-    vm_pay 1
-    vm_two 1
-    \instruction eax, dword ptr [rsi - 4]
-    sub rsi, 4
-    vm_next
-.endm
-
-# vm_shift NAME, INSTRUCTION
-.macro vm_shift name, instruction
-.Lop_\name:
-    vm_pay 1
-    vm_two 1
-    mov ecx, eax                                # the CPU takes it modulo 32 too
-    mov eax, dword ptr [rsi - 4]
-    \instruction eax, cl
-    sub rsi, 4
-    vm_next
-.endm
-
-# vm_compare NAME, SET
-.macro vm_compare name, set
-.Lop_\name:
-    vm_pay 1
-    vm_two 1
-    xor ecx, ecx
-    cmp dword ptr [rsi - 4], eax
-    \set cl
-    mov eax, ecx
-    sub rsi, 4
-    vm_next
-.endm
-
-# vm_refunds COST -- the stops of instructions that cost so much
-.macro vm_refunds cost
-.Lfuel_\cost:
-    add edi, \cost
-    mov ecx, VM_STOP_FUEL
-    jmp .Lstop
-.Lunderflow_\cost:
-    add edi, \cost
-    mov ecx, VM_STOP_UNDERFLOW
-    jmp .Lstop
-.endm
 
 # vm_run -- run until it stops or makes a system call
 # In:       rdi = machine:ptr (VM_*)

@@ -8,7 +8,7 @@ BUGS: dict[str, tuple[Plant, ...]] = {
     "pixel_programs": (
         plant("vm/run.s", "vm_decode", ("cmovae ecx, r9d", "cmova ecx, r9d")),
         plant("vm/run.s", "vm_decode", ("sar eax, 8", "shr eax, 8")),
-        plant("vm/run.s", "", ("jbe .Lunderflow_\\cost", "jb .Lunderflow_\\cost")),
+        plant("include/vm_run.inc", "", ("jbe .Lunderflow_\\cost", "jb .Lunderflow_\\cost")),
         plant("vm/run.s", "vm_run", ("and eax, 0x00ffffff", "")),
         plant("vm/run.s", "vm_run", ("je .Ldivs_negate", "")),
         plant("vm/run.s", "vm_run", ("add edi, 4 mov ecx, VM_STOP_DIVISION", "mov ecx, VM_STOP_DIVISION")),

@@ -14,7 +14,7 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("gpu/queue.s", "queue_take", ("and edx, MAILBOX_COMPLETION_ERROR", "")),
         plant("gpu/queue.s", "queue_fetch", ("mov dword ptr [rcx + OUTCOME_STATE], OUTCOME_FREE", "")),
         plant("gpu/queue.s", "queue_abort", ("MAILBOX_ERROR_ABORTED", "0")),
-        plant("gpu/session.s", "session_ring", ("shr r8, SESSION_ROW_SHIFT", "")),
+        plant("gpu/session_device.s", "session_ring", ("shr r8, SESSION_ROW_SHIFT", "")),
     ),
     "mailbox_session": (
         plant("gpu/session.s", "session_check_page", ("cmp eax, MAILBOX_QUEUES jae .Lpage_malformed", "")),

@@ -67,7 +67,8 @@ def killed_under_load(folder: Path, times: int) -> None:
     assert shell.ask("mailbox ping 100")["answered"] == 100
     said = shell.ask("mailbox")
     assert said["session"] == "open" and said["strays"] == 0
-    assert said["sessions"] == times + 1
+    assert said["epoch"] == times + 1
+    assert 2 <= said["sessions"] <= times + 1  # a worker that was killed before anything was asked of it had none
     print(
         f"{times} workers killed, {hit} with a command in flight: {answered + lost} commands, {answered} answered, "
         f"{lost} given up, none without an outcome"

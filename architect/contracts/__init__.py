@@ -61,6 +61,7 @@ AREAS = (
     "memory",
     "memorysteps",
     "mmiosteps",
+    "messages",
     "modesteps",
     "pagesteps",
     "paging",

@@ -11,6 +11,7 @@
 .include "session.inc"
 
 .set REOPEN_NS, 500000000                       # how long a request waits for a new service
+.set LOOKS, 100                                 # at an outcome, before whoever waits sleeps until the message
 
 .section .bss, "aw", @nobits
     .balign 8
@@ -78,6 +79,7 @@ function gpu_request
     call lock_release
     test r12b, r12b
     jnz .Lrequest_error
+    xor r12d, r12d                              # looks in vain
 .Lrequest_wait:
     call request_look
     jnc .Lrequest_answered
@@ -87,6 +89,12 @@ function gpu_request
     call request_look
     jnc .Lrequest_answered
 .Lrequest_alive:
+    inc r12d
+    cmp r12d, LOOKS
+    jb .Lrequest_poll
+    mov rdi, r15
+    call messages_rest
+.Lrequest_poll:
     pause
     call clock_ns
     cmp rax, r14

@@ -43,6 +43,14 @@ def epochs(folder: Path) -> int:
     return len(re.findall(r"ready, epoch", (folder / "build/boot" / attach.LOG_NAME).read_text()))
 
 
+def wait_for(folder: Path, epoch: int) -> None:
+    """Until the service has become ready so often."""
+    end = time.monotonic() + SECONDS
+    while epochs(folder) < epoch:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def killed_under_load(folder: Path, times: int) -> None:
     """Round trips while the worker is killed; each ping has one outcome, and in the end the session is open.
 
@@ -60,15 +68,14 @@ def killed_under_load(folder: Path, times: int) -> None:
         said = json.loads(answer[answer.index("{") : answer.rindex("}") + 1])
         assert said["asked"] == PINGS == said["answered"] + said["lost"], answer
         answered, lost, hit = answered + said["answered"], lost + said["lost"], hit + (said["lost"] > 0)
-        end = time.monotonic() + SECONDS
-        while epochs(folder) == before:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        wait_for(folder, before + 1)
     assert shell.ask("mailbox ping 100")["answered"] == 100
     said = shell.ask("mailbox")
     assert said["session"] == "open" and said["strays"] == 0
     assert said["epoch"] == times + 1
-    assert 2 <= said["sessions"] <= times + 1  # a worker that was killed before anything was asked of it had none
+    assert (
+        2 <= said["sessions"] <= times + 1
+    )  # a worker that was killed before anything was asked of it had none
     print(
         f"{times} workers killed, {hit} with a command in flight: {answered + lost} commands, {answered} answered, "
         f"{lost} given up, none without an outcome"
@@ -93,6 +100,24 @@ def test_without_a_service_the_kernel_says_so(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     assert shell.ask("mailbox")["session"] == "none"
     assert "no GPU service" in shell.ask("mailbox ping")["error"]
+    assert "no GPU service" in shell.ask("messages")["error"]
+    shell.close()
+
+
+def test_the_kernel_sleeps_until_the_message(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, "--gpu")
+    assert int(shell.ask("mailbox")["features"], 16) & m.FEATURE_INTERRUPT
+    said = shell.ask("messages 300")
+    assert said["answered"] == 300
+    assert 0 < said["messages"] <= 300 and said["halts"] > 0
+    assert shell.ask("mailbox ping 600")["answered"] == 600  # polled as before
+    for line in ("messages 0", "messages x", "messages 1 2", "messages 100001"):
+        assert "expected" in shell.ask(line)["error"]
+    os.kill(worker(shell), signal.SIGKILL)  # what sleeps is awake again in bounded time
+    assert "no GPU service" in shell.ask("messages 100000")["error"]
+    wait_for(tmp_path, 2)
+    answers = [shell.ask("messages 5") for _ in range(3)]  # the first may find the session lost
+    assert answers[-1].get("answered") == 5, answers
     shell.close()
 
 

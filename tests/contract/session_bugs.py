@@ -25,6 +25,23 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("gpu/session.s", "session_negotiate", ("jne .Lnegotiate_more", "")),
         plant("gpu/session.s", "session_wait", ("jne .Lwait_done .Lwait_time", ".Lwait_time")),
     ),
+    "mailbox_sleep": (
+        plant("gpu/messages.s", "messages_rest", ("call messages_stands jnc .Lrest_awake", "call messages_stands")),
+        plant("gpu/messages.s", "messages_rest", ("mov dword ptr [rbx + MAILBOX_QUEUE_WANT_INTERRUPT], 0", "")),
+        plant("gpu/messages.s", "messages_rest", ("jae .Lrest_armed", "")),
+        plant("gpu/messages.s", "messages_rest", ("call timer_arm", "")),
+        plant("gpu/messages.s", "messages_stands", ("shr rax, MAILBOX_DEPTH_SHIFT", "shr rax, 7")),
+    ),
+    "mailbox_wanted": (
+        plant("gpu/messages.s", "messages_wanted", ("jz .Lwanted_no lea", "lea")),
+        plant("gpu/messages.s", "messages_wanted", ("cmp dword ptr gs:[PERCPU_ID], 0 jne .Lwanted_no", "")),
+        plant("gpu/messages.s", "messages_wanted", ("jne .Lwanted_no cmp qword ptr [rip", "cmp qword ptr [rip")),
+    ),
+    "mailbox_messages": (
+        plant("gpu/messages.s", "messages_open", ("mov dword ptr [rip + messages_vector], VECTOR_NONE", "")),
+        plant("gpu/messages.s", "messages_open", ("mov dword ptr [rip + messages_vector], eax", "")),
+        plant("gpu/messages.s", "messages_open", ("add rdi, PCI_ROW_SIZE", "")),
+    ),
     "mailbox_liveness": (
         plant("gpu/session.s", "session_lost", ("jnz .Llost_over", "")),
         plant("gpu/session.s", "session_lost", ("mov qword ptr [rip + session_beat_at], rax", "")),

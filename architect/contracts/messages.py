@@ -20,6 +20,7 @@ _IVSHMEM, _OTHER = 0x11101AF4, 0x11E81234
 _NOW, _REST = 7_000_000_000, 10_000_000
 _PCI_ROW, _PCI_VENDOR = 0x80, 4
 _NONE = 0xFFFF_FFFF
+_FLAGS, _IF = 2, 1 << 9
 
 
 @contract(
@@ -90,16 +91,24 @@ def mailbox_wanted(harness: Harness) -> None:
     """Sleeps on the boot CPU's queue, with the feature, a timer and interrupts, and in no handler."""
     step = Step(harness, "messages_wanted")
     queue = step.at("session_queues")
-    for feature, other, cpu, depth, timer in (
-        (1, 0, 0, 0, 1), (0, 0, 0, 0, 1), (1, 1, 0, 0, 1), (1, 0, 2, 0, 1), (1, 0, 0, 1, 1), (1, 0, 0, 0, 0),
+    for feature, other, cpu, depth, timer, flags in (
+        (1, 0, 0, 0, 1, _IF), (0, 0, 0, 0, 1, _IF), (1, 1, 0, 0, 1, _IF), (1, 0, 2, 0, 1, _IF), (1, 0, 0, 1, 1, _IF),
+        (1, 0, 0, 0, 0, _IF), (1, 0, 0, 0, 1, 0),
     ):  # fmt: skip
         step.put64("session_features", m.FEATURE_INTERRUPT if feature else 0xFFFF & ~m.FEATURE_INTERRUPT)
         step.put64("timer_hz", timer)
         harness.write(PERCPU_PAGE + _ID, struct.pack("<I", cpu))
         harness.write_u64(PERCPU_PAGE + _DEPTH, depth)
-        given = {"feature": feature, "other": other, "cpu": cpu, "depth": depth, "timer": timer}
-        result = step.call("messages_wanted", rdi=queue + other * _ROW)
-        may = bool(feature and not other and not cpu and not depth and timer)
+        given = {
+            "feature": feature,
+            "other": other,
+            "cpu": cpu,
+            "depth": depth,
+            "timer": timer,
+            "rflags": _FLAGS | flags,
+        }
+        result = step.call("messages_wanted", rdi=queue + other * _ROW, rflags=_FLAGS | flags)
+        may = bool(feature and not other and not cpu and not depth and timer and flags)
         step.equal(
             result.flag("cf"), not may, "messages_wanted", "says otherwise whether it may sleep", **given
         )

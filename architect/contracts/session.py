@@ -24,7 +24,7 @@ _ROW = 0x40  # of session_queues: submitted, consumed, block, ring, answers, out
 _CONTROL = _SHARED + m.CONTROL_AT
 _FREE, _OPEN, _DONE = range(3)
 _FULL = 7
-_FEATURES = m.FEATURE_VERSION_1 | m.FEATURE_EXECUTE | m.FEATURE_VM | m.FEATURE_GPU
+_FEATURES = m.FEATURE_VERSION_1 | m.FEATURE_INTERRUPT | m.FEATURE_EXECUTE | m.FEATURE_VM | m.FEATURE_GPU
 _STEP = 1_000_000  # nanoseconds that pass between two looks at the clock
 _EXECUTED = 3_000_000
 

@@ -36,6 +36,7 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("gpu/messages.s", "messages_wanted", ("jz .Lwanted_no lea", "lea")),
         plant("gpu/messages.s", "messages_wanted", ("cmp dword ptr gs:[PERCPU_ID], 0 jne .Lwanted_no", "")),
         plant("gpu/messages.s", "messages_wanted", ("jne .Lwanted_no cmp qword ptr [rip", "cmp qword ptr [rip")),
+        plant("gpu/messages.s", "messages_wanted", ("test eax, RFLAGS_IF jz .Lwanted_no", "")),
     ),
     "mailbox_messages": (
         plant("gpu/messages.s", "messages_open", ("mov dword ptr [rip + messages_vector], VECTOR_NONE", "")),

@@ -1,16 +1,17 @@
 """What a wrong value came from: a dynamic slice of the call that broke a contract, and what would have been right.
 
 Owns the way from a violation (what came, what should have come) back through the steps of the call: where the value was
-given away (an MSR, a port, memory, a register at the end), and which instructions made it. Where one register carried
-it, the register's values before that are kept: an edit there can be computed instead of run. Never runs anything.
+given away (an MSR, a control register, a port, memory, a register at the end), and which instructions made it. Where
+one register carried it, its values before that are kept: an edit there can be computed instead of run. Never runs
+anything.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from architect.contracts.model import Violation
 from toolchain.headers import GENERAL, full_register, register_bits
@@ -24,7 +25,11 @@ _DECAY = 0.85  # of suspicion with each step back along the data
 _ADDRESSES = 0.4  # of it for what made an address, where the value is in question
 _LEAST = 0.02
 _SMALL = 16  # values below it are met everywhere
-_REACH = 24  # instructions before the last use at which a register's value is kept
+_REACH = 24  # instructions before a use at which a register's value is kept
+_CHAIN = 4  # makings of a value that are turned around
+_HALF = 32  # bits of a register whose writing leaves nothing of what it held
+_MEMORY = 3  # Capstone's number for an operand in memory
+_CONTROL = re.compile(r"cr\d,")
 _CHANGES = re.compile(r"changes (\w+), which")
 
 
@@ -40,6 +45,8 @@ class Demand:
         made: the line that gave the register this value, or None when it came with the call.
         before: the general registers before that line.
         gaps: line -> the general registers before it, for the lines from there to the use: the register has its value.
+        turned: it follows from another demand, by turning the instruction between them around: what does not meet it
+            may still meet the other.
     """
 
     register: str
@@ -49,6 +56,7 @@ class Demand:
     made: Key | None
     before: Mapping[str, int]
     gaps: Mapping[Key, Mapping[str, int]]
+    turned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +137,11 @@ class _Run:
             return frozenset(), frozenset(), frozenset()
         read, written = item.regs_access()
         address = {
-            item.reg_name(r) for o in item.operands if o.type == 3 for r in (o.mem.base, o.mem.index) if r
+            item.reg_name(r)
+            for o in item.operands
+            if o.type == _MEMORY
+            for r in (o.mem.base, o.mem.index)
+            if r
         }
         zeroing = item.mnemonic in ("xor", "sub") and len({item.op_str.partition(",")[0].strip(),
                                                            item.op_str.partition(",")[2].strip()}) == 1  # fmt: skip
@@ -200,7 +212,7 @@ def _last_write(
 
 
 def _given(run: _Run, came: int, wanted: int) -> Iterator[_Start]:
-    """Where a value left the routine: by WRMSR or OUT, by a store, or by a register."""
+    """Where a value left the routine: by WRMSR or OUT, to a control register, by a store, or by a register."""
     for step in range(len(run.steps) - 1, -1, -1):
         item = run.instruction(step)
         if item is None:
@@ -217,6 +229,11 @@ def _given(run: _Run, came: int, wanted: int) -> Iterator[_Start]:
             mask = (1 << (register_bits(source) or 32)) - 1
             if run.register(step, "rax") & mask == came & mask:
                 yield _Start(step, frozenset({"rax"}), (("rax", mask, came & mask, wanted & mask),))
+                return
+        elif item.mnemonic == "mov" and _CONTROL.match(item.op_str):
+            name = full_register(item.op_str.rpartition(",")[2].strip())
+            if name is not None and run.register(step, name) == came:
+                yield _Start(step, frozenset({name}), ((name, (1 << 64) - 1, came, wanted),))
                 return
         for _, size, value in run.steps[step].stores:
             mask = (1 << 8 * size) - 1
@@ -242,18 +259,90 @@ def _stored(run: _Run, step: int, mask: int, came: int, wanted: int) -> _Start:
 
 
 def _demands(run: _Run, start: _Start, lines: Callable[[int, int], Collection[Key]]) -> Iterator[Demand]:
-    """What the registers should have held, with all that is known of them between their making and their use."""
-    for name, mask, came, wanted in start.wrong:
-        gaps: dict[Key, Mapping[str, int]] = {}
-        made, before = None, dict[str, int]()
-        for step in range(start.step, max(-1, start.step - _REACH), -1):
-            if step < start.step and name in run.effects(step)[2]:
-                made = next(iter(lines(run.steps[step].address, run.steps[step].size)), None)
-                before = run.all(step)
+    """What the registers should have held, with all that is known of them between their making and their use.
+
+    Where the instruction that made a value can be turned around, what it was made of is demanded in its turn.
+    """
+    for wrong in start.wrong:
+        step: int | None = start.step
+        need: _Need | None = _Need(*wrong)
+        for turns in range(_CHAIN):
+            if step is None or need is None or need.came & need.mask == need.wanted & need.mask:
                 break
-            for key in lines(run.steps[step].address, run.steps[step].size):
-                gaps[key] = run.all(step)
-        yield Demand(name, mask, came & mask, wanted & mask, made, before, gaps)
+            demand, step = _demand(run, step, need, lines)
+            yield replace(demand, turned=turns > 0)
+            need = _turned(run, step, need) if step is not None else None
+
+
+def _demand(
+    run: _Run, use: int, need: _Need, lines: Callable[[int, int], Collection[Key]]
+) -> tuple[Demand, int | None]:
+    """What one register should have held at a step, and the step that gave it its value, if that is near."""
+    gaps: dict[Key, Mapping[str, int]] = {}
+    made, before, maker = None, dict[str, int](), None
+    for step in range(use, max(-1, use - _REACH), -1):
+        if step < use and need.register in run.effects(step)[2]:
+            made = next(iter(lines(run.steps[step].address, run.steps[step].size)), None)
+            before, maker = run.all(step), step
+            break
+        for key in lines(run.steps[step].address, run.steps[step].size):
+            gaps[key] = run.all(step)
+    name, mask, came, wanted = need
+    return Demand(name, mask, came & mask, wanted & mask, made, before, gaps), maker
+
+
+class _Need(NamedTuple):
+    """A register, the bits of it that count, what they were and what they should have been."""
+
+    register: str
+    mask: int
+    came: int
+    wanted: int
+
+
+def _turned(run: _Run, step: int, need: _Need) -> _Need | None:
+    """What an instruction's source should have held for its result to be right; None when that cannot be told."""
+    item = run.instruction(step)
+    names = [text.strip() for text in item.op_str.split(",")]
+    bits = register_bits(names[0])
+    if bits is None or bits < _HALF or full_register(names[0]) != need.register:
+        return None
+    ones = (1 << bits) - 1
+    if need.mask >> bits and (need.wanted & need.mask) >> bits:  # 32 bits clear the upper half
+        return None
+    mask, wanted, source = need.mask & ones, need.wanted & ones, names[-1]
+    width = register_bits(source)
+    if item.mnemonic in ("mov", "movzx") and width is not None and len(names) == 2:
+        full, low = full_register(source), (1 << width) - 1
+        if full is None or wanted & mask & ~low:
+            return None
+        return _Need(full, mask & low, run.register(step, full), wanted)
+    if item.mnemonic in _TURNED and len(names) == 1:
+        back, exact = _TURNED[item.mnemonic](wanted, 0, bits), True
+    elif item.mnemonic in _TURNED and len(names) == 2 and item.operands[1].type != _MEMORY:
+        full = full_register(source)
+        other = item.operands[1].imm if full is None else run.register(step, full) & ((1 << (width or 0)) - 1)
+        back, exact = _TURNED[item.mnemonic](wanted, other, bits), full != need.register
+    else:
+        return None
+    whole = mask == ones or item.mnemonic in _BITWISE  # a carry goes on into bits that do not count
+    return (
+        _Need(need.register, mask, run.register(step, need.register), back & ones)
+        if exact and whole
+        else None
+    )
+
+
+_TURNED: Mapping[str, Callable[[int, int, int], int]] = {
+    "neg": lambda value, other, bits: -value,
+    "not": lambda value, other, bits: ~value,
+    "inc": lambda value, other, bits: value - 1,
+    "dec": lambda value, other, bits: value + 1,
+    "add": lambda value, other, bits: value - other,
+    "sub": lambda value, other, bits: value + other,
+    "xor": lambda value, other, bits: value ^ other,
+}
+_BITWISE = frozenset({"not", "xor"})
 
 
 def _full(names: Iterable[str]) -> frozenset[str]:

@@ -57,9 +57,10 @@ class Told:
         if len(edits) != 1 or len(edits[0].old) > 1:
             return 0.0
         edit = edits[0]
-        computed = [self._computed(edit, demand) for demand in self._demands.get((edit.file, edit.line), ())]
-        if any(computed):
-            return max(computed, key=abs) if len(set(computed)) == 1 else min(computed)
+        demands = self._demands.get((edit.file, edit.line), ())
+        computed = [bits for demand in demands if (bits := self._computed(edit, demand))]
+        if computed:
+            return min(computed)
         if len(edit.new) != 1:
             return 0.0
         return self._replaced(edit.old[0], edit.new[0]) if edit.old else self._inserted(edit.new[0])
@@ -75,7 +76,7 @@ class Told:
         if registers is None or demand.register not in registers:
             return 0.0
         right = registers[demand.register] & demand.mask == demand.wanted
-        return _MAKES if right else -_MISSES
+        return _MAKES if right else 0.0 if demand.turned else -_MISSES
 
     def _after(self, line: str, registers: Mapping[str, int]) -> Mapping[str, int] | None:
         words = strip_comment(line).split(None, 1)
@@ -91,7 +92,7 @@ class Told:
         value, other = self._value(changed[0][0]), self._value(changed[0][1])
         if other is None:
             return 0.0
-        return max(self._change(value, other, *pair) for pair in self.pairs)
+        return max((self._change(value, other, *pair) for pair in self.pairs), default=0.0)
 
     @staticmethod
     def _change(value: int | None, other: int, came: int, wanted: int) -> float:
@@ -112,7 +113,7 @@ class Told:
         value = self._value(operands[-1]) if len(operands) == 2 else None
         if not value:
             return 0.0
-        return max(self._step(name, value, *pair) for pair in self.pairs)
+        return max((self._step(name, value, *pair) for pair in self.pairs), default=0.0)
 
     @staticmethod
     def _step(name: str, value: int, came: int, wanted: int) -> float:

@@ -65,7 +65,8 @@ def _msr() -> Origins:
 def test_only_the_half_that_is_wrong_is_followed() -> None:
     found = _msr()
     assert set(found.lines) == {("a.s", 2), ("a.s", 4)}
-    (demand,) = found.demands
+    demand = found.demands[0]
+    assert not demand.turned and all(further.turned for further in found.demands[1:])
     assert (demand.register, demand.wanted, demand.made) == ("rdx", BLOCK >> 32, ("a.s", 2))
     assert set(demand.gaps) == {("a.s", 3), ("a.s", 4)}
 
@@ -142,3 +143,92 @@ def test_what_an_instruction_can_change() -> None:
     assert [GENERAL[place] for place in changed_by(b"\x48\x89\xfa")] == ["rdx"]
     assert {GENERAL[place] for place in changed_by(b"\x0f\xa2")} == {"rax", "rbx", "rcx", "rdx"}  # cpuid
     assert len(changed_by(b"\x06")) == len(GENERAL)  # no instruction in 64-bit mode
+
+
+STORE = b"\x48\x89\x0b"  # mov [rbx], rcx
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "came", "wanted"),
+    [
+        (b"\x48\xf7\xd9", "neg rcx", 0xFFFFF8, 0x1000000),
+        (b"\xf7\xd9", "neg ecx", 0xFFFFF8, 0x1000000),
+        (b"\x48\xf7\xd1", "not rcx", 0x1234, 0x5678),
+        (b"\x48\xff\xc1", "inc rcx", 0x1234, 0x5678),
+        (b"\x48\xff\xc9", "dec rcx", 0x1234, 0),
+        (b"\x48\x83\xc1\x10", "add rcx, 16", 0x1234, 0x8),
+        (b"\x48\x29\xd1", "sub rcx, rdx", 0x1234, 0x5678),
+        (b"\x48\x31\xd1", "xor rcx, rdx", 0x1234, 0x5678),
+        (b"\x48\x89\xd1", "mov rcx, rdx", 0x1234, 0x5678),
+        (b"\x0f\xb6\xca", "movzx ecx, dl", 0x34, 0x78),
+    ],
+)
+def test_what_a_value_was_made_of_is_demanded_in_its_turn(
+    code: bytes, text: str, came: int, wanted: int
+) -> None:
+    before = {"rcx": 0x55, "rdx": 0x77, "rbx": BLOCK}
+    steps = _steps((code, STORE), [before, {**before, "rcx": came}])
+    steps[1].stores.append((BLOCK, 8, came))
+    found = trace_back(
+        _image(code, STORE),
+        steps,
+        Violation("size", "is wrong", {"got": came, "expected": wanted}),
+        lambda address, size: frozenset({("a.s", 1 if address == BASE else 2)}),
+    )
+    assert found is not None
+    first, second = found.demands
+    assert (first.register, first.wanted, first.made, first.turned) == ("rcx", wanted, ("a.s", 1), False)
+    assert second.turned and second.gaps.keys() == {("a.s", 1)}
+    name, _, operands = text.partition(" ")
+    right = after(name, operands.split(", "), {**before, second.register: second.wanted}, _number)
+    assert right is not None and right["rcx"] == wanted
+
+
+def _number(text: str) -> int | None:
+    return int(text, 0) if text[0].isdigit() else None
+
+
+@pytest.mark.parametrize(
+    ("code", "wanted"),
+    [
+        (b"\xf7\xd9", 1 << 40),  # neg ecx: no value of ECX makes the upper half
+        (b"\x0f\xb6\xca", 0x1234),  # movzx ecx, dl
+        (b"\x48\x01\xc9", 0x1234),  # add rcx, rcx
+        (b"\x48\x21\xd1", 0x1234),  # and rcx, rdx: many do
+        (b"\x48\x8b\x0b", 0x1234),  # mov rcx, [rbx]
+        (b"\x00\xd1", 0x1234),  # add cl, dl
+    ],
+)
+def test_what_cannot_be_turned_around_ends_the_chain(code: bytes, wanted: int) -> None:
+    before = {"rcx": 0x55, "rdx": 0x77, "rbx": BLOCK}
+    steps = _steps((code, STORE), [before, {**before, "rcx": 0x99}])
+    steps[1].stores.append((BLOCK, 8, 0x99))
+    violation = Violation("size", "is wrong", {"got": 0x99, "expected": wanted})
+    found = trace_back(_image(code, STORE), steps, violation, lambda *_: frozenset({("a.s", 1)}))
+    assert found is not None and len(found.demands) == 1
+
+
+@pytest.mark.parametrize(("line", "right"), [("and ecx, ~8", True), ("and ecx, ~4", False), ("nop", False)])
+def test_an_edit_before_what_is_turned_around_can_only_earn(tmp_path: Path, line: str, right: bool) -> None:
+    code, before = b"\xf7\xd9", {"rcx": 0xFF000008, "rbx": BLOCK}
+    steps = _steps((code, STORE), [before, {**before, "rcx": 0xFFFFF8}])
+    steps[1].stores.append((BLOCK, 8, 0xFFFFF8))
+    violation = Violation("size", "is wrong", {"got": 0xFFFFF8, "expected": 0x1000000})
+    places = lambda address, size: frozenset({("a.s", 1 if address == BASE else 2)})  # noqa: E731
+    found = trace_back(_image(code, STORE), steps, violation, places)
+    assert found is not None
+    run = Run("size", True, 1.0, frozenset(), frozenset(), found.lines, found.demands)
+    told = Told(case(tmp_path, {"a.s": "neg ecx\nmov [rbx], rcx"}, runs=(run,)), {})
+    assert told.earned([Edit("a.s", 1, (), (f"    {line}",))]) == (6.0 if right else 0.0)
+
+
+def test_a_control_register_takes_a_value_out_of_the_routine() -> None:
+    code = (b"\x48\x83\xce\x20", b"\x0f\x22\xe6", b"\x90")  # or rsi, 0x20; mov cr4, rsi; nop
+    steps = _steps(code, [{"rsi": 0x600}, {"rsi": 0x620}, {"rsi": 0x620}])
+    violation = Violation("enable", "switches on other features", {"got": 0x620, "expected": 0x660})
+    lines = {BASE: 1, BASE + 4: 2, BASE + 7: 3}
+    found = trace_back(
+        _image(*code), steps, violation, lambda address, _: frozenset({("a.s", lines[address])})
+    )
+    assert found is not None and set(found.lines) == {("a.s", 1), ("a.s", 2)}
+    assert [(d.register, d.wanted, d.made) for d in found.demands] == [("rsi", 0x660, ("a.s", 1))]

@@ -6,11 +6,13 @@ says that it does not know. Flags are not kept.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from toolchain.headers import full_register, register_bits
 
 _HIGH_BYTES = frozenset({"ah", "bh", "ch", "dh"})
+_WORD = re.compile(r"([A-Za-z_.$][\w.$]*)")
 _NOTHING = frozenset({"nop", "cmp", "test", "bt", "mfence", "lfence", "sfence", "clc", "stc", "cmc", "pause"})
 
 Evaluate = Callable[[str], int | None]
@@ -76,6 +78,9 @@ def after(
     bits = register_bits(operands[0]) if operands else None
     if bits is None:
         return None
+    if name == "lea" and len(operands) == 2:
+        place = _address(operands[1], registers, value)
+        return None if place is None else _written(operands[0], place, registers)
     old = _read(operands[0], registers, value)
     if len(operands) == 1 and name in _ONE and old is not None:
         return _written(operands[0], _ONE[name](old, bits), registers)
@@ -97,6 +102,20 @@ def _read(text: str, registers: Mapping[str, int], value: Evaluate) -> int | Non
     if text.lower() in _HIGH_BYTES or full not in registers:
         return None
     return registers[full] & ((1 << bits) - 1)
+
+
+def _address(text: str, registers: Mapping[str, int], value: Evaluate) -> int | None:
+    """The address that an operand in memory names, by 64-bit registers; nothing is read there."""
+    bare = text.strip()
+    if not (bare.startswith("[") and bare.endswith("]")):
+        return None
+    words = _WORD.split(bare[1:-1])  # every second one is a name
+    if any(register_bits(word) not in (None, 64) for word in words[1::2]):
+        return None
+    for n, word in enumerate(words):
+        full = full_register(word) if n % 2 else None
+        words[n] = str(registers[full]) if full is not None and full in registers else word
+    return value("".join(words))
 
 
 def _written(text: str, result: int, registers: Mapping[str, int]) -> dict[str, int] | None:

@@ -237,7 +237,7 @@ def _given(run: _Run, came: int, wanted: int) -> Iterator[_Start]:
                 return
         for _, size, value in run.steps[step].stores:
             mask = (1 << 8 * size) - 1
-            if value == came and size > 1:
+            if value == came and (size > 1 or came >= _SMALL):
                 yield _stored(run, step, mask, came, wanted)
                 return
     for step in range(len(run.steps) - 1, 0, -1):

@@ -7,11 +7,11 @@ rows of first and end; a region is first, end, next, and where the states of chu
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from architect.contracts import contract
 from architect.contracts.frames import frames_of
-from architect.contracts.model import FULL, MALFORMED, NO_MEMORY
+from architect.contracts.model import FULL, INVALID, MALFORMED, NO_MEMORY, NOT_FOUND
 from architect.contracts.steps import BUFFER, Step
 from toolchain.harness import Harness
 
@@ -21,6 +21,7 @@ _NOISE = 0x5A5A_5A5A_5A5A_5A5A
 _ENTRY = struct.Struct("<3Q")
 _MODULE = struct.Struct("<QQ48s")
 _REGION = struct.Struct("<8Q")
+_FREE, _USED = 0x40, 0x80  # with an order: states of blocks
 _ROWS = ((0x2000, 0x5000), (0x8000, 0x9000), (0xC000, 0x1_0000))
 Rows = Sequence[tuple[int, int]]
 
@@ -269,6 +270,60 @@ def carve_order_alone(harness: Harness) -> None:
         sizes = (n for n in range(19) if not first % (_PAGE << n) and first + (_PAGE << n) <= end)
         given = {"rdi": first, "rbx": BUFFER}
         step.run("makes a block of another order", want={"rsi": max(sizes)}, **given)
+
+
+@contract(
+    "frame_give",
+    needs=(
+        "frame_state_find", "frame_state_at", "frame_buddy_free", "frame_list_push", "frame_is_within_free",
+        "frame_double_frees", "frame_bad_frees",
+    ),
+)  # fmt: skip
+def give_alone(harness: Harness) -> None:
+    """A block's state says that it is free, by the order that it was joined to; what cannot be freed is counted."""
+    step = Step(harness, "frame_give")
+    region, states, most = BUFFER, BUFFER + 0x100, 18
+    places: dict[int, int] = {}
+    joined = 0  # the order up to which buddies are free
+
+    def at(place: int, size: int, above: int) -> Mapping[str, int]:
+        step.expect(above == region, step.routine, "looks for a state in another region")
+        return {"rax": states + places.setdefault(place, len(places))}
+
+    def buddy(place: int, size: int, above: int) -> Mapping[str, int]:
+        step.expect(above == region, step.routine, "looks for a buddy in another region")
+        return {"rax": place ^ _PAGE << size, "cf": int(size >= joined)}
+
+    step.stand("frame_state_find", "rdi")
+    step.stand("frame_state_at", "rdi", "esi", "rbx", answer=at)
+    step.stand("frame_buddy_free", "rdi", "esi", "rbx", answer=buddy)
+    step.stand("frame_list_push", "rdi", "esi")
+    step.stand("frame_is_within_free", "rdi")
+    for order, joins in ((0, 0), (4, 0), (0, 3), (9, 1), (17, 1), (18, 0)):
+        block, joined = (1 << 36) + 7 * (_PAGE << order), order + joins
+        places.clear()
+        step.put(states, b"\xff" * 16)
+        step.stand_says("frame_state_find", {"rax": _USED | order, "rdx": region, "cf": 0})
+        given = {"rdi": block, "rsi": order}
+        step.run("refuses a block that is in use", cf=0, want={"rax": 0}, **given)
+        whole = block & -(_PAGE << joined)
+        pushed = [call[1:] for call in step.asked if call[0] == "frame_list_push"]
+        step.same(pushed, [(whole, joined)], "lists another block as free", **given)
+        left = {place: harness.read(states + n, 1)[0] for place, n in places.items()}
+        state = left.pop(whole, 0xFF)
+        step.equal(state, _FREE | joined, step.routine, "notes another state of a free block", **given)
+        step.expect(not any(left.values()), step.routine, "leaves a block that begins none any more", **given)
+    for state, order, known, free, error in (
+        (_FREE | 3, 3, True, True, NOT_FOUND), (0, 3, True, True, NOT_FOUND), (_USED | 4, 3, True, False, INVALID),
+        (_USED | 3, 3, False, False, INVALID), (_USED | most + 1, most + 1, True, False, INVALID),
+    ):  # fmt: skip
+        step.stand_says("frame_state_find", {"rax": state, "rdx": region, "cf": int(not known)})
+        step.stand_says("frame_is_within_free", {"cf": int(not free)})
+        before = step.get64("frame_double_frees"), step.get64("frame_bad_frees")
+        given = {"rdi": 0x8000, "rsi": order, "rbx": state}
+        step.run("frees what cannot be freed", cf=1, want={"rax": error}, **given)
+        counted = step.get64("frame_double_frees") - before[0], step.get64("frame_bad_frees") - before[1]
+        step.same(counted, (int(free), int(not free)), "counts a refusal otherwise", **given)
 
 
 @contract("frame_alloc_zeroed", needs=("frame_alloc",))

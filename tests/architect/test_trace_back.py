@@ -12,7 +12,7 @@ from architect.contracts.model import Violation
 from architect.coverage import Run
 from architect.origins import Origins, trace_back
 from architect.protocols import Edit
-from architect.told import Told
+from architect.told import Told, value_of
 from tests.architect.kernels import case
 from toolchain.headers import GENERAL
 from toolchain.steps import Step, changed_by
@@ -127,6 +127,10 @@ def test_what_shows_nowhere_has_no_origin() -> None:
         ("xchg", ("rdx", "rcx"), 0x8000_0000),
         ("bswap", ("edx",), 0xF0F0_F0F0),
         ("cmp", ("rdx", "1"), 0xF0F0_F0F0_F0F0_F0F0),
+        ("lea", ("rdx", "[rcx + rdx * 2 - 1]"), 0xE1E1_E1E2_61E1_E1DF),
+        ("lea", ("edx", "[rcx]"), 0x8000_0000),
+        ("lea", ("rdx", "[rip + 5]"), None),
+        ("lea", ("rdx", "[ecx]"), None),
         ("mov", ("rdx", "[rcx]"), None),
         ("mov", ("dh", "1"), None),
         ("div", ("rcx",), None),
@@ -135,7 +139,7 @@ def test_what_shows_nowhere_has_no_origin() -> None:
 )
 def test_plain_instructions(name: str, operands: tuple[str, ...], wanted: int | None) -> None:
     registers = {"rdx": 0xF0F0_F0F0_F0F0_F0F0, "rcx": 0x8000_0000}
-    found = after(name, operands, registers, lambda text: int(text, 0) if text.isdigit() else None)
+    found = after(name, operands, registers, lambda text: value_of(text, {}))
     assert (found and found["rdx"]) == wanted
 
 

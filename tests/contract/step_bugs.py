@@ -365,6 +365,12 @@ STEPS: dict[str, tuple[tuple[str, Plant], ...]] = {
         bug("boot/pvh.s", "pvh_read", ("neg r12", "")),
         bug("boot/pvh.s", "pvh_read", ("mov esi, START_SIZE", "mov esi, START_MEMORY")),
     ),
+    "give_alone": (
+        bug("mm/frame_buddy.s", "frame_give", ("lea ecx, [rsi + BLOCK_FREE]", "lea ecx, [rsi + BLOCK_USED]")),
+        bug("mm/frame_buddy.s", "frame_give", ("mov byte ptr [rax], 0", "")),
+        bug("mm/frame_buddy.s", "frame_give", ("and r8, rax", "or r8, rax")),
+        bug("mm/frame_buddy.s", "frame_give", ("inc qword ptr [rip + frame_double_frees]", "")),
+    ),
     "mmio_check_alone": (
         bug("mm/mmio.s", "mmio_check", ("cmp rdi, PAGE_SIZE jb .Lmmio_check_invalid", "")),
         bug("mm/mmio.s", "mmio_check", ("shr rcx, DIRECT_SIZE_SHIFT", "shr rcx, 52")),

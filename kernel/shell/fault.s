@@ -178,7 +178,7 @@ local_function command_fault
 end_function command_fault
 shell_text name_fault, "fault"
 shell_text key_ended, "threads_ended"
-shell_text text_no_kind, "expected a kind of fault: Tab behind fault shows them"
+shell_text text_no_kind, "expected a kind of fault, where, and the CPU: Tab behind fault shows the kinds"
 shell_text text_no_context, "expected a context: shell, thread, interrupt, lock, line or user"
 shell_text text_no_cpu, "no such CPU, or it is busy: cpus shows them"
 shell_text text_no_fault, "this CPU raised no exception"

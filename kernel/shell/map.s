@@ -15,6 +15,7 @@
 .set FLAGS_SIZE, 64                             # holds every flag's name and its comma
 .set PAT_INDEX_PAT, 4                           # the PAT bit's weight in the index of a PAT entry
 .set PAT_TYPES, 8
+.set CANONICAL_SHIFT, 47                        # 4-level paging
 
 .section .bss, "aw", @nobits
 flags_text:     .skip FLAGS_SIZE
@@ -81,6 +82,10 @@ local_function command_map
     call words_number
     jc .Lmap_usage
     mov rbx, rax                                # the address
+    sar rax, CANONICAL_SHIFT
+    inc rax
+    cmp rax, 1
+    ja .Lmap_no_address                         # bits 63:47 are neither all clear nor all set
     lea rdi, [rip + name_map]
     call out_begin
     lea rdi, [rip + key_levels]
@@ -135,11 +140,16 @@ local_function command_map
     lea rax, [rip + text_usage]
     stc
     jmp .Lmap_return
+.Lmap_no_address:
+    lea rax, [rip + text_not_canonical]
+    stc
+    jmp .Lmap_return
 end_function command_map
 shell_text name_map, "map"
 shell_text key_levels, "levels"
 shell_text key_mapped, "mapped"
 shell_text text_no, "no"
+shell_text text_not_canonical, "not canonical: bits 63 to 47 differ, so nothing can lie there"
 shell_text text_usage, "expected an address, such as 0xffff800000100000"
 shell_command command_map, "map", "ADDR", "the walk of an address through the page tables"
 

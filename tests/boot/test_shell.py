@@ -106,7 +106,13 @@ def test_map_walks_level_by_level(shell: Shell) -> None:
     missing = shell.ask("map 0")
     assert missing["mapped"] == "no" and missing["levels"][-1]["flags"] == "-"
     assert "error" in shell.ask("map") and "error" in shell.ask("map 12x")
-    assert shell.ask("map 0x800000000000")["levels"]  # not canonical: a walk all the same
+    for address in (
+        1 << 47,
+        1 << 60,
+        (1 << 64) - (1 << 47) - 1,
+    ):  # a walk would show pages of other addresses
+        assert "not canonical" in shell.ask(f"map {address:#x}")["error"]
+    assert shell.ask(f"map {(1 << 47) - 1:#x}")["mapped"] == "no"
 
 
 def test_what_faults_is_refused(shell: Shell) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from toolchain import measure, scratch, tools
 from toolchain.command import Ui
 from toolchain.errors import ToolError
-from toolchain.mailbox import bench_guest, native
+from toolchain.mailbox import bench_alone, bench_guest, native
 from toolchain.mailbox import layout as m
 from toolchain.mailbox.client import Client
 from toolchain.mailbox.memory import Memory
@@ -245,6 +245,9 @@ def _shaders(ui: Ui, session: Session) -> list[dict[str, Any]]:
         },
         ROUNDS,
     )
+    alone = bench_alone.Alone(device)
+    batches = DEVICE // FLIGHT
+    work = measure.interleave({"ours": lambda: alone.batches(batches, header) / (batches * FLIGHT)}, ROUNDS)
     name = device.name
     device.close()
     peer = "the same dispatch without a mailbox"
@@ -255,6 +258,10 @@ def _shaders(ui: Ui, session: Session) -> list[dict[str, Any]]:
         ),
         measure.row(
             f"shader command, {FLIGHT} in flight", many["ours"], peer, many["peer"], "us", _MICRO, device=name
+        ),
+        measure.row(
+            f"shader command, {FLIGHT} in flight, processor time in one process", work["ours"], "", [], "us", _MICRO,
+            device=name,
         ),
     ]  # fmt: skip
 

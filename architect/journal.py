@@ -101,8 +101,8 @@ class Journal:
     Attributes:
         evaluations: digest of the edits -> evaluation, those of an interrupted run included.
         untold: of these, what no engine of this run has seen yet.
-        boots: boots of the interrupted run.
-        seconds: wall seconds of the interrupted run.
+        boots: boots of the interrupted run; 0 where it ended by itself, out of budget.
+        seconds: wall seconds of the interrupted run, likewise.
         resumed: whether there was one.
         model_tokens: prompt and answer tokens of the interrupted run.
         trajectory: what the run does, step by step; that of the interrupted run goes on.
@@ -151,6 +151,7 @@ class Journal:
         return fd
 
     def _restore(self, found: list[dict[str, Any]]) -> None:
+        """All evaluations; what was spent, only since a run came to its end: that one had its own budget."""
         for record in found:
             self.seconds = max(self.seconds, float(record.get("seconds", 0.0)))
             if record["kind"] == "evaluation":
@@ -161,6 +162,8 @@ class Journal:
                 self.boots += evaluation.boots
             elif record["kind"] == "boots":
                 self.boots += int(record["count"])
+            elif record["kind"] == "end":
+                self.boots, self.seconds, self.model_tokens = 0, 0.0, (0, 0)
             elif record["kind"] == "model":
                 prompt, completion = self.model_tokens
                 self.model_tokens = (prompt + int(record["prompt"]), completion + int(record["completion"]))

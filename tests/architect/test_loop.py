@@ -222,6 +222,21 @@ def test_a_run_that_was_cut_short_resumes_without_booting_again(tmp_path: Path) 
     assert verdict.outcome == "fixed" and verdict.boots == 12
 
 
+def test_a_run_that_spent_its_budget_is_resumed_with_one_of_its_own(tmp_path: Path) -> None:
+    """The next job of a CI has the same limits; what the one before it tried is known all the same."""
+    script = [wrong(n) for n in range(11)]
+    with rig(tmp_path, Scripted(*script), max_boots=10) as made:
+        verdict = made.loop.run()
+        made.journal.spent(0, 59.0)
+        made.journal.asked(700, 70)
+        made.journal.end(verdict.outcome, verdict.reason)
+    with rig(tmp_path, Scripted(*script, patch(GOOD)), max_boots=10) as made:
+        assert made.journal.resumed and len(made.journal.evaluations) == 10
+        assert (made.journal.boots, made.journal.seconds, made.journal.model_tokens) == (0, 0.0, (0, 0))
+        verdict = made.loop.run()
+    assert verdict.outcome == "fixed" and verdict.boots == 2
+
+
 def test_what_needs_no_boot_is_tried_when_none_is_left(tmp_path: Path) -> None:
     with rig(tmp_path, Scripted(patch(GOOD)), max_boots=3, reserve=3) as made:
         verdict = made.loop.run()

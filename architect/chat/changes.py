@@ -70,7 +70,7 @@ def _new_files(top: Path, desk: Desk) -> list[str]:
 
     Of what git ignores only what the proposal is about counts: a build leaves many such files.
     """
-    from architect.tools.desk import SHADERS
+    from architect.tools.sheet import SHADERS
 
     places = [desk.tree, *([desk.root / SHADERS] if (desk.root / SHADERS).is_dir() else [])]
     inside = [
@@ -84,7 +84,7 @@ def _new_files(top: Path, desk: Desk) -> list[str]:
 
 def _targets(desk: Desk) -> dict[Path, str]:
     """Path on disk -> new text."""
-    from architect.tools.desk import SHADERS
+    from architect.tools.sheet import SHADERS
 
     return {
         (desk.root / name if name.startswith(SHADERS) else desk.tree / name).resolve(): text
@@ -209,7 +209,7 @@ def _undo_worktree(applied: Applied) -> str:
 
 
 def _undo_copy(applied: Applied, desk: Desk) -> str:
-    from architect.tools.desk import SHADERS
+    from architect.tools.sheet import SHADERS
 
     tree, kept = Path(applied.tree), Path(applied.kept)
     places = {name: (desk.root if name.startswith(SHADERS) else tree) / name for name in applied.files}

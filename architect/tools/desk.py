@@ -1,19 +1,19 @@
 """The desk: one kernel tree with everything that was found out about it, for tools and for the person who asks.
 
-Owns: the sources with the proposed changes on top, the image of both, the last boot and its report, the live kernel,
-the folder where all of it lies. Nothing here writes into the tree: a proposal stays on the desk until
+Owns: the image of the sources with the proposal on top (``sheet``), the last boot and its report, the live kernel, the
+folder where all of it lies. Nothing here writes into the tree: a proposal stays on the desk until
 ``architect.chat.changes`` takes it to a branch. ``close`` ends every process that was started.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from architect.tools.sheet import STAGE, Sheet
 from toolchain.errors import InputError
 from toolchain.files import make_folder, write_atomic
 from toolchain.scratch import folder as scratch_folder
@@ -21,24 +21,18 @@ from toolchain.scratch import folder as scratch_folder
 if TYPE_CHECKING:
     from architect.lessons import SqliteLessons
     from architect.tools.live import LiveKernel
-    from architect.workspace import TreeCopy
     from toolchain.build import Session
-    from toolchain.headers import Routine
     from toolchain.symbols import SymbolTable
     from toolchain.types import BootResult, FaultReport, Image
 
-STAGE = "desk"
-SHADERS = "shaders/"  # files so named lie beside the kernel tree, in the checkout
-SHADER_SUFFIX = ".wgsl"
 BOOT_SECONDS = 20.0
 ISO_FACTOR = 4.0  # GRUB alone takes seconds
-_FILE_MAX = 1 << 20  # characters of a proposed file
 
 Say = Callable[[str], None]
 _T = TypeVar("_T")
 
 
-class Desk:
+class Desk(Sheet):
     """One kernel at hand.
 
     Args:
@@ -50,8 +44,6 @@ class Desk:
 
     Attributes:
         native: it is a pxOS kernel: it has headers, contracts, a shell, and boots as we boot it.
-        changes: proposed texts, by file: of the tree, or ``shaders/NAME.wgsl`` of the checkout.
-        bases: SHA-256 of the text that each of them was proposed for.
         boot_result: the last boot, or None.
         report: the fault report of that boot, or None.
         report_note: where ``report`` came from, for people.
@@ -68,17 +60,13 @@ class Desk:
         root: Path | None = None,
         say: Say = lambda text: None,
     ) -> None:
-        self.tree = tree.resolve()
+        super().__init__(tree, root)
         self.out = out.absolute()
-        self.root = root or Path(__file__).resolve().parents[2]
         self.say = say
-        self.changes: dict[str, str] = {}
-        self.bases: dict[str, str] = {}
         self.boot_result: BootResult | None = None
         self.report: FaultReport | None = None
         self.report_note = ""
         self._lessons = lessons
-        self._copy: tuple[str, TreeCopy] | None = None
         self._image: tuple[str, Image] | None = None
         self._table: tuple[str, SymbolTable] | None = None
         self._derived: dict[str, Any] = {}
@@ -91,6 +79,17 @@ class Desk:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def need_native(self, what: str) -> None:
+        """Hold a tool to pxOS kernels.
+
+        Raises:
+            InputError: this is another's.
+        """
+        if not self.native:
+            raise InputError(
+                f"{what}: for pxOS kernels alone; this tree is built and booted by its pxos.toml", stage=STAGE
+            )
 
     def close(self) -> None:
         """End the live kernel and the encoder; the desk can be used again afterwards."""
@@ -109,123 +108,7 @@ class Desk:
         self.boot_result = self.report = None
         self.report_note = ""
 
-    # --- sources -------------------------------------------------------------------------------------------
-
-    def copy(self) -> TreeCopy:
-        """The tree as it lies on disk now.
-
-        Raises:
-            InputError: it is no kernel tree.
-        """
-        from architect.workspace import TreeCopy
-
-        stamp = _stamp(self.tree)
-        if self._copy is None or self._copy[0] != stamp:
-            self._copy = (stamp, TreeCopy(self.tree))
-        return self._copy[1]
-
-    def originals(self) -> dict[str, str]:
-        """File -> text of what may be changed, as it lies on disk: the tree's sources and the shaders."""
-        shaders = sorted((self.root / "shaders").glob(f"*{SHADER_SUFFIX}"))
-        texts = {f"{SHADERS}{path.name}": path.read_text(errors="replace") for path in shaders}
-        return {**self.copy().sources(), **texts}
-
-    def sources(self) -> dict[str, str]:
-        """As ``originals``, with the proposed changes."""
-        return {**self.originals(), **self.changes}
-
-    def texts(self) -> dict[str, str]:
-        """File -> text of every source of the kernel, tests and tables among them, with the proposed changes."""
-        found = {
-            name: data.decode("utf-8", "replace")
-            for name, data in self.copy().files.items()
-            if name.endswith((".s", ".inc", ".toml", ".md"))
-        }
-        return {**found, **{n: t for n, t in self.changes.items() if not n.startswith(SHADERS)}}
-
-    def headers(self) -> dict[str, Routine]:
-        """Name -> header of every routine, tests' routines left out."""
-        from architect.contracts import routines
-
-        return routines({**self.copy().sources(), **self.kernel_changes()})
-
-    def kernel_changes(self) -> dict[str, str]:
-        """The proposed changes to the tree, without the shaders."""
-        return {name: text for name, text in self.changes.items() if not name.startswith(SHADERS)}
-
-    def propose(self, changed: Mapping[str, str]) -> None:
-        """Lay new texts for some files on the desk, over what was proposed before.
-
-        Raises:
-            InputError: a file that no repair may touch, or a text that is none; then nothing is taken.
-        """
-        originals = self.originals()
-        for name, text in changed.items():
-            self._check_proposal(name, text, originals)
-        for name, text in changed.items():
-            if originals.get(name) == text:
-                self.changes.pop(name, None)
-                self.bases.pop(name, None)
-            else:
-                self.changes[name] = text
-                self.bases[name] = digest(originals.get(name, ""))
-
-    def _check_proposal(self, name: str, text: str, originals: Mapping[str, str]) -> None:
-        stem = name.removeprefix(SHADERS)
-        new_shader = name.startswith(SHADERS) and name.endswith(SHADER_SUFFIX) and _plain(stem)
-        if name not in originals and not new_shader:
-            raise InputError(
-                f"{name}: may not be changed; what may be: *.s and *.inc of the tree (not its tests) and"
-                " shaders/NAME.wgsl",
-                stage=STAGE,
-            )
-        if len(text) > _FILE_MAX or "\0" in text:
-            raise InputError(f"{name}: a new text of {len(text)} characters is none", stage=STAGE)
-        if not name.startswith(SHADERS):
-            from architect.workspace import check_text
-
-            check_text(name, originals[name], text)
-
-    def need_native(self, what: str) -> None:
-        """Hold a tool to pxOS kernels.
-
-        Raises:
-            InputError: this is another's.
-        """
-        if not self.native:
-            raise InputError(
-                f"{what}: for pxOS kernels alone; this tree is built and booted by its pxos.toml", stage=STAGE
-            )
-
-    def drop(self) -> list[str]:
-        """Take the proposal off the desk; the files it was about."""
-        names = sorted(self.changes)
-        self.changes.clear()
-        self.bases.clear()
-        return names
-
-    def check_bases(self) -> None:
-        """Hold the proposal to the files that it was made for.
-
-        Raises:
-            InputError: one of them has another text by now.
-        """
-        originals = self.originals()
-        for name, base in self.bases.items():
-            if digest(originals.get(name, "")) != base:
-                raise InputError(
-                    f"{name}: was changed since this was proposed; /undo drops the proposal, ask again then",
-                    stage=STAGE,
-                )
-
-    def diff(self) -> str:
-        """The proposal as a unified diff; file names are relative to the tree, shaders' to the checkout."""
-        from architect.report import unified
-
-        originals = self.originals()
-        return "".join(
-            unified(name, originals.get(name, ""), text) for name, text in sorted(self.changes.items())
-        )
+    # --- the image -----------------------------------------------------------------------------------------
 
     def on_disk(self) -> Path:
         """A folder that holds the tree with the proposal: the tree itself where there is none."""
@@ -240,15 +123,6 @@ class Desk:
             make_folder((folder / name).parent, stage=STAGE)
             write_atomic(folder / name, changes.get(name, data), stage=STAGE)
         return folder
-
-    # --- the image -----------------------------------------------------------------------------------------
-
-    def key(self) -> str:
-        """Names the sources with the proposal: equal keys, equal images."""
-        self.copy()
-        assert self._copy is not None
-        parts = [self._copy[0], *(f"{n}\0{t}" for n, t in sorted(self.kernel_changes().items()))]
-        return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()
 
     def image(self) -> Image:
         """The linked kernel, proposal included; built when something changed.
@@ -366,24 +240,3 @@ class Desk:
         from architect.lessons import default_folder
 
         return self._lessons or default_folder()
-
-
-def digest(text: str) -> str:
-    """SHA-256 of a text."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
-
-
-def _stamp(tree: Path) -> str:
-    """Changes when a file of the tree does: names, sizes, times."""
-    from architect.workspace import walk
-
-    total = hashlib.sha256(str(tree).encode("utf-8", "surrogateescape"))
-    for path in walk(tree):
-        seen = path.lstat()
-        total.update(f"{path}\0{seen.st_size}\0{seen.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-    return total.hexdigest()
-
-
-def _plain(name: str) -> bool:
-    """True for a file name that leads nowhere."""
-    return name.replace("_", "").removesuffix(SHADER_SUFFIX).isalnum() and name.isascii()

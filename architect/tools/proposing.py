@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from architect.tools.base import Answer, schema
-from architect.tools.desk import SHADERS
+from architect.tools.sheet import SHADERS
 from toolchain.errors import InputError
 
 if TYPE_CHECKING:

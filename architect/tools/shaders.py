@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from architect.tools import subcommand
 from architect.tools.base import Answer, schema
-from architect.tools.desk import SHADER_SUFFIX, SHADERS
+from architect.tools.sheet import SHADER_SUFFIX, SHADERS
 from toolchain.errors import InputError
 
 if TYPE_CHECKING:

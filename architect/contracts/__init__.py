@@ -55,6 +55,7 @@ AREAS = (
     "frames",
     "heap",
     "interrupts",
+    "lineedit",
     "linesteps",
     "loaders",
     "mapping",

@@ -1,7 +1,7 @@
 """Boot what a foreign tree built, in the sandbox, to a verdict or the deadline.
 
-Owns: QEMU's arguments around those that the tree gave, the watch over serial line, debug port, screen, monitor and
-process, the snapshot where it died. ``judge`` says what counts; a kernel that becomes ready is watched a little
+Owns: the watch over serial line, debug port, screen, monitor and process, the snapshot where it died; QEMU's arguments
+are the ``command``'s. ``judge`` says what counts; a kernel that becomes ready is watched a little
 longer, because words are printed more easily than kept. Never explains a death: ``report`` does.
 """
 
@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolchain import boot_log, files, qemu_args, qemulog, snapshot
-from toolchain.errors import InputError, ToolError
+from toolchain.errors import ToolError
 from toolchain.foreign import machine as allowed
 from toolchain.foreign.build import Built
+from toolchain.foreign.command import DEBUG_NAME, arguments
 from toolchain.foreign.config import Foreign
 from toolchain.foreign.judge import DEBUG, SERIAL, VGA_BYTES, VGA_TEXT, Judge
 from toolchain.foreign.sandbox import Limits, Sandbox
@@ -31,10 +32,6 @@ LOG_LIMIT = 64 << 20
 LOG_TEXT = 1 << 20
 DEBUG_LIMIT = 16 << 20
 SERIAL_LIMIT = 16 << 20
-DEBUG_NAME = "debug.log"
-ISO_NAME = "boot.iso"
-DISK_NAME = "disk.img"
-FLOPPY_BYTES = 1440 << 10
 
 _CHUNK = 1 << 16
 _LOOK_SECONDS = 0.05  # between two looks at the screen, the debug port's file and the log
@@ -87,7 +84,7 @@ def boot(
         InputError: the artifact cannot be booted with these arguments.
     """
     files.make_folder(folder, stage=STAGE)
-    command, readable = _command(foreign, built, folder, items)
+    command, readable = arguments(foreign, built, folder, items)
     seconds = timeout if timeout is not None else foreign.timeout
     limits = Limits(cpu=int(4 * seconds) + 60, address_space=_QEMU_MEMORY, file=LOG_LIMIT * 4, processes=256)
     words = quick_environment({})
@@ -103,64 +100,6 @@ def boot(
         qemu_args.check_firmware(result.stderr_tail)
     boot_log.save(result, folder)
     return Boot(result, watch.judge, watch.message, watch.last_sign)
-
-
-def _command(foreign: Foreign, built: Built, folder: Path, items: str) -> tuple[list[str], Path]:
-    """QEMU's argument vector, and the file that it reads."""
-    given = list(foreign.qemu)
-    arguments = [qemu_args.qemu_path(), "-no-user-config", "-nodefaults", "-accel", "tcg", "-display", "none"]
-    if "-vga" not in given and not any(
-        word.startswith(("VGA", "bochs", "virtio-vga", "cirrus")) for word in given
-    ):
-        arguments += ["-vga", "std"]
-    image = built.artifact.resolve()
-    if built.kind != "elf" and "-append" in given:
-        raise InputError("[boot] qemu: -append needs an ELF artifact: a boot loader has its own", stage=STAGE)
-    if built.kind == "elf" and built.loader == "qemu":
-        arguments += [*given, "-kernel", str(image)]
-    elif built.kind == "disk":
-        image = _disk(built, folder)
-        arguments += [
-            *given,
-            "-drive",
-            f"if=ide,index=0,media=disk,format=raw,snapshot=on,file={_escape(image)}",
-        ]
-    else:
-        if built.kind == "elf":
-            image = _wrapped(built, folder)
-        arguments += [*given, "-drive", f"if=ide,media=cdrom,format=raw,readonly=on,file={_escape(image)}"]
-        arguments += [] if "-boot" in given else ["-boot", "order=d"]
-    arguments += [
-        "-action", "reboot=shutdown,shutdown=pause,panic=pause",
-        "-d", items, "-D", qemu_args.LOG_NAME,
-        "-chardev", f"file,id=pxdbg,path={DEBUG_NAME}", "-device", "isa-debugcon,iobase=0xe9,chardev=pxdbg",
-    ]  # fmt: skip
-    return arguments, image
-
-
-def _disk(built: Built, folder: Path) -> Path:
-    """The flat image as a disk that is at least as large as a floppy: boot sectors read more than was built."""
-    if len(built.data) >= FLOPPY_BYTES:
-        return built.artifact.resolve()
-    target = folder / DISK_NAME
-    target.unlink(missing_ok=True)
-    with target.open("wb") as out:
-        out.write(built.data)
-        out.truncate(FLOPPY_BYTES)
-    return target
-
-
-def _wrapped(built: Built, folder: Path) -> Path:
-    """A Multiboot2 kernel on an ISO image with GRUB."""
-    from toolchain import iso
-
-    target = folder / ISO_NAME
-    iso.make(built.artifact, target, firmware="bios")
-    return target
-
-
-def _escape(path: Path) -> str:
-    return str(path).replace(",", ",,")
 
 
 class _Watch:

@@ -57,6 +57,7 @@ fault_cases:
 fault_cases_end:
 
 ktap_text text_faulted, "faulted"
+ktap_text text_no_xm, "this CPU raises no #XM"
 ktap_text text_vector, "vector"
 ktap_text text_error, "error code"
 ktap_text text_cr2, "cr2"
@@ -131,6 +132,32 @@ local_function fault_check_caught
     pop rbx
     return_frame
 end_function fault_check_caught
+
+# test_sse_error -- an unmasked error of SSE is #XM, where the CPU raises one
+# In:       none
+# Out:      rax = result:u64 (KTAP_*)
+# Clobbers: rcx, rdx, rsi, rdi, r8, r9, r10, r11, xmm0, xmm1
+# Context:  long mode, GS base set; a test
+local_function test_sse_error
+    call_frame
+    lea rdi, [rip + provoke_xm]
+    xor edx, edx
+    call fault_catch
+    jc .Lsse_raised
+    call provoke_restore
+    lea rdi, [rip + text_no_xm]
+    call ktap_skip
+    return_frame
+.Lsse_raised:
+    mov rsi, rax
+    lea rdi, [rip + text_vector]
+    mov edx, VECTOR_XM
+    call ktap_check
+    call provoke_restore
+    mov eax, KTAP_DONE
+    return_frame
+end_function test_sse_error
+ktap_test test_sse_error, "fault_sse_error"
 
 # test_stack_segment -- a bad stack access is #SS; TCG says #GP
 # In:       none

@@ -39,8 +39,10 @@ local_function test_tlb_interrupt
     push r12
     push r13
     push r14
-    cmp qword ptr [rip + lapic_base], 0
-    je .Ltlb_no_lapic
+    mov edi, LAPIC_SVR                          # 0 where there is none; an x2APIC has no address
+    call lapic_read
+    test eax, eax
+    jz .Ltlb_no_lapic
     mov r14, [rip + tlb_cpus]
     mov ecx, gs:[PERCPU_ID]
     bt r14, rcx

@@ -21,6 +21,7 @@ _KERNEL_RSP, _CURRENT, _THREAD_USER = 0x368, 0x280, 0x940
 _THREAD_STACK, _THREAD_SPACE, _THREAD_FPU, _OWNER, _RSP0 = 0x20, 0x930, 0x938, 0x370, 0x184
 _XMM5 = 160 + 16 * 5  # in an FXSAVE area
 _SYSCALL = 0x100  # stands for the vector
+_KERNEL_GS = 0xC000_0102
 _SWAPGS = bytes.fromhex("0f01f8c3")
 _CODE = BUFFER_BASE + 0x8000
 _GATE = struct.Struct("<HHBBHII")
@@ -294,3 +295,29 @@ def switched_state(harness: Harness) -> None:
                 )
         holds = holds + 1  # what the thread computes meanwhile
         harness.set("xmm5", holds)
+
+
+@contract("fault_stepped", needs=("syscall_enter",))
+def stepped_calls(harness: Harness) -> None:
+    """The frame of a single step over SYSCALL as it was in ring 3; nothing of the kernel's is left in its GS base."""
+    step = Step(harness, "fault_stepped")
+    values = dict.fromkeys(NAMES, 0) | {name: 0x9100 + n for n, name in enumerate(NAMES)}
+    values |= {
+        "rcx": _USER_RIP,
+        "r11": 0x302,
+        "rip": harness.address("syscall_enter"),
+        "cs": 8,
+        "ss": 0x10,
+        "vector": 1,
+    }
+    harness.write(BUFFER, FRAME.pack(*values.values()))
+    percpu = harness.get("gs_base")
+    harness.write_code(_CODE, _SWAPGS)
+    harness.enter(_CODE, {"rsp": STACK_TOP - 0x100})
+    harness.set("gs_base", percpu)
+    step.same(harness.msr(_KERNEL_GS), percpu, "is not tried as it is meant")
+    step.run("fails", rdi=BUFFER)
+    got = dict(zip(NAMES, FRAME.unpack(harness.read(BUFFER, FRAME.size)), strict=True))
+    user = {"rip": _USER_RIP, "rflags": 0x302, "cs": _USER_CODE, "ss": _USER_DATA}
+    step.same(got, values | user, "does not make it ring 3's")
+    step.same(harness.msr(_KERNEL_GS), 0, "leaves the kernel's GS base to ring 3")

@@ -61,6 +61,11 @@ function fault_dispatch
 .Ldispatch_not_stopped:
     cmp byte ptr [rbx + FRAME_CS], SELECTOR_USER_CODE | SELECTOR_RPL_MASK
     je .Ldispatch_ring3
+    cmp rax, VECTOR_DB
+    jne .Ldispatch_own
+    lea rcx, [rip + syscall_enter]
+    cmp qword ptr [rbx + FRAME_RIP], rcx
+    je .Ldispatch_stepped
 .Ldispatch_own:
     inc qword ptr gs:[PERCPU_FAULT_DEPTH]
     cmp qword ptr gs:[PERCPU_FAULT_DEPTH], 1
@@ -87,8 +92,13 @@ function fault_dispatch
     je .Ldispatch_own
     cmp rax, VECTOR_MC
     je .Ldispatch_own
+.Ldispatch_users:
     mov rdi, rbx
     call user_fault                             # does not return
+.Ldispatch_stepped:
+    mov rdi, rbx
+    call fault_stepped
+    jmp .Ldispatch_users
 .Ldispatch_nested:
     mov rdi, rbx
     call fault_nested
@@ -97,6 +107,26 @@ function fault_dispatch
     mov rdi, rbx
     call fault_end
 end_function fault_dispatch
+
+# fault_stepped -- a #DB before the first instruction of syscall_enter is the single step of ring 3 over its SYSCALL, on a CPU
+#                  that delivers it behind that: make the frame what it was in ring 3
+# In:       rdi = frame:ptr (FRAME_*)
+# Out:      none
+# Clobbers: rax, rcx, rdx
+# Context:  long mode, interrupts off, after fault_restore_gs, which stood in for the SWAPGS that has not been
+local_function fault_stepped
+    mov rax, [rdi + FRAME_RCX]
+    mov [rdi + FRAME_RIP], rax
+    mov rax, [rdi + FRAME_R11]
+    mov [rdi + FRAME_RFLAGS], rax
+    mov qword ptr [rdi + FRAME_CS], SELECTOR_USER_CODE | SELECTOR_RPL_MASK
+    mov qword ptr [rdi + FRAME_SS], SELECTOR_USER_DATA | SELECTOR_RPL_MASK
+    mov ecx, MSR_KERNEL_GS_BASE                 # ring 3's, where the kernel's would be left
+    xor eax, eax
+    xor edx, edx
+    wrmsr
+    ret
+end_function fault_stepped
 
 # fault_end -- report a fault that nobody waits for, and end the machine
 # In:       rdi = frame:ptr (FRAME_*)

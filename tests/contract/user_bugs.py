@@ -100,6 +100,11 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("user/admit.s", "user_choose", ("ja .Lchoose_return", "")),
         plant("user/admit.s", "user_choose", ("jne .Lchoose_return", "")),
     ),
+    "stepped_calls": (
+        plant("cpu/fault.s", "fault_stepped", ("mov [rdi + FRAME_RIP], rax", "")),
+        plant("cpu/fault.s", "fault_stepped", ("wrmsr", "")),
+        plant("cpu/fault.s", "fault_stepped", ("SELECTOR_USER_DATA | SELECTOR_RPL_MASK", "SELECTOR_USER_DATA")),
+    ),
     "made_programs": (
         plant(PROGRAM, "program_create", ("mov qword ptr [rbx + PROGRAM_UNTIL], -1", "")),
         plant(PROGRAM, "program_create", ("mov ecx, PROGRAM_NAME_SIZE - 1", "mov ecx, PROGRAM_NAME_SIZE + 7")),

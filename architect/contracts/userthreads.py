@@ -19,7 +19,7 @@ _OVERLOAD = 11
 _SPACE, _COUNT, _HOME, _SLOTS, _MADE, _NAME = 0x10, 0x20, 0x40, 0x58, 0x78, 0x90
 _USER_PROGRAM, _USER_STACK, _USER_SLOT = 0x00, 0x18, 0x20
 _ASK_NEXT, _ASK_STATE, _ASK_RESULT, _ASK_STATUS, _ASK_CODE, _ASK_BYTES, _ASK_BODY = range(0x30, 0x68, 8)
-_SPEC, _TEXT, _FPU, _USER_SIZE, _USER_ALIGN = 0x98, 0x100, 0x200, 0x400, 64
+_REFUSED, _SPEC, _TEXT, _FPU, _USER_SIZE, _USER_ALIGN = 0x90, 0x98, 0x100, 0x200, 0x400, 64
 _ASKED, _DONE = 1, 2
 _THREAD_NEXT, _THREAD_STATE, _THREAD_USER = 0x30, 0x18, 0x940
 _RUNNING, _ENDED = 2, 3
@@ -257,3 +257,83 @@ def prepared_threads(harness: Harness) -> None:
     step.stand_fails("heap_alloc_zeroed", NO_MEMORY)
     step.run("hides that there is no memory", cf=1, want={"rax": NO_MEMORY}, **given)
     step.were([taken], "goes on without a record", **given)
+
+
+@contract(
+    "user_admit",
+    needs=(
+        "user_choose",
+        "sched_check_times",
+        "admit_share",
+        "admit_total",
+        "sched_make",
+        "sched_enlist",
+        "clock_ns",
+    ),
+)
+def admitted_threads(harness: Harness) -> None:
+    """Its share with the overhead, beside load, longest section and the background's reserve; or nothing."""
+    step = Step(harness, "user_admit")
+    percpu, thread, space = harness.get("gs_base"), _AREA, 0x77
+    answers: dict[str, dict[str, int]] = {
+        "user_choose": {},
+        "sched_check_times": {"rax": 900, "cf": 0},
+        "admit_share": {"rax": 250_000},
+        "sched_shortest_window": {"rax": 600},
+        "admit_total": {"rax": 800_000, "cf": 0},
+        "user_fpu_background": {"rax": 0, "cf": 0},
+        "sched_make": {"rax": thread, "cf": 0},
+        "sched_enlist": {},
+        "clock_ns": {"rax": 4321},
+    }
+    takes = {"admit_share": ("rdi", "rsi"), "admit_total": ("rdi", "rsi", "rdx", "rcx"), "sched_make": ("rdi", "rsi"),
+             "sched_shortest_window": ("rdi",), "sched_enlist": ("rdi",)}  # fmt: skip
+    for routine, answer in answers.items():
+        step.stand(routine, *takes.get(routine, ()), answer=answer)
+    order = [
+        ("user_choose",), ("sched_check_times",), ("admit_share", 100 + 40, 900), ("sched_shortest_window", 900),
+        ("admit_total", 300_000 + 100_000, 250_000, 55, 600), ("user_fpu_background",),
+        ("sched_make", _USER + _SPEC, 250_000), ("sched_enlist", thread), ("clock_ns",),
+    ]  # fmt: skip
+
+    def run(
+        calls: int, rax: int, promise: str, current: int = 1, overhead: int = 40, period: int = 900
+    ) -> None:
+        harness.write(_USER, bytes(_USER_SIZE))
+        harness.write(thread, bytes(0x1000))
+        harness.write_u64(thread + 8, 0x19)  # its number
+        for at, value in ((_SPEC + 0x18, period), (_SPEC + 0x20, 100), (_USER_PROGRAM, _PROGRAM)):
+            harness.write_u64(_USER + at, value)
+        harness.write_u64(_PROGRAM + _SPACE, space)
+        for at, value in (
+            (0x280, current),
+            (0x2F8, overhead),
+            (0x2F0, 300_000),
+            (0x300, 55),
+            (0x288, 0),
+            (0x330, 0),
+        ):
+            harness.write_u64(percpu + at, value)
+        step.run(promise, want={"rax": rax}, rdi=_USER)
+        step.were(order[:calls], promise)
+        step.same(
+            harness.read_u64(percpu + 0x288), int(calls == len(order)), "asks for a decision, or does not"
+        )
+
+    run(0, UNSUPPORTED, "admits without a scheduler", current=0)
+    run(0, UNSUPPORTED, "admits without knowing the overhead", overhead=0)
+    run(len(order), 1 << 63 | 0x19, "does not admit what can be served")
+    kept = [harness.read_u64(thread + at) for at in (0x930, 0x938, _THREAD_USER)]
+    step.same(kept, [space, _USER + _FPU, _USER], "gives the thread another space, state or record")
+    step.same(harness.read_u64(percpu + 0x2E8), 4321, "notes another moment")
+    run(2, INVALID, "admits a period that is too long", period=1_000_000_001)
+    for routine, calls, error in (
+        ("sched_check_times", 2, INVALID), ("user_fpu_background", 6, NO_MEMORY), ("sched_make", 7, FULL),
+    ):  # fmt: skip
+        step.stand_fails(routine, error)
+        run(calls, error, f"goes on where {routine} has refused")
+        step.stand_says(routine, answers[routine])
+    step.stand_says("admit_total", {"rax": 1_200_000, "cf": 1})
+    run(5, _OVERLOAD, "admits more than the CPU can do")
+    told = (harness.read_u64(percpu + 0x330), harness.read_u64(_USER + _REFUSED))
+    step.same(told, (1_200_000, 1_200_000), "says another figure that was too much")

@@ -105,6 +105,16 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("cpu/fault.s", "fault_stepped", ("wrmsr", "")),
         plant("cpu/fault.s", "fault_stepped", ("SELECTOR_USER_DATA | SELECTOR_RPL_MASK", "SELECTOR_USER_DATA")),
     ),
+    "admitted_threads": (
+        plant("user/admit.s", "user_admit", ("add rdi, qword ptr gs:[PERCPU_OVERHEAD]", "")),
+        plant("user/admit.s", "user_admit", ("add rdi, USER_RESERVE", "")),
+        plant("user/admit.s", "user_admit", ("ja .Ladmit_return", "")),
+        plant("user/admit.s", "user_admit", ("jc .Ladmit_overload", "")),
+        plant("user/admit.s", "user_admit", ("bts rax, ADMITTED_BIT", "")),
+        plant("user/admit.s", "user_admit", ("mov [r12 + THREAD_SPACE], rcx", "")),
+        plant("user/admit.s", "user_admit", ("mov [rbx + USER_REFUSED], rax", "")),
+        plant("user/admit.s", "user_admit", ("mov qword ptr gs:[PERCPU_RESCHEDULE], 1", "")),
+    ),
     "made_programs": (
         plant(PROGRAM, "program_create", ("mov qword ptr [rbx + PROGRAM_UNTIL], -1", "")),
         plant(PROGRAM, "program_create", ("mov ecx, PROGRAM_NAME_SIZE - 1", "mov ecx, PROGRAM_NAME_SIZE + 7")),

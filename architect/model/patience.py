@@ -85,10 +85,10 @@ def persevere(
 
 
 def _wait(error: ModelError, tries: int, patience: Patience, clock: Clock) -> float:
-    if error.retry_after is not None:
-        return error.retry_after
     wait = min(patience.most, patience.first * patience.factor ** (tries - 1))
-    return wait * (1 + patience.jitter * (2 * clock.chance() - 1))
+    wait *= 1 + patience.jitter * (2 * clock.chance() - 1)
+    # What a server says is the earliest time; one that says 0 and refuses again is not to be hammered.
+    return max(wait, error.retry_after or 0.0)
 
 
 def _told(error: ModelError, tries: int, wait: float, left: float) -> ModelError:

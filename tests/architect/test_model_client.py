@@ -284,6 +284,13 @@ def test_retry_after_is_kept_but_not_beyond_the_deadline() -> None:
     assert clock.slept == 0 and len(server.requests) == 1 and "asks to wait 3600 s" in error.message
 
 
+@pytest.mark.parametrize("soon", [0, 0.001])
+def test_a_server_that_asks_for_no_wait_and_refuses_again_is_not_hammered(soon: float) -> None:
+    clock = Time()
+    _, server = fails([status(429, retry_after=soon)], clock=clock)
+    assert clock.slept < Patience().window and 4 <= len(server.requests) <= 10
+
+
 def test_retry_after_may_be_a_date_by_the_servers_clock() -> None:
     clock = Time()
     headers = {"date": "Wed, 21 Oct 2015 07:28:00 GMT"}

@@ -149,6 +149,8 @@ def _refuse(lines: Sequence[str], error: Mapping[str, str | None], status: int, 
 def _fail(error: PxError, as_json: bool) -> int:
     log = str(error.log) if error.log else None
     told = {"stage": error.stage, "message": error.message, "log": log}
+    if error.reason is not None:
+        told["reason"] = error.reason
     return _refuse(error.lines(), told, error.status, as_json)
 
 

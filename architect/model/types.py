@@ -115,6 +115,7 @@ class ModelError(PxError):
     ) -> None:
         super().__init__(message, stage=STAGE, log=log)
         self.kind: Kind = kind
+        self.reason = kind
         self.retryable = retryable
         self.code = code
         self.retry_after = retry_after

@@ -21,6 +21,7 @@ class PxError(Exception):
     """
 
     status = 2
+    reason: str | None = None  # what sort of failure, where programs tell several apart
 
     def __init__(self, message: str, *, stage: str, log: Path | None = None) -> None:
         super().__init__(message)

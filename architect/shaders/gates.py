@@ -97,6 +97,7 @@ class Gates:
         *,
         first: Collection[tuple[str, Variant]] = (),
         stop: bool = False,
+        whole: bool = True,
     ) -> Asked:
         """One gate on a folder's texts; probes are asked in the order of their cost.
 
@@ -106,11 +107,12 @@ class Gates:
             files: ask only what runs these files, and ``first``; None for all.
             first: probes to run before the others.
             stop: at the first probe that fails.
+            whole: False leaves it to what runs the entry points to make kernels of them.
         """
         began = time.perf_counter()
         try:
             if name == "compiles":
-                asked = self._compiles(texts, files)
+                asked = self._compiles(texts, files, whole=whole)
             elif name == "loops":
                 asked = _loops(texts, files)
             else:
@@ -127,13 +129,13 @@ class Gates:
             self._device = _Recorder()
         return self._device
 
-    def _compiles(self, texts: Mapping[str, str], files: Collection[str] | None) -> Asked:
+    def _compiles(self, texts: Mapping[str, str], files: Collection[str] | None, *, whole: bool) -> Asked:
         errors: list[InputError] = []
         with wgsl.in_place(texts):
             for name in sorted(texts):
                 if files is None or _concerns(name, texts, files):
                     try:
-                        self._compile(name, texts[name])
+                        self._compile(name, texts[name], whole=whole)
                     except InputError as error:
                         errors.append(error)
         if not errors:
@@ -144,12 +146,14 @@ class Gates:
         evidence = {"findings": rows, "errors": len(errors)}
         return Asked(GateResult("compiles", False, 0.0, errors[0].message.splitlines()[0], evidence), own)
 
-    def _compile(self, name: str, text: str) -> None:
+    def _compile(self, name: str, text: str, *, whole: bool) -> None:
         module = wgsl.compose(text, name)
         entries = _ENTRY.findall(source.blanked(module.code))
         if not entries:  # a part: valid by itself
             module, entries = wgsl.compose(text + _STUB, name), ["nothing_else"]
-        for entry in entries:
+        if not whole:
+            self.device.validate(module)
+        for entry in entries if whole else ():
             self.device.kernel(module, entry)
 
     def _probed(

@@ -120,7 +120,8 @@ class ShaderBench:
                     done.append(asked.gate)
                     progress = len(done) - 1 + len(asked.kept) / (len(scouts) + 1)
                     break
-            asked = self.gates.ask(name, texts, _wider(files, demands, name), first=broken, stop=True)
+            wider = _wider(files, demands, name)
+            asked = self.gates.ask(name, texts, wider, first=broken, stop=True, whole=False)
             done.append(asked.gate)
             if not asked.gate.passed:
                 progress = float(len(done) - 1) + (0.9 if broken and name in RUNS else 0.0)

@@ -232,27 +232,45 @@ class Device:
         checked = checked or wgsl.strangers()
         key = module.code, entry, checked
         if key not in self._kernels:
-            import wgpu
-
-            with self._guard("compiling"):
-                try:
-                    create = self.handle.create_shader_module if checked else unchecked.creator(self.handle)
-                    compiled = create(label=module.name, code=module.code)
-                    layout = self._layout(wgsl.bindings(module))
-                    pipeline = self.handle.create_compute_pipeline(
-                        layout=self.handle.create_pipeline_layout(bind_group_layouts=[layout]),
-                        compute={"module": compiled, "entry_point": entry},
-                    )
-                except wgpu.GPUValidationError as error:
-                    if _LOST in str(error):
-                        raise
-                    raise wgsl.error(module, str(error)) from error
-            if checked:
-                wrong = barriers.check(module)
-                if wrong:
-                    raise InputError(str(wrong[0]), stage=STAGE, diagnostics=wrong)
+            compiled = self.validate(module) if checked else None
+            with self._compiling(module):
+                if compiled is None:
+                    compiled = unchecked.creator(self.handle)(label=module.name, code=module.code)
+                layout = self._layout(wgsl.bindings(module))
+                pipeline = self.handle.create_compute_pipeline(
+                    layout=self.handle.create_pipeline_layout(bind_group_layouts=[layout]),
+                    compute={"module": compiled, "entry_point": entry},
+                )
             self._kernels[key] = Kernel(module.name, entry, pipeline, layout)
         return self._kernels[key]
+
+    def validate(self, module: wgsl.Module) -> Any:
+        """Everything that can be said of a module without the driver's compiler: a fiftieth of a kernel's time.
+
+        Returns:
+            wgpu's shader module.
+
+        Raises:
+            InputError: it is not valid, or a barrier is of the wrong kind.
+        """
+        with self._compiling(module):
+            compiled = self.handle.create_shader_module(label=module.name, code=module.code)
+        wrong = barriers.check(module)
+        if wrong:
+            raise InputError(str(wrong[0]), stage=STAGE, diagnostics=wrong)
+        return compiled
+
+    @contextmanager
+    def _compiling(self, module: wgsl.Module) -> Iterator[None]:
+        import wgpu
+
+        with self._guard("compiling"):
+            try:
+                yield
+            except wgpu.GPUValidationError as error:
+                if _LOST in str(error):
+                    raise
+                raise wgsl.error(module, str(error)) from error
 
     def _layout(self, kinds: Sequence[str]) -> Any:
         """A layout with every binding that the module declares, whether or not this entry uses it."""

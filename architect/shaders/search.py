@@ -16,7 +16,7 @@ from itertools import count
 from math import log2, sqrt
 
 from architect.plausibility import apply
-from architect.protocols import Case, Edit, Evaluation, Patch
+from architect.protocols import Case, Edit, Evaluation, GateResult, Patch
 from architect.search import difference
 from architect.shaders.operators import Scope, Variant, variants
 from architect.shaders.source import NUMBER, WORD, Function, blanked, functions, parts, reached, tokens
@@ -26,7 +26,7 @@ _LEAST = 0.05  # the suspicion of a function that only passing probes ran
 _SCOPE = 0.5  # how suspicious a declaration is, of the function that names it
 _FAR = 0.5  # and how suspicion fades from the line that the compiler names, for each line
 _PLACE = 2.0  # bits for each halving of suspicion
-_PARTIAL = 4.0  # bits for a second edit on top of a partial repair
+_PARTIAL = 2.0  # bits for a second edit on top of a partial repair
 _PARTIALS = 4
 _UNSEEN = 0.3  # what a row of tokens counts that nothing else has
 _GAIN_LEAST, _GAIN_MOST = -2.0, 4.0
@@ -75,7 +75,7 @@ class ShaderSearch:
         for file in {edit.file for edit in evaluation.patch.edits}:
             own = [edit for edit in evaluation.patch.edits if edit.file == file]
             sources[file] = "\n".join(apply(sources[file].split("\n"), own))
-        later = replace(self._case, sources=sources, diagnostics=())
+        later = replace(self._case, sources=sources, diagnostics=(), asked=_still(self._case, evaluation))
         self._fill(later, evaluation.patch, evaluation.patch.cost + _PARTIAL)
 
     def _fill(self, case: Case, first: Patch | None, base: float) -> None:
@@ -140,6 +140,16 @@ def _grams(line: str) -> list[tuple[str, ...]]:
     """Three tokens in a row, of a line with its ends."""
     words = ["", *(token.text for token in tokens(line)), ""]
     return list(zip(words, words[1:], words[2:], strict=False)) if len(words) > 2 else []
+
+
+def _still(case: Case, partial: Evaluation) -> tuple[GateResult, ...]:
+    """What the gates found, without the probes that a partial repair mends: the rest points at what is left."""
+    kept = {tuple(row) for gate in partial.gates for row in gate.evidence.get("kept", ())}
+    found = []
+    for gate in case.asked:
+        broken = [row for row in gate.evidence.get("broken", ()) if tuple(row) not in kept]
+        found.append(replace(gate, evidence={**gate.evidence, "broken": broken}) if broken else gate)
+    return tuple(found)
 
 
 # --- where -----------------------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ SUFFIXES = (".wgsl",)
 # of its own, does not.
 HASTE = {"LP_NATIVE_VECTOR_WIDTH": "128", "GALLIVM_PERF": "nopt"}
 SCOUTS = 3  # broken probes that every candidate is asked, so that it shows which of two bugs it mends
-DEAR = 3.0  # a probe this many times the cheapest one is asked of those that pass that one
+DEAR = 5.0  # a probe this many times the cheapest one is asked of those that pass that one
 NEVER = -10.0  # the progress of a patch that does not even apply
 _SPACE = re.compile(r"\s+")
 
@@ -117,12 +117,12 @@ class ShaderBench:
                 scouts = self._scouts(broken)
                 asked = self.gates.ask(name, texts, (), first=scouts)
                 if not asked.gate.passed:
-                    done.append(asked.gate)
-                    progress = len(done) - 1 + len(asked.kept) / (len(scouts) + 1)
+                    progress = len(done) + len(asked.kept) / (len(scouts) + 1)
+                    done.append(_with_probes(asked) if asked.kept else asked.gate)
                     break
             wider = _wider(files, demands, name)
             asked = self.gates.ask(name, texts, wider, first=broken, stop=True, whole=False)
-            done.append(asked.gate)
+            done.append(_with_probes(asked) if asked.kept and not asked.gate.passed else asked.gate)
             if not asked.gate.passed:
                 progress = float(len(done) - 1) + (0.9 if broken and name in RUNS else 0.0)
                 if name == "compiles":

@@ -286,8 +286,10 @@ class _Court:
         """
         self.ui.step("building and trying the tree as it is")
         granted = self.budget.grant(self.opened.reserve, final=True)
-        parts = [("diagnose", self.opened.static, 0), ("diagnose", self.opened.boots, granted)]
-        first, second = self.workers.gather(parts, seconds=self._seconds(), meanwhile=self.opened.prepare)
+        # Calls go to the first idle worker: the one that has the checks now, and keeps their verdicts on routines,
+        # has the finalist too.
+        parts = [("diagnose", self.opened.boots, granted), ("diagnose", self.opened.static, 0)]
+        second, first = self.workers.gather(parts, seconds=self._seconds(), meanwhile=self.opened.prepare)
         found: Diagnosis = first.joined(second)
         if not found.case.failures and not found.incomplete:
             left = granted - found.boots

@@ -32,6 +32,9 @@ class SearchEngine:
         self._frontiers: list[tuple[Frontier, Patch | None]] = []
         self._progress: Counter[float] = Counter()
         self._partials: list[Evaluation] = []
+        self._reached: dict[
+            tuple[Edit, ...], float
+        ] = {}  # how far the partial repairs that are continued came
         self._waiting: list[Evaluation] = []  # until it is known what is usual
 
     def propose(self, case: Case) -> Iterator[Patch]:
@@ -40,6 +43,7 @@ class SearchEngine:
         self._frontiers = [(Frontier(case), None)]
         self._progress.clear()
         self._partials.clear()
+        self._reached.clear()
         self._waiting.clear()
         while True:
             self._adopt()
@@ -100,7 +104,7 @@ class SearchEngine:
         assert self._case is not None
         while self._partials:
             evaluation = self._partials.pop(0)
-            if len(self._frontiers) > _PARTIALS or len(evaluation.patch.edits) > 8:
+            if len(evaluation.patch.edits) > 8 or not self._room(evaluation.progress):
                 continue
             sources = dict(self._case.sources)
             for file in {e.file for e in evaluation.patch.edits}:
@@ -119,8 +123,22 @@ class SearchEngine:
                     replace(run, failed=run.failed and run.name not in kept) for run in self._case.runs
                 ),
             )
-            base = evaluation.patch.cost + _PARTIAL - 8.0
-            self._frontiers.append((Frontier(case, max(_PARTIAL, base)), evaluation.patch))
+            base = max(_PARTIAL, evaluation.patch.cost + _PARTIAL - 8.0)
+            # An edit that mends most of what is broken is hardly a wrong one: what it leaves is another mistake.
+            share = max((g.evidence.get("share", 0.0) for g in failed), default=0.0)
+            self._frontiers.append((Frontier(case, base * (1.0 - share)), evaluation.patch))
+            self._reached[evaluation.patch.edits] = evaluation.progress
+
+    def _room(self, progress: float) -> bool:
+        """Whether a partial repair that came so far is continued: where too many are, the least of them makes room."""
+        if len(self._frontiers) <= _PARTIALS:
+            return True
+        reached = [self._reached[patch.edits] if patch else float("inf") for _, patch in self._frontiers]
+        least = min(range(len(reached)), key=reached.__getitem__)
+        if reached[least] >= progress:
+            return False
+        del self._frontiers[least]
+        return True
 
     def _joined(self, first: Patch, second: Patch, frontier: Frontier) -> Patch | None:
         """Both patches as one, in the lines of the case."""

@@ -251,6 +251,34 @@ def test_no_more_partial_repairs_are_continued_than_can_be_followed(storeless: C
     assert len(engine._frontiers) == 4  # the case, and three
 
 
+def test_a_partial_repair_that_came_further_takes_the_place_of_a_lesser_one(storeless: Case) -> None:
+    engine = SearchEngine()
+    stream = engine.propose(storeless)
+    first = list(islice(stream, 30))
+    for patch in first[:20]:
+        engine.observe(result(patch, 0.2))
+    for patch, progress in zip(first[20:24], (0.6, 0.4, 0.5, 0.7), strict=True):
+        engine.observe(result(patch, progress))
+    next(stream)
+    assert [partial for _, partial in engine._frontiers] == [None, first[20], first[22], first[23]]
+
+
+def test_what_is_left_of_a_repair_that_mends_most_comes_sooner(storeless: Case) -> None:
+    """Of what was broken it leaves a tenth: its continuations cost a tenth of what they would."""
+    least = []
+    for share in (0.0, 0.9):
+        engine = SearchEngine()
+        stream = engine.propose(storeless)
+        first = list(islice(stream, 9))
+        for patch in first[1:]:
+            engine.observe(result(patch, 0.2))
+        gate = GateResult("contract", False, 0.0, "", {"share": share, "kept": []})
+        engine.observe(result(first[0], 0.6, gate))
+        next(stream)
+        least.append(engine._frontiers[1][0].least())
+    assert least[1] < least[0]
+
+
 def test_a_contract_that_a_partial_repair_keeps_accuses_no_more(storeless: Case) -> None:
     page, gpu = ("mm/page.s", line_of(PAGE, STORE, 1)), ("gpu/gpu.s", line_of(GPU, CHECK))
     runs = tuple(

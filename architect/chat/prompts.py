@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from architect.chat import remember
+from architect.tools.foreign_desk import ForeignDesk
 
 if TYPE_CHECKING:
     from architect.chat.talk import Talk
@@ -39,6 +40,13 @@ def _state(talk: Talk) -> str:
     desk = talk.desk
     folders = sorted({name.partition("/")[0] for name in desk.copy().sources() if "/" in name})
     lines = [f"The kernel tree: {', '.join(folders)}; the shaders: shaders/*.wgsl."]
+    if isinstance(desk, ForeignDesk):
+        about = desk.foreign
+        lines = [
+            f"The tree at hand is not pxOS but {about.name}, another's kernel, written in {about.syntax} and built and "
+            "booted by its pxos.toml: write in its syntax. It has no headers, contracts or shell of pxOS.",
+            f"What may be edited: {', '.join(sorted(desk.originals()))}.",
+        ]
     if desk.boot_result is not None:
         lines.append(f"The last boot ended as {desk.boot_result.outcome}.")
     if desk.report is not None:

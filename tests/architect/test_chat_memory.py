@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from architect.chat import remember, session
+from architect.chat.talk import Talk
+from architect.chat.view import View
 from architect.model.fence import fenced
-from tests.architect.chatting import chat, copied
+from architect.tools.foreign_desk import ForeignDesk
+from tests.architect.chatting import ROOT, chat, copied
 from tests.architect.model_server import ModelServer, Step, answer
 from tests.architect.test_chat_model import _home, mind_of, talking
+from toolchain.command import Ui
 from toolchain.errors import InputError
 
 __all__ = ["_home"]
@@ -126,3 +132,20 @@ def test_a_session_with_a_damaged_memory_is_told(tmp_path: Path, memory: object)
     path.write_text(json.dumps({**json.loads(path.read_text()), "memory": memory}))
     with pytest.raises(InputError, match="no session of a chat"):
         session.load("bad")
+
+
+def test_a_foreign_kernel_is_not_called_pxos(tmp_path: Path) -> None:
+    """The rules are about our kernel: what differs is said behind them."""
+    tree = tmp_path / "nasm-flat"
+    shutil.copytree(ROOT / "tests/fixtures/kernels/nasm-flat", tree)
+    with ModelServer(["It is."]) as server:
+        desk = ForeignDesk(tree, tmp_path / "out", lessons=tmp_path / "lessons")
+        with desk:
+            session_ = session.Session("test", str(tree))
+            talk = Talk(
+                desk, View(io.StringIO()), session_, Ui(io.StringIO(), quiet=True), mind=mind_of(server)
+            )
+            talk.handle("what is it?")
+            talk.close()
+    rules = server.requests[0].body["messages"][0]["content"]
+    assert "not pxOS" in rules and "written in nasm" in rules and "main.asm" in rules

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from architect import bench_fix, bench_rates
+from architect import bench_fix, bench_rates, corpus
 from architect.journal import Journal
 from architect.protocols import Edit, Evaluation, GateResult, Patch
 from tests.unit.pxos import pxos
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def bug(plausible: bool, correct: bool, seconds: float, money: str | None = None) -> dict[str, Any]:
@@ -74,3 +77,10 @@ def test_candidates_are_counted_by_what_was_asked_of_them(tmp_path: Path) -> Non
 
 def patch(line: int) -> Patch:
     return Patch((Edit("a.s", line, ("nop",), ()),), "search", "delete", "why")
+
+
+def test_the_readme_shows_the_run_that_is_kept() -> None:
+    kept = json.loads((ROOT / "tests/bugs/repairs.json").read_text())
+    row = bench_fix.engine_row("search", kept)
+    assert bench_fix.markdown({**kept, "engines": [row]}) in (ROOT / "README.md").read_text()
+    assert {bug["id"] for bug in kept["bugs"]} == {bug.id for bug in corpus.load(ROOT / "tests/bugs")}

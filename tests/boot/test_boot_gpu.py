@@ -39,9 +39,13 @@ def test_the_kernel_boots_beside_the_service_and_nothing_is_left(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(MARK, str(tmp_path))
-    probe = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    assert processes(tmp_path) == {probe.pid}, "a process of the test is not found"
-    probe.communicate(b"\n", timeout=60)
+    script = "print(flush=True); input()"  # once it speaks, its environment can be read
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as probe:
+        assert probe.stdout is not None and probe.stdout.readline() == b"\n"
+        assert processes(tmp_path) == {probe.pid}, "a process of the test is not found"
+        probe.communicate(b"\n", timeout=60)
     answer = pxos("boot", "--gpu", "--json", "-q", "--kernel", str(KERNEL), "--out", "out")
     assert answer.status == 0, answer.errors
     assert answer.data["outcome"] == "ready"

@@ -158,11 +158,12 @@ class _Search:
 
 
 def anomalies(flows: Flows) -> dict[tuple[str, int], tuple[Anomaly, ...]]:
-    """(file, line) -> what is odd there, over every routine of a tree."""
-    table: dict[tuple[str, int], tuple[Anomaly, ...]] | None = flows.tree.derived.get("anomalies")
-    if table is not None:
-        return table
-    table = flows.tree.derived["anomalies"] = {}
+    """(file, line) -> what is odd there, over every routine of a tree; made once."""
+    return flows.tree.once("anomalies", lambda: _of_tree(flows))
+
+
+def _of_tree(flows: Flows) -> dict[tuple[str, int], tuple[Anomaly, ...]]:
+    table: dict[tuple[str, int], tuple[Anomaly, ...]] = {}
     for name in flows.tree.routines:
         flow = flows.of(name)
         for anomaly in _Search(flow).anomalies() if flow and flow.nodes else ():

@@ -101,7 +101,7 @@ class Bench:
             gate = _unassembled(error, time.perf_counter() - began)
             case = Case(tree, sources, None, None, None, tuple(error.diagnostics), (gate,), asked=(gate,))  # type: ignore[arg-type]
             unit = empty_boot_seconds(self.folder / gates[0])
-            return Diagnosis(case, timeout=max(CANDIDATE_MIN, CANDIDATE_FACTOR * unit))
+            return Diagnosis(case, timeout=_candidates_timeout(unit))
         data, sha = linked(image)
         folder = self.folder / f"original-{gates[0]}"
         shutil.rmtree(folder, ignore_errors=True)
@@ -127,8 +127,7 @@ class Bench:
             asked=tuple(gate for gate in asked if gate.message != NO_BOOTS),
         )
         reached = self.judge.reached(trial.result.serial) if trial.result else 0.0
-        timeout = max(CANDIDATE_MIN, CANDIDATE_FACTOR * unit)
-        return Diagnosis(case, sha, reached, timeout, trial.boots, trial.cut_short)
+        return Diagnosis(case, sha, reached, _candidates_timeout(unit), trial.boots, trial.cut_short)
 
     def _runs(self, image: Image, failures: Sequence[GateResult]) -> tuple[coverage.Run, ...]:
         """What the contracts execute, when some are broken; nothing of a kernel that cannot even be set up."""
@@ -176,9 +175,8 @@ class Bench:
         """Before the first candidate: what it is compared with, and which broken contracts show soonest."""
         self.begun = True
         with suppress(InputError):  # it may not assemble
-            whole = self.session.build(
-                lines=False
-            )  # what candidates are held to byte by byte: no sketch of it
+            # What candidates are held to byte by byte: no sketch of it.
+            whole = self.session.build(lines=False)
             self.variants = Variants(self.session)
             self.original = Original(self.session.objects(), self.headers)
             image = self.variants.original
@@ -332,6 +330,11 @@ def empty_boot_seconds(folder: Path) -> float:
     write_atomic(path, accel.empty_kernel(), stage=STAGE)
     config = BootConfig(image=path, cmdline="exit", timeout=EMPTY_SECONDS, log_dir=folder / "empty")
     return qemu.boot(config).seconds
+
+
+def _candidates_timeout(unit: float) -> float:
+    """How long a candidate may say nothing, in seconds, where an empty kernel boots in ``unit``."""
+    return max(CANDIDATE_MIN, CANDIDATE_FACTOR * unit)
 
 
 def _iso(path: Path, firmware: Literal["hybrid", "bios"] = "bios") -> Path:

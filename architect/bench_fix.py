@@ -109,11 +109,14 @@ def bench(
         result = repair(bug, {"kernel": tree, "shaders": shaders}[bug.tree], terms)
         results.append(result)
         ui.step(line(result))
-    with scratch.folder("pxos-bench-") as scratched:
-        empty = bench_rates.empty_boots(scratched)
+    taken = [result.taken for result in results]
+    empty: list[float] = []
+    if any(part.get("booted") for part in taken):  # repairs of shaders boot nothing, and need no QEMU
+        with scratch.folder("pxos-bench-") as scratched:
+            empty = bench_rates.empty_boots(scratched)
     return {
         "machine": measure.machine(),
-        "rows": totals(results) + bench_rates.rows((result.taken for result in results), empty),
+        "rows": totals(results) + bench_rates.rows(taken, empty),
         "bugs": [row(result) for result in results],
         "prevention_rate": rate(sum(r.before_boot for r in results), len(results)),
     }

@@ -238,7 +238,7 @@ class Flows:
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
-        self._made: dict[str, Flow] = tree.derived.setdefault("flows", {})
+        self._made = tree.once("flows", dict[str, Flow])
 
     def of(self, routine: str | None) -> Flow | None:
         """The flow of a routine, or None when there is no such routine."""

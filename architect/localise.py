@@ -190,22 +190,24 @@ def _spread(
 
 def gifts(tree: Tree) -> Mapping[Key, Sequence[_Gift]]:
     """What each line of a tree gives of its suspicion to the lines behind what it names; made once for each tree."""
-    table: dict[Key, list[_Gift]] | None = tree.derived.get("gifts")
-    if table is None:
-        table = tree.derived["gifts"] = {}
-        uses = {name: len(found) ** 0.5 for name, found in tree.references.items()}
-        calls = Counter(s.name for s in tree.statements() if s.kind == "macro")
-        stores = _stores(tree)
-        for s in tree.statements():
-            found = [*_to_names(s, tree, uses, stores)]
-            if s.kind == "macro" and s.name in tree.macros:
-                body = tuple(b.key for b in tree.macros[s.name].body)
-                why = f"macro {s.name} is used at {s.file}:{s.line}"
-                found.append(_Gift(2, body, 1 / calls[s.name] ** 0.5, why))
-            for gift in found:
-                if gift.targets:
-                    part = gift.part / len(gift.targets) ** 0.5
-                    table.setdefault(s.key, []).append(gift._replace(part=part))
+    return tree.once("gifts", lambda: _gifts(tree))
+
+
+def _gifts(tree: Tree) -> dict[Key, list[_Gift]]:
+    table: dict[Key, list[_Gift]] = {}
+    uses = {name: len(found) ** 0.5 for name, found in tree.references.items()}
+    calls = Counter(s.name for s in tree.statements() if s.kind == "macro")
+    stores = _stores(tree)
+    for s in tree.statements():
+        found = [*_to_names(s, tree, uses, stores)]
+        if s.kind == "macro" and s.name in tree.macros:
+            body = tuple(b.key for b in tree.macros[s.name].body)
+            why = f"macro {s.name} is used at {s.file}:{s.line}"
+            found.append(_Gift(2, body, 1 / calls[s.name] ** 0.5, why))
+        for gift in found:
+            if gift.targets:
+                part = gift.part / len(gift.targets) ** 0.5
+                table.setdefault(s.key, []).append(gift._replace(part=part))
     return table
 
 

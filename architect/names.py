@@ -30,10 +30,7 @@ class Names:
     @classmethod
     def of(cls, tree: Tree, folder: Path) -> Names:
         """The names of a tree, told apart once."""
-        known: Names | None = tree.derived.get("names")
-        if known is None or known.folder != folder:
-            known = tree.derived["names"] = cls(tree, folder)
-        return known
+        return tree.once(f"names {folder}", lambda: cls(tree, folder))
 
     @cached_property
     def values(self) -> dict[str, int]:

@@ -44,10 +44,7 @@ class Naturalness:
     @classmethod
     def of(cls, tree: Tree) -> Naturalness:
         """The counts of a tree, made once."""
-        known: Naturalness | None = tree.derived.get("naturalness")
-        if known is None:
-            known = tree.derived["naturalness"] = cls(tree.sequences)
-        return known
+        return tree.once("naturalness", lambda: cls(tree.sequences))
 
     def bits(self, before: Sequence[Statement], after: Sequence[Statement]) -> float:
         """What the statements and neighbourhoods that are new in ``after`` cost, in bits; 0 is the most usual.
@@ -88,15 +85,16 @@ class Naturalness:
 
 def surprises(tree: Tree) -> Mapping[tuple[str, int], float]:
     """The lines of a tree that are likelier or less likely mistakes than others, each with its factor; made once."""
-    table: dict[tuple[str, int], float] | None = tree.derived.get("surprises")
-    if table is None:
-        table, known = {}, Naturalness.of(tree)
-        for group in tree.sequences:
-            for before, s in pairwise((None, *group)):
-                assert s is not None
-                factor = known.surprise(s, before)
-                table[s.key] = max(factor, table.get(s.key, 0.0))
-        tree.derived["surprises"] = table
+    return tree.once("surprises", lambda: _surprises(tree))
+
+
+def _surprises(tree: Tree) -> dict[tuple[str, int], float]:
+    table: dict[tuple[str, int], float] = {}
+    known = Naturalness.of(tree)
+    for group in tree.sequences:
+        for before, s in pairwise((None, *group)):
+            assert s is not None
+            table[s.key] = max(known.surprise(s, before), table.get(s.key, 0.0))
     return table
 
 

@@ -127,10 +127,8 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         opening, llm = _opening(settings, journal, store, ui, folder), None
         if opening is not None:
             stack.callback(opening.close)
-            llm = opening.engine(budget.seconds_left, alone=settings.engine == "llm")
-            alone = (
-                settings.engine == "llm"
-            )  # then nobody searches, and what a search prepares would be in vain
+            alone = settings.engine == "llm"  # nobody searches: what a search prepares would be in vain
+            llm = opening.engine(budget.seconds_left, alone=alone)
             prepare = opening.preload if alone else partial(_both, opened.prepare, opening.preload)
             opened = replace(opened, prepare=prepare)
         court = _Court(workers, evaluator, budget, journal, earlier, ui, opened)

@@ -7,14 +7,16 @@ what is suspicious.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from architect.statements import ASSIGNMENTS, Reader, Statement, label_arguments, names, symbols
 from toolchain import generate, headers
+
+_T = TypeVar("_T")
 
 GENERATED = "gen"
 _DATA_LINES = 24  # of a long table
@@ -55,15 +57,12 @@ class Macro:
 
 
 class Tree:
-    """Every source of one kernel tree, parsed; ``editable`` says which of them a patch may touch.
-
-    ``derived`` is for what others make of this tree alone, by name, so that it is made once.
-    """
+    """Every source of one kernel tree, parsed; ``editable`` says which of them a patch may touch."""
 
     _last: ClassVar[Tree | None] = None
 
     def __init__(self, sources: Mapping[str, str], read_only: Mapping[str, str] | None = None) -> None:
-        self.derived: dict[str, Any] = {}
+        self._derived: dict[str, Any] = {}
         self.editable = frozenset(sources)
         self.texts: dict[str, str] = {**(read_only or {}), **sources}
         self.lines: dict[str, list[str]] = {f: t.split("\n") for f, t in self.texts.items()}
@@ -95,6 +94,13 @@ class Tree:
         if last is None or last.texts != texts or last.editable != frozenset(sources):
             last = cls._last = cls(sources, other)
         return last
+
+    def once(self, name: str, make: Callable[[], _T]) -> _T:
+        """What others make of this tree alone, by name: made when it is first asked for, and once."""
+        if name not in self._derived:
+            self._derived[name] = make()
+        made: _T = self._derived[name]
+        return made
 
     def statements(self) -> Iterator[Statement]:
         """Every statement of every file."""

@@ -71,10 +71,7 @@ class Wording:
     @classmethod
     def of(cls, tree: Tree) -> Wording:
         """The index of a tree, made once."""
-        known: Wording | None = tree.derived.get("wording")
-        if known is None:
-            known = tree.derived["wording"] = cls(tree)
-        return known
+        return tree.once("wording", lambda: cls(tree))
 
     def rarity(self, word: str) -> float:
         """How much a word tells: the rarer over blocks, the more."""

@@ -120,15 +120,8 @@ def _count(talk: Talk, mind: Mind, reply: Reply) -> None:
 
 def _text_calls(text: str, step: int) -> list[ToolCall]:
     """Tool calls that a model wrote as text."""
-    calls = []
-    for number, block in enumerate(_BLOCK.findall(text)):
-        try:
-            value = json.loads(block)
-            name, arguments = str(value["name"]), json.dumps(value.get("arguments", {}))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            name, arguments = "", block
-        calls.append(ToolCall(f"text-{step}-{number}", name, arguments))
-    return calls[:CALLS_MAX]
+    blocks = _BLOCK.findall(text)[:CALLS_MAX]
+    return [ToolCall.of_text(f"text-{step}-{number}", block) for number, block in enumerate(blocks)]
 
 
 def _call_all(

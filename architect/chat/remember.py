@@ -130,8 +130,7 @@ def read(talk: Talk, tool: str, arguments: str, text: str) -> str:
     if tool not in READERS:
         return text
     with suppress(PxError):
-        seen = of(talk).read(f"{tool} {arguments}", text)
-        return seen.text if seen.again or not seen.item.id else f"[{seen.item.id}]\n{text}"
+        return of(talk).read(f"{tool} {arguments}", text).shown
     return text
 
 

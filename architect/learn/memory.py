@@ -76,6 +76,11 @@ class Seen:
     item: Item
     again: bool
 
+    @property
+    def shown(self) -> str:
+        """What a model is shown: the text under its item's number; later, where it stands."""
+        return self.text if self.again or not self.item.id else f"[{self.item.id}]\n{self.text}"
+
 
 def by_bytes(text: str) -> int:
     """Tokens of a text from above, for no model in particular: a token is rarely less than two bytes."""

@@ -7,7 +7,6 @@ nothing that was refused is forgotten. Judges nothing and proposes nothing by it
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -255,7 +254,7 @@ class Conversation:
                 if ok:
                     seen = self.memory.read(f"{call.name} {call.arguments}", text, level="case")
                     items.append(seen.item)
-                    text = seen.text if seen.again or not seen.item.id else f"[{seen.item.id}]\n{text}"
+                    text = seen.shown
             data = fenced(f"{call.name} shows", text, LOOK_BYTES_MAX)
             shown.append(Message("tool", data, tool_call_id=call.id) if native else Message("user", data))
         if not native:
@@ -286,12 +285,5 @@ def _kept(text: str) -> str:
 
 def _text_calls(text: str) -> list[ToolCall]:
     """Tool calls that a model wrote as text."""
-    calls = []
-    for number, block in enumerate(_TOOL.findall(text)):
-        try:
-            value = json.loads(block)
-            name, arguments = str(value["name"]), json.dumps(value.get("arguments", {}))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            name, arguments = "", block
-        calls.append(ToolCall(f"text-{number}", name, arguments))
-    return calls
+    blocks = _TOOL.findall(text)
+    return [ToolCall.of_text(f"text-{number}", block) for number, block in enumerate(blocks)]

@@ -6,6 +6,7 @@ and imports nothing that costs time.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -30,6 +31,15 @@ class ToolCall:
     id: str
     name: str
     arguments: str
+
+    @classmethod
+    def of_text(cls, id: str, block: str) -> ToolCall:
+        """The call that a model wrote as JSON in its text; one without a name where it wrote none."""
+        try:
+            value = json.loads(block)
+            return cls(id, str(value["name"]), json.dumps(value.get("arguments", {})))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return cls(id, "", block)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,22 +42,23 @@ def indexed(tree: Tree) -> tuple[_Entries, _Neighbours]:
 
     Made once for each tree.
     """
-    known: tuple[_Entries, _Neighbours] | None = tree.derived.get("donors")
-    if known is None:
-        entries: _Entries = []
-        table: defaultdict[tuple[int, int, str], list[int]] = defaultdict(list)
-        for found in tree.sequences:
-            forms = [(shape(s), sort_of(s)) for s in found]
-            for place in range(len(found)):
-                for side, ranks in ((-1, _BEFORE), (1, _AFTER)):
-                    for distance, _, _ in ranks:
-                        at = place + side * distance
-                        if 0 <= at < len(found):
-                            for form in forms[at]:
-                                table[side, distance, form].append(len(entries))
-                entries.append((found, place))
-        known = tree.derived["donors"] = (entries, dict(table))
-    return known
+    return tree.once("donors", lambda: _index(tree))
+
+
+def _index(tree: Tree) -> tuple[_Entries, _Neighbours]:
+    entries: _Entries = []
+    table: defaultdict[tuple[int, int, str], list[int]] = defaultdict(list)
+    for found in tree.sequences:
+        forms = [(shape(s), sort_of(s)) for s in found]
+        for place in range(len(found)):
+            for side, ranks in ((-1, _BEFORE), (1, _AFTER)):
+                for distance, _, _ in ranks:
+                    at = place + side * distance
+                    if 0 <= at < len(found):
+                        for form in forms[at]:
+                            table[side, distance, form].append(len(entries))
+            entries.append((found, place))
+    return entries, dict(table)
 
 
 class Donors:

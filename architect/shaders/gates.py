@@ -153,7 +153,8 @@ class Gates:
             module, entries = wgsl.compose(text + _STUB, name), ["nothing_else"]
         if not whole:
             self.device.validate(module)
-        for entry in entries if whole else ():
+            return
+        for entry in entries:
             self.device.kernel(module, entry)
 
     def _probed(

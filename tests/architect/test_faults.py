@@ -24,7 +24,8 @@ from architect.journal import edits_digest, evaluation_from_json
 from architect.lessons import SqliteLessons
 from architect.protocols import Evaluation
 from architect.workspace import TreeCopy
-from tests.architect.test_fix_qemu import STORE, plant, processes, wait_for
+from tests.architect.test_fix_qemu import STORE, plant, wait_for
+from tests.processes import having
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = ROOT / "kernel"
@@ -103,7 +104,7 @@ def killed(tmp_path: Path, moments: Iterator[str], cuts: int) -> None:
     while cuts:
         moment = next(moments)
         done = killed_at(moment, tree, tmp_path)
-        wait_for(lambda: not processes(str(out)))
+        wait_for(lambda: not having(str(out)))
         assert TreeCopy(tree).digest() == digest, f"the tree is not what it was ({moment})"
         assert len(store.all()) <= 1, "the same repair is one lesson"
         if done.returncode == -signal.SIGKILL:
@@ -164,7 +165,7 @@ def test_a_full_disk_is_one_line_and_the_next_run_goes_on(tmp_path: Path) -> Non
     status, data, errors = pxos(tree, tmp_path, "-q", preexec_fn=full)
     assert (status, errors.count("\n")) == (2, 1) and "cannot write: File too large; choose" in errors
     assert "error" in data and TreeCopy(tree).digest() == digest
-    assert not processes(str(tmp_path / "out"))
+    assert not having(str(tmp_path / "out"))
     status, data, _ = pxos(tree, tmp_path)
     assert (status, data["outcome"]) == (0, "fixed")
 
@@ -257,4 +258,4 @@ def test_an_interrupted_ci_run_tells_the_best_so_far(tmp_path: Path) -> None:
         pytest.fail("it was repaired before it could be interrupted: take a harder bug")
     summary = (tmp_path / "out/ci/summary.md").read_text()
     assert "Kernel broken, budget spent" in summary and "broken off" in summary
-    assert (tmp_path / "out/ci/junit.xml").exists() and not processes(str(tmp_path / "out"))
+    assert (tmp_path / "out/ci/junit.xml").exists() and not having(str(tmp_path / "out"))

@@ -31,6 +31,7 @@ from tests.architect.model_server import (
     status,
     when,
 )
+from tests.processes import having
 
 ROOT = Path(cli.__file__).parent.parent
 KERNEL = ROOT / "kernel"
@@ -252,15 +253,7 @@ def test_ctrl_c_while_the_model_answers(tmp_path: Path, step: Step) -> None:
         _, errors = run.communicate(timeout=120)
         assert server.hung_up.wait(20), "the connection stays open"
     assert run.returncode == 130 and "Traceback" not in errors
-    left = [p for p in Path("/proc").iterdir() if p.name.isdigit() and _mentions(p, str(tmp_path))]
-    assert left == []
-
-
-def _mentions(process: Path, text: str) -> bool:
-    try:
-        return text.encode() in (process / "cmdline").read_bytes()
-    except OSError:
-        return False
+    assert having(str(tmp_path)) == set()
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from architect.diagnosis import Demands
 from architect.protocols import Edit, Evaluation, GateResult, Patch
 from architect.verify import QUICK
 from architect.workspace import TreeCopy
+from tests.processes import having
 
 ROOT = Path(cli.__file__).parent.parent
 KERNEL = ROOT / "kernel"
@@ -104,20 +105,6 @@ def test_limits_are_kept_and_the_best_is_told(tmp_path: Path) -> None:
     assert (status, data["outcome"]) == (3, "budget")
 
 
-def processes(needle: str) -> list[int]:
-    """Processes whose command line holds ``needle``."""
-    found = []
-    for path in Path("/proc").iterdir():
-        if path.name.isdigit():
-            try:
-                command = (path / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if needle.encode() in command:
-                found.append(int(path.name))
-    return found
-
-
 def wait_for(condition: Any, seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -156,7 +143,7 @@ def test_an_end_at_any_moment_leaves_nothing_behind_and_resumes(
     assert "Traceback" not in errors
     if number == signal.SIGINT:
         assert run.returncode in (130, 0)
-    wait_for(lambda: not processes(str(out)))
+    wait_for(lambda: not having(str(out)))
     assert digest(tree) == before
     done = evaluated()
     status, data = fix(tree, tmp_path, "--engine", "search", "--budget", "5")

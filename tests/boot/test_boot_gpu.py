@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.processes import having
 from tests.unit.pxos import pxos
 from toolchain.mailbox import attach
 
@@ -20,31 +20,18 @@ KERNEL = Path(__file__).resolve().parents[2] / "kernel"
 MARK = "PXOS_TEST_FOLDER"
 
 
-def processes(folder: Path) -> set[int]:
-    """Processes that were started by the test of ``folder``, by anything that it started too."""
-    mark = f"{MARK}={folder}".encode()
-    found = set()
-    for place in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            variables = place.read_bytes().split(b"\0")
-        except OSError:
-            continue  # it has just ended, or is another user's
-        if mark in variables and int(place.parent.name) != os.getpid():
-            found.add(int(place.parent.name))
-    return found
-
-
 def test_the_kernel_boots_beside_the_service_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(MARK, str(tmp_path))
+    mark = f"{MARK}={tmp_path}\0"
     script = "print(flush=True); input()"  # once it speaks, its environment can be read
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as probe:
         assert probe.stdout is not None and probe.stdout.readline() == b"\n"
-        assert processes(tmp_path) == {probe.pid}, "a process of the test is not found"
+        assert having(mark, "environ") == {probe.pid}, "a process of the test is not found"
         probe.communicate(b"\n", timeout=60)
     answer = pxos("boot", "--gpu", "--json", "-q", "--kernel", str(KERNEL), "--out", "out")
     assert answer.status == 0, answer.errors
@@ -57,7 +44,7 @@ def test_the_kernel_boots_beside_the_service_and_nothing_is_left(
     log = (tmp_path / "out/boot" / attach.LOG_NAME).read_text()
     assert "ready, epoch 1" in log
     assert "a client has come" in log
-    assert processes(tmp_path) == set()
+    assert having(mark, "environ") == set()
 
 
 def test_a_service_that_does_not_start_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

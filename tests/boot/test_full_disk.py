@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.boot import kernels
-from tests.boot.test_outcomes import running
+from tests.processes import having
 from tests.unit.test_files import full_disk
 from toolchain.command import Ui
 from toolchain.commands import debug
@@ -57,7 +57,7 @@ def test_a_disk_that_fills_up(tmp_path: Path, size: str, words: str, file: str) 
     assert done.returncode == 2, done
     assert done.stderr.count("\n") == 1, done.stderr
     assert f"{file}No space left on device; choose" in done.stderr
-    assert not running(str(tmp_path))
+    assert not having(str(tmp_path))
 
 
 class Guest:

@@ -14,12 +14,14 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from architect import corpus
+from tests.processes import having
 
 pytestmark = pytest.mark.qemu
 
@@ -51,13 +53,9 @@ class Run:
     def family(self) -> dict[int, str]:
         """Everything that it started and that still runs, itself not: process number -> name."""
         found = {}
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) not in (self.process.pid, os.getpid()):
-                try:
-                    if f"{MARK}={self.mark}".encode() in (entry / "environ").read_bytes().split(b"\0"):
-                        found[int(entry.name)] = (entry / "comm").read_text().strip()
-                except OSError:
-                    continue  # it ended meanwhile (a zombie's environment is empty)
+        for number in having(f"{MARK}={self.mark}\0", "environ") - {self.process.pid}:
+            with suppress(OSError):  # it ended meanwhile
+                found[number] = Path(f"/proc/{number}/comm").read_text().strip()
         return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import jsonschema
 import pytest
 
 from tests.boot import kernels
+from tests.processes import having
 from toolchain import accel, files, machine, qemu, qemu_args, snapshot, walk
 from toolchain.errors import InputError, ToolError
 from toolchain.qmp import Qmp, QmpClosed
@@ -209,21 +209,6 @@ def test_what_a_progress_watcher_is_told(tmp_path: Path) -> None:
 # --- nothing is left behind --------------------------------------------------------------------------------
 
 
-def running(mark: str) -> list[int]:
-    """Processes whose command line holds ``mark``."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                line = (entry / "cmdline").read_bytes()
-                state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
-            except OSError:
-                continue
-            if mark.encode() in line and state != "Z":
-                found.append(int(entry.name))
-    return found
-
-
 def wait_for(condition: Callable[[], object]) -> None:
     until = time.monotonic() + DEADLINE
     while not condition():
@@ -254,12 +239,12 @@ def test_no_qemu_outlives_a_killed_pxos(tmp_path: Path, number: int, status: int
     )
     log = tmp_path / "build/boot/serial.log"
     wait_for(lambda: log.is_file() and b"pcie start" in log.read_bytes())
-    assert any("qemu" in Path(f"/proc/{pid}/comm").read_text() for pid in running(str(image)))
+    assert any("qemu" in Path(f"/proc/{pid}/comm").read_text() for pid in having(str(image)))
     process.send_signal(number)
     _, errors = process.communicate(timeout=DEADLINE)
     assert process.returncode == status
     assert "Traceback" not in errors
-    wait_for(lambda: not running(str(image)))
+    wait_for(lambda: not having(str(image)))
 
 
 def test_no_qemu_outlives_an_exception(tmp_path: Path) -> None:
@@ -270,7 +255,7 @@ def test_no_qemu_outlives_an_exception(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="in the middle"):
         qemu.boot(asked, fail)
-    assert running(str(asked.image)) == []
+    assert having(str(asked.image)) == set()
 
 
 def test_interrupts_at_any_moment(tmp_path: Path) -> None:
@@ -283,7 +268,7 @@ def test_interrupts_at_any_moment(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=DEADLINE)
         assert (process.returncode, errors) == (130, "pxos: interrupted\n")
-        wait_for(lambda: not running(str(image)))
+        wait_for(lambda: not having(str(image)))
 
 
 # --- the command -------------------------------------------------------------------------------------------

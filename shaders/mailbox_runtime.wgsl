@@ -7,12 +7,14 @@
 //   2  heap     read_write  word 0: blocks in use; 1 to 2 * granules - 1: the tree (toolchain.mailbox.allocator);
 //                           then free bytes
 //   3  window   read_write  registers of window 0
-// Invariants: one invocation; its loops do at most rows + 2 * HEAP_LEVELS * (ALLOCs and FREEs) iterations together,
-//           which the host asserts before each dispatch. Opcodes, flags and slots have been judged by the host.
+// Invariants: `main` is one invocation; its loops do at most rows + 2 * HEAP_LEVELS * (ALLOCs and FREEs) iterations
+//           together, which the host asserts before each dispatch. `each` has no loop and writes answers alone; the host
+//           gives it no row that writes. Opcodes, flags and slots have been judged by the host.
 //
 // Parts: mailbox.wgsl
 // Constants:
 //   HEAP_LEVELS: u32 = 17           levels of the tree: 1 + log2 of the granules
+//   EACH: u32 = 64                  rows of a workgroup of `each`
 
 const VECTORS: u32 = MAILBOX_SLOT_SIZE / 16u;
 const GRANULES: u32 = 1u << (HEAP_LEVELS - 1u);
@@ -123,30 +125,25 @@ fn registers(write: bool, number: u32, offset: u32, value: u32) -> Answer {
     return refuse(MAILBOX_ERROR_NOT_GRANTED);
 }
 
-// One row. The words of its body behind the operation's own must be 0.
-fn run(at: u32) -> Answer {
+// Whether words of the body that an operation has no field for are set: behind its third, second or first word.
+fn stray(at: u32) -> vec3<u32> {
     let body = batch[at + 1u];
     let rest = batch[at + 2u] | batch[at + 3u];
-    let stray = rest.x | rest.y | rest.z | rest.w | body.w;
+    let behind = rest.x | rest.y | rest.z | rest.w | body.w;
+    return vec3<u32>(behind, behind | body.z, behind | body.z | body.y);
+}
+
+// One row that changes nothing.
+fn look(at: u32) -> Answer {
+    let body = batch[at + 1u];
+    let unused = stray(at);
     switch batch[at].x >> MAILBOX_OPCODE_SHIFT {
-        case MAILBOX_OP_ALLOC: {
-            if (stray | body.y | body.z) != 0u { return refuse(MAILBOX_ERROR_BAD_FIELD); }
-            return allocate(body.x);
-        }
-        case MAILBOX_OP_FREE: {
-            if (stray | body.y | body.z) != 0u { return refuse(MAILBOX_ERROR_BAD_FIELD); }
-            return release(body.x);
-        }
         case MAILBOX_OP_MMIO_READ: {
-            if (stray | body.z) != 0u { return refuse(MAILBOX_ERROR_BAD_FIELD); }
+            if unused.y != 0u { return refuse(MAILBOX_ERROR_BAD_FIELD); }
             return registers(false, body.x, body.y, 0u);
         }
-        case MAILBOX_OP_MMIO_WRITE: {
-            if stray != 0u { return refuse(MAILBOX_ERROR_BAD_FIELD); }
-            return registers(true, body.x, body.y, body.z);
-        }
         case MAILBOX_OP_PING: {
-            if (stray | body.z) != 0u { return refuse(MAILBOX_ERROR_BAD_FIELD); }
+            if unused.y != 0u { return refuse(MAILBOX_ERROR_BAD_FIELD); }
             return Answer(body.x, body.y, 0u);
         }
         default: {
@@ -155,11 +152,46 @@ fn run(at: u32) -> Answer {
     }
 }
 
+// One row.
+fn run(at: u32) -> Answer {
+    let body = batch[at + 1u];
+    let unused = stray(at);
+    switch batch[at].x >> MAILBOX_OPCODE_SHIFT {
+        case MAILBOX_OP_ALLOC: {
+            if unused.z != 0u { return refuse(MAILBOX_ERROR_BAD_FIELD); }
+            return allocate(body.x);
+        }
+        case MAILBOX_OP_FREE: {
+            if unused.z != 0u { return refuse(MAILBOX_ERROR_BAD_FIELD); }
+            return release(body.x);
+        }
+        case MAILBOX_OP_MMIO_WRITE: {
+            if unused.x != 0u { return refuse(MAILBOX_ERROR_BAD_FIELD); }
+            return registers(true, body.x, body.y, body.z);
+        }
+        default: {
+            return look(at);
+        }
+    }
+}
+
+fn answer(row: u32, found: Answer) {
+    answers[row] = vec4<u32>(found.low, found.high, found.error, 0u);
+}
+
+// All rows in their order.
 @compute @workgroup_size(1)
 fn main() {
     let count = min(batch[0].x, arrayLength(&answers));
     for (var row = 0u; row < count; row += 1u) {
-        let answer = run((row + 1u) * VECTORS);
-        answers[row] = vec4<u32>(answer.low, answer.high, answer.error, 0u);
+        answer(row, run((row + 1u) * VECTORS));
+    }
+}
+
+// A row each, all at once: of a batch in which none changes what another sees.
+@compute @workgroup_size(EACH)
+fn each(@builtin(global_invocation_id) at: vec3<u32>) {
+    if at.x < min(batch[0].x, arrayLength(&answers)) {
+        answer(at.x, look((at.x + 1u) * VECTORS));
     }
 }

@@ -19,7 +19,8 @@ from architect.shaders import probes, source
 from architect.shaders.probes import Probe
 from toolchain.errors import InputError, ToolError
 from toolchain.gpu import wgsl
-from toolchain.gpu.device import Device, DeviceLost, Kernel
+from toolchain.gpu.device import Device, DeviceLost
+from toolchain.gpu.kernels import Kernel
 from toolchain.gpu.nn import Nn, Variant
 from toolchain.types import Diagnostic
 

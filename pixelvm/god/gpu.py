@@ -14,7 +14,8 @@ from pixelvm.god.family import SIDE, TILE_BYTES, Code
 from pixelvm.god.seed import Words
 from pixelvm.god.shader import SHADER
 from toolchain.gpu import wgsl
-from toolchain.gpu.device import Device, Kernel
+from toolchain.gpu.device import Device
+from toolchain.gpu.kernels import Kernel
 
 BATCH = 512  # tiles of one dispatch: 32 MiB
 ITERATIONS = SIDE + SIDE * family.JULIA_STEPS  # of all loops of one invocation, at most

@@ -23,7 +23,8 @@ from pixelvm.wgsl.decode import decode
 from pixelvm.wgsl.layout import FIELD
 from toolchain.errors import InputError, ToolError
 from toolchain.gpu import wgsl
-from toolchain.gpu.device import Buffer, Device, DeviceLost, Kernel
+from toolchain.gpu.device import Buffer, Device, DeviceLost
+from toolchain.gpu.kernels import Kernel
 
 STAGE = "vm"
 WORD = 4  # bytes

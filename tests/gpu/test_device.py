@@ -11,7 +11,8 @@ import pytest
 
 from toolchain.errors import InputError, ToolError
 from toolchain.gpu import adapter, readback, unchecked, wgsl
-from toolchain.gpu.device import LOOP_MAX, RECORDED_MAX, WORK_MAX, Device, DeviceLost, Kernel
+from toolchain.gpu.device import LOOP_MAX, RECORDED_MAX, WORK_MAX, Device, DeviceLost
+from toolchain.gpu.kernels import Kernel
 
 DOUBLE = """// out = in * 2 + ADDED
 // Constants:
@@ -284,6 +285,6 @@ def test_a_wgpu_that_is_laid_out_otherwise_reads_by_its_own_way(monkeypatch: pyt
 
 def test_a_map_that_fails_is_an_error(device: Device) -> None:
     buffer = device.buffer(64)  # not made to be mapped
-    with pytest.raises((RuntimeError, InputError)), device._guard("reading"):
+    with pytest.raises((RuntimeError, InputError)), device.guard("reading"):
         device._read(buffer.handle, 64)
     assert bytes(device.download(buffer)) == bytes(64)

@@ -21,6 +21,7 @@ from toolchain.mailbox.model import Model
 
 HEAP = 1 << 20
 DATA = m.DATA_AT
+WRITERS = (m.OP_ALLOC, m.OP_FREE, m.OP_MMIO_WRITE)
 Words = np.ndarray[Any, np.dtype[np.uint32]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -68,8 +69,10 @@ def test_random_sequences_give_what_the_model_gives() -> None:
     device, model = Gpu(HEAP), Model(HEAP)
     held: list[int] = []
     seen = set()
-    for _ in range(25):
+    for number in range(40):
         rows = random_rows(chance, held)
+        if number % 2:  # and those that run all at once, on the state that the batch before has left
+            rows = rows[~np.isin(rows[:, 0] >> m.OPCODE_SHIFT, WRITERS)]
         results, errors = device.drain(rows)
         wanted_results, wanted_errors = model.drain(rows)
         assert list(errors) == wanted_errors
@@ -81,6 +84,23 @@ def test_random_sequences_give_what_the_model_gives() -> None:
     assert seen == {
         0, m.ERROR_NO_MEMORY, m.ERROR_NOT_ALLOCATED, m.ERROR_MISALIGNED, m.ERROR_NOT_GRANTED, m.ERROR_BAD_FIELD,
     }  # fmt: skip
+
+
+def test_a_row_that_writes_is_seen_by_those_behind_it_and_by_none_before(gpu: Gpu) -> None:
+    rows = np.zeros((200, 16), np.uint32)
+    rows[:, 0] = m.OP_MMIO_READ << m.OPCODE_SHIFT
+    rows[:, 5] = 8
+    zeroed = rows[:1].copy()
+    zeroed[0, 0] = m.OP_MMIO_WRITE << m.OPCODE_SHIFT
+    for place in (0, 100, 199):
+        gpu.drain(zeroed)
+        mixed = rows.copy()
+        mixed[place, 0] = m.OP_MMIO_WRITE << m.OPCODE_SHIFT
+        mixed[place, 6] = 77
+        results, errors = gpu.drain(mixed)
+        assert not errors.any()
+        assert list(results) == [0] * (place + 1) + [77] * (199 - place)
+        assert set(gpu.drain(rows)[0].tolist()) == {77}
 
 
 def test_a_batch_beyond_the_bound_on_loops_is_split_and_its_answers_are_whole(gpu: Gpu) -> None:

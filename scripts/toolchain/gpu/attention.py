@@ -11,7 +11,8 @@ from typing import Literal
 
 from toolchain.errors import InputError
 from toolchain.gpu import wgsl
-from toolchain.gpu.device import LOOP_MAX, WORK_MAX, Buffer, Device, Kernel
+from toolchain.gpu.device import LOOP_MAX, WORK_MAX, Buffer, Device
+from toolchain.gpu.kernels import Kernel
 from toolchain.gpu.linear import LANES
 from toolchain.gpu.tensor import COLUMNS_UNIT, STAGE, Tensor, empty
 

@@ -1,7 +1,7 @@
 """One open GPU: buffers that stay on it, compute kernels, dispatches, and what happens when it is lost.
 
 Owns: the device, its pipelines, the recording and submitting of dispatches, the bounds that are asserted before each.
-Knows nothing of what a shader computes. One device belongs to one thread.
+Knows nothing of what a shader computes. One device belongs to one thread. Compiling is ``kernels``'s.
 
 Dispatches are recorded and submitted together: at the next ``write``, ``download``, ``flush`` or ``finish``. They run
 in the order in which they were recorded, and each sees what those before it wrote.
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from toolchain.errors import InputError, ToolError
 from toolchain.gpu import adapter as adapters
-from toolchain.gpu import barriers, readback, unchecked, wgsl
+from toolchain.gpu import readback, wgsl
+from toolchain.gpu.kernels import LOST, Compiler, Kernel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,8 +35,9 @@ WORK_MAX = 1 << 37  # operations in one submission: 0.1 s at 1.4 TFLOP/s; watchd
 ALIGNMENT = 4  # of sizes and offsets of copies (WebGPU, section 5.1)
 UNIFORM_ALIGNMENT = 16
 UNIFORMS_KEPT = 256
-_FEATURES = ("shader-f16", "shader-int64", "subgroup", "timestamp-query")
-_LOST = "is lost"
+MAPPABLE = "mappable-primary-buffers"  # of wgpu: what shaders use can be mapped as well
+_FEATURES = (MAPPABLE, "shader-f16", "shader-int64", "subgroup", "timestamp-query")
+_SHARED = ("CPU", "IntegratedGPU")  # kinds whose memory is the processor's own
 
 
 class DeviceLost(ToolError):
@@ -62,18 +64,6 @@ class Buffer:
         self.handle = None
 
 
-class Kernel:
-    """One compute entry point, compiled."""
-
-    __slots__ = ("entry", "layout", "name", "pipeline")
-
-    def __init__(self, name: str, entry: str, pipeline: Any, layout: Any) -> None:
-        self.name = name
-        self.entry = entry
-        self.pipeline = pipeline
-        self.layout = layout
-
-
 class Bound(NamedTuple):
     """Buffers bound for a kernel."""
 
@@ -98,13 +88,13 @@ class Device:
         self.limits = self.adapter.limits
         self.lost = False
         logging.getLogger("wgpu").addHandler(logging.NullHandler())  # what it logs is raised here as well
-        with adapters.quiet_loader(), self._guard("opening"):
+        with adapters.quiet_loader(), self.guard("opening"):
             self.handle = self.adapter.handle.request_device_sync(
                 required_features=sorted(self.features), required_limits=self.limits
             )
         self._queue = self.handle.queue
         self._read = readback.reader(self.handle)
-        self._kernels: dict[tuple[str, str, bool], Kernel] = {}
+        self._compiler = Compiler(self.handle, self.guard)
         self._uniforms: dict[bytes, Buffer] = {}
         self._staging: Buffer | None = None
         self._marker: Buffer | None = None
@@ -123,7 +113,7 @@ class Device:
     def close(self) -> None:
         """Give the device back; what is recorded and not submitted is dropped. A second call does nothing."""
         self._encoder = self._pass = self._staging = self._marker = None
-        self._kernels.clear()
+        self._compiler.clear()
         self._uniforms.clear()
         self.lost = True
         self.handle.destroy()
@@ -144,7 +134,7 @@ class Device:
                 f"{label or 'buffer'}: {size} bytes; {self.adapter.name} binds {most} at most: split it",
                 stage=STAGE,
             )
-        return self._create(size, label, "STORAGE", "COPY_SRC", "COPY_DST")
+        return self.create(size, label, "STORAGE", "COPY_SRC", "COPY_DST")
 
     def upload(self, data: Data, label: str = "") -> Buffer:
         """A buffer that holds ``data`` (C-contiguous), padded with zeros to a multiple of 4 bytes."""
@@ -167,7 +157,7 @@ class Device:
         self.flush()
         if len(view) % ALIGNMENT:
             view = memoryview(bytes(view) + bytes(-len(view) % ALIGNMENT))
-        with self._guard("writing"):
+        with self.guard("writing"):
             if len(view):
                 self._queue.write_buffer(buffer.handle, offset, view)
 
@@ -181,10 +171,10 @@ class Device:
         whole = -(-size // ALIGNMENT) * ALIGNMENT
         if not whole:
             return memoryview(b"")
-        with self._guard("reading", recording=True):
+        with self.guard("reading", recording=True):
             if self._staging is None or self._staging.size < whole:
                 room = 1 << max(whole - 1, 1).bit_length()
-                self._staging = self._create(room, "staging", "MAP_READ", "COPY_DST")
+                self._staging = self.create(room, "staging", "MAP_READ", "COPY_DST")
             staging = self._staging.handle
             self._begin()
             self._end_pass()
@@ -199,96 +189,56 @@ class Device:
             if len(self._uniforms) >= UNIFORMS_KEPT:
                 del self._uniforms[next(iter(self._uniforms))]
             size = -(-len(data) // UNIFORM_ALIGNMENT) * UNIFORM_ALIGNMENT
-            found = self._uniforms[data] = self._create(size, "parameters", "UNIFORM", "COPY_DST")
-            with self._guard("writing"):
+            found = self._uniforms[data] = self.create(size, "parameters", "UNIFORM", "COPY_DST")
+            with self.guard("writing"):
                 self._queue.write_buffer(found.handle, 0, data + bytes(size - len(data)))
         return found
 
-    def _create(self, size: int, label: str, *usage: str) -> Buffer:
+    def create(self, size: int, label: str, *usage: str) -> Buffer:
+        """A buffer of WebGPU's usages, by their names; ``buffer`` makes the usual one."""
         from wgpu import BufferUsage
 
         flags = 0
         for name in usage:
             flags |= getattr(BufferUsage, name)
-        with self._guard(f"{size} bytes for {label or 'a buffer'}"):
+        with self.guard(f"{size} bytes for {label or 'a buffer'}"):
             return Buffer(self.handle.create_buffer(label=label, size=size, usage=flags), size, label)
 
     # --- kernels -----------------------------------------------------------------------------------------
 
     def kernel(self, module: wgsl.Module, entry: str = "main", *, checked: bool = True) -> Kernel:
-        """Compile an entry point of a module; the same code gives the same kernel.
-
-        Args:
-            module: see ``wgsl.load``.
-            entry: the function's name.
-            checked: False leaves out the clamping of indices and the bounding of loops that the compiler would add.
-                Only for shaders whose indices and loops the host has proved; a stranger's (``wgsl.in_place``) are
-                checked whatever is asked for.
-
-        Raises:
-            InputError: the module is not valid, with file, line and column; or has no such entry; or its bindings are
-                not buffers of group 0, numbered from 0; or (where it is checked) a barrier is of the wrong kind.
-        """
-        checked = checked or wgsl.strangers()
-        key = module.code, entry, checked
-        if key not in self._kernels:
-            compiled = self.validate(module) if checked else None
-            with self._compiling(module):
-                if compiled is None:
-                    compiled = unchecked.creator(self.handle)(label=module.name, code=module.code)
-                layout = self._layout(wgsl.bindings(module))
-                pipeline = self.handle.create_compute_pipeline(
-                    layout=self.handle.create_pipeline_layout(bind_group_layouts=[layout]),
-                    compute={"module": compiled, "entry_point": entry},
-                )
-            self._kernels[key] = Kernel(module.name, entry, pipeline, layout)
-        return self._kernels[key]
+        """Compile an entry point of a module; the same code gives the same kernel. See ``kernels.Compiler.kernel``."""
+        return self._compiler.kernel(module, entry, checked=checked)
 
     def validate(self, module: wgsl.Module) -> Any:
-        """Everything that can be said of a module without the driver's compiler: a fiftieth of a kernel's time.
-
-        Returns:
-            wgpu's shader module.
-
-        Raises:
-            InputError: it is not valid, or a barrier is of the wrong kind.
-        """
-        with self._compiling(module):
-            compiled = self.handle.create_shader_module(label=module.name, code=module.code)
-        wrong = barriers.check(module)
-        if wrong:
-            raise InputError(str(wrong[0]), stage=STAGE, diagnostics=wrong)
-        return compiled
-
-    @contextmanager
-    def _compiling(self, module: wgsl.Module) -> Iterator[None]:
-        import wgpu
-
-        with self._guard("compiling"):
-            try:
-                yield
-            except wgpu.GPUValidationError as error:
-                if _LOST in str(error):
-                    raise
-                raise wgsl.error(module, str(error)) from error
-
-    def _layout(self, kinds: Sequence[str]) -> Any:
-        """A layout with every binding that the module declares, whether or not this entry uses it."""
-        from wgpu import ShaderStage
-
-        return self.handle.create_bind_group_layout(
-            entries=[
-                {"binding": n, "visibility": ShaderStage.COMPUTE, "buffer": {"type": kind}}
-                for n, kind in enumerate(kinds)
-            ]
-        )
+        """Everything that can be said of a module without the driver's compiler. See ``kernels.Compiler.validate``."""
+        return self._compiler.validate(module)
 
     def bound(self, kernel: Kernel, buffers: Sequence[Buffer]) -> Bound:
         """Buffers bound for a kernel once, for many dispatches; they are kept as long as this is."""
-        with self._guard(f"{kernel.name}, {kernel.entry}"):
+        with self.guard(f"{kernel.name}, {kernel.entry}"):
             entries = [{"binding": n, "resource": {"buffer": b.handle}} for n, b in enumerate(buffers)]
             group = self.handle.create_bind_group(layout=kernel.layout, entries=entries)
         return Bound(group, tuple(buffers))
+
+    def bounded(self, kernel: Kernel, groups: Sequence[int], iterations: int) -> str:
+        """What is asserted before a dispatch; the name by which errors call it.
+
+        Raises:
+            InputError: too many iterations or workgroups.
+        """
+        what = f"{kernel.name}, {kernel.entry}"
+        if iterations > LOOP_MAX:
+            raise InputError(
+                f"{what}: {iterations} iterations of one invocation, {LOOP_MAX} at most: split it",
+                stage=STAGE,
+            )
+        most = self.limits["max-compute-workgroups-per-dimension"]
+        if not all(0 <= n <= most for n in groups):
+            raise InputError(
+                f"{what}: {tuple(groups)} workgroups, {most} at most in each direction", stage=STAGE
+            )
+        return what
 
     def dispatch(
         self,
@@ -312,23 +262,13 @@ class Device:
         Raises:
             InputError: too many iterations or workgroups, or the buffers do not fit the kernel's bindings.
         """
-        what = f"{kernel.name}, {kernel.entry}"
-        if iterations > LOOP_MAX:
-            raise InputError(
-                f"{what}: {iterations} iterations of one invocation, {LOOP_MAX} at most: split it",
-                stage=STAGE,
-            )
-        most = self.limits["max-compute-workgroups-per-dimension"]
-        if not all(0 <= n <= most for n in groups):
-            raise InputError(
-                f"{what}: {tuple(groups)} workgroups, {most} at most in each direction", stage=STAGE
-            )
+        what = self.bounded(kernel, groups, iterations)
         if not all(groups):
             return
         group = buffers.group if isinstance(buffers, Bound) else self.bound(kernel, buffers).group
         if self._work + work > WORK_MAX:
             self.flush()
-        with self._guard(what, recording=True):
+        with self.guard(what, recording=True):
             self._begin()
             if self._pass is None:
                 self._pass = self._encoder.begin_compute_pass()
@@ -344,7 +284,7 @@ class Device:
         self, source: Buffer, target: Buffer, size: int, source_offset: int = 0, offset: int = 0
     ) -> None:
         """Record a copy on the device; sizes and offsets are multiples of 4."""
-        with self._guard("copying", recording=True):
+        with self.guard("copying", recording=True):
             self._begin()
             self._end_pass()
             self._encoder.copy_buffer_to_buffer(source.handle, source_offset, target.handle, offset, size)
@@ -353,7 +293,7 @@ class Device:
         """Submit what is recorded, without waiting for it."""
         if self._encoder is None:
             return
-        with self._guard("submitting", recording=True):
+        with self.guard("submitting", recording=True):
             self._end_pass()
             encoder, self._encoder = self._encoder, None
             self._recorded = self._work = 0
@@ -376,8 +316,13 @@ class Device:
 
     # --- errors ------------------------------------------------------------------------------------------
 
+    @property
+    def shares_memory(self) -> bool:
+        """Whether a shader's buffers can be mapped, and lie in memory where the processor is as quick."""
+        return MAPPABLE in self.features and self.adapter.kind in _SHARED
+
     @contextmanager
-    def _guard(self, doing: str, *, recording: bool = False) -> Iterator[None]:
+    def guard(self, doing: str, *, recording: bool = False) -> Iterator[None]:
         """What wgpu raises, as an error of ours; a recording that has failed is dropped, any other is kept."""
         import wgpu
 
@@ -390,7 +335,7 @@ class Device:
                 self._encoder = self._pass = None
                 self._recorded = self._work = 0
             said = str(error).strip().splitlines()[-1].strip() if str(error).strip() else type(error).__name__
-            if _LOST in str(error):
+            if LOST in str(error):
                 self.lost = True
                 raise self._gone(doing) from error
             if isinstance(error, wgpu.GPUOutOfMemoryError):

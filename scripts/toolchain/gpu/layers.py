@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from toolchain.errors import InputError
 from toolchain.gpu import wgsl
-from toolchain.gpu.device import LOOP_MAX, Buffer, Device, Kernel
+from toolchain.gpu.device import LOOP_MAX, Buffer, Device
+from toolchain.gpu.kernels import Kernel
 from toolchain.gpu.linear import ACTIVATIONS
 from toolchain.gpu.tensor import STAGE, Tensor, empty
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from toolchain.errors import InputError
 from toolchain.gpu import wgsl
-from toolchain.gpu.device import LOOP_MAX, WORK_MAX, Buffer, Device, Kernel
+from toolchain.gpu.device import LOOP_MAX, WORK_MAX, Buffer, Device
+from toolchain.gpu.kernels import Kernel
 from toolchain.gpu.tensor import COLUMNS_UNIT, STAGE, Tensor, empty
 
 ACTIVATIONS = {None: 0, "relu": 1, "gelu": 2, "gelu_tanh": 3, "silu": 4}

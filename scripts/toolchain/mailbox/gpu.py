@@ -12,19 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from toolchain.errors import InputError, PxError
 from toolchain.gpu import device as devices
-from toolchain.gpu import wgsl
+from toolchain.gpu import exchange, wgsl
 from toolchain.mailbox import allocator, layers, registry
 from toolchain.mailbox import layout as m
 from toolchain.mailbox.device import Buffer, CommandError, DeviceLost, Execute
 from toolchain.mailbox.rings import ROWS_MAX
 
 if TYPE_CHECKING:
+    from toolchain.gpu.kernels import Kernel
     from toolchain.gpu.nn import Nn
     from toolchain.mailbox.device import Rows
 
 HEAP_BYTES = 16 << 20
 _WORDS = m.SLOT_SIZE // 4
 _ANSWER_WORDS = 4
+_EACH = 64  # rows of a workgroup that runs them all at once
+_WRITES = (m.OP_ALLOC, m.OP_FREE, m.OP_MMIO_WRITE)  # opcodes that change what later rows see
 _LIMITS = (
     "max-compute-invocations-per-workgroup",
     "max-compute-workgroup-storage-size",
@@ -57,52 +60,60 @@ class Gpu:
         self.name = str(self.device.adapter)
         levels = allocator.levels(heap_bytes)
         self._heap_cost = 2 * levels  # iterations of one ALLOC or FREE
-        module = wgsl.load("mailbox_runtime.wgsl", {"HEAP_LEVELS": levels})
+        module = wgsl.load("mailbox_runtime.wgsl", {"HEAP_LEVELS": levels, "EACH": _EACH})
         # its indices are bounded by the rows of a batch, the tree and the window, its loops by ``_dispatch``
-        self._kernel = self.device.kernel(module, checked=False)
-        self._staged = np.zeros((ROWS_MAX + 1, _WORDS), np.uint32)
-        self._batch = self.device.buffer((ROWS_MAX + 1) * m.SLOT_SIZE, "batch")
-        self._answers = self.device.buffer(ROWS_MAX * _ANSWER_WORDS * 4, "answers")
+        self._in_order = self.device.kernel(module, "main", checked=False)
+        self._at_once = self.device.kernel(module, "each", checked=False)
         tree = np.array([*allocator.tree(heap_bytes), heap_bytes], np.uint32)
         self._tree = self.device.upload(tree, "heap's tree")
         self._window = self.device.buffer(m.WINDOW_SIZE, "registers")
-        self._bound = self.device.bound(self._kernel, (self._batch, self._answers, self._tree, self._window))
+        self._exchange = exchange.best(
+            self.device, (ROWS_MAX + 1) * _WORDS, ROWS_MAX * _ANSWER_WORDS, (self._tree, self._window)
+        )
+        self._staged = self._exchange.inbox.reshape(ROWS_MAX + 1, _WORDS)
+        self._writes = np.zeros(1 << 8, np.bool_)
+        self._writes[list(_WRITES)] = True
         self._heap = self.device.buffer(heap_bytes, "heap")
         self._nn: Nn | None = None
 
     def drain(self, rows: Rows) -> tuple[Any, Any]:
-        """Run rows in their order: one dispatch, or several where the bound on loops asks for it."""
+        """Run rows as if in their order: one dispatch, or several where the bound on loops asks for it."""
+        opcodes = rows[:, 0] >> m.OPCODE_SHIFT
+        try:
+            if not self._writes[opcodes].any():
+                return self._dispatch(self._at_once, rows, -(-len(rows) // _EACH), 0)
+            return self._drain_in_order(rows, opcodes)
+        except devices.DeviceLost as lost:
+            raise DeviceLost from lost
+
+    def _drain_in_order(self, rows: Rows, opcodes: Any) -> tuple[Any, Any]:
         import numpy as np
 
-        opcodes = rows[:, 0] >> m.OPCODE_SHIFT
         heap = (opcodes == m.OP_ALLOC) | (opcodes == m.OP_FREE)
         cost = np.cumsum(np.where(heap, 1 + self._heap_cost, 1))
         results, errors = np.zeros(len(rows), np.uint64), np.zeros(len(rows), np.uint32)
         first = 0
-        try:
-            while first < len(rows):
-                before = int(cost[first - 1]) if first else 0
-                last = int(np.searchsorted(cost, before + devices.LOOP_MAX, "right"))
-                results[first:last], errors[first:last] = self._dispatch(
-                    rows[first:last], int(cost[last - 1]) - before
-                )
-                first = last
-        except devices.DeviceLost as lost:
-            raise DeviceLost from lost
+        while first < len(rows):
+            before = int(cost[first - 1]) if first else 0
+            last = int(np.searchsorted(cost, before + devices.LOOP_MAX, "right"))
+            results[first:last], errors[first:last] = self._dispatch(
+                self._in_order, rows[first:last], 1, int(cost[last - 1]) - before
+            )
+            first = last
         return results, errors
 
-    def _dispatch(self, rows: Rows, iterations: int) -> tuple[Any, Any]:
+    def _dispatch(self, kernel: Kernel, rows: Rows, groups: int, iterations: int) -> tuple[Any, Any]:
         import numpy as np
 
         count = len(rows)
         self._staged[0, 0] = count
         self._staged[1 : count + 1] = rows
-        self.device.write(self._batch, self._staged[: count + 1])
-        self.device.dispatch(self._kernel, self._bound, (1,), iterations=iterations)
+        words = self._exchange.run(
+            kernel, (count + 1) * _WORDS, groups, count * _ANSWER_WORDS, iterations=iterations
+        )
         self.dispatches += 1
-        data = self.device.download(self._answers, count * _ANSWER_WORDS * 4)
-        answers = np.frombuffer(data, np.uint32).reshape(count, _ANSWER_WORDS)
-        return answers[:, 0] | answers[:, 1].astype(np.uint64) << np.uint64(32), answers[:, 2]
+        answers = words.reshape(count, _ANSWER_WORDS)
+        return answers.view(np.uint64)[:, 0], answers[:, 2]
 
     def execute(self, work: Execute) -> int:
         """Run one dispatch of a registered shader, or a layer."""

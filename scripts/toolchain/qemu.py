@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from io import RawIOBase
 from typing import Protocol
 
-from toolchain import accel, boot_log, contract, files, qemu_args, qemulog, scratch, snapshot
+from toolchain import accel, boot_log, contract, files, hopeless, qemu_args, qemulog, scratch, snapshot
 from toolchain.machine import Machine, process_handle
 from toolchain.qmp import Event, QmpClosed
 from toolchain.serial import Happening, SerialLog
@@ -24,6 +24,9 @@ from toolchain.types import BootConfig, BootResult, OutcomeName, Snapshot
 __all__ = ["Console", "Machine", "boot"]
 
 Progress = Callable[[Happening], None]
+Enough = Callable[
+    [SerialLog], OutcomeName | None
+]  # how a boot has ended for who asks, as soon as that can be told
 
 
 class Console(Protocol):
@@ -45,6 +48,7 @@ LOG_TEXT = 1 << 20  # bytes of QEMU's log kept in the result, from its end
 
 _CHUNK = 1 << 16
 _LOOK_SECONDS = 0.25  # how often the log's size is looked at
+_SILENT_SECONDS = 0.1  # of silence between two looks at the registers, where silence ends a boot; 1 ms each
 _PAUSE_SECONDS = 0.001  # between two looks: the UART writes single bytes, and each would wake us from a poll
 # PM1a control registers, where ACPI's S5 is asked for: q35, pc; Bochs and old QEMU
 _POWER_OFF_PORTS = (0x604, 0xB004, 0x4004)
@@ -52,13 +56,19 @@ _GRACE_SECONDS = 1.0  # from the end of a report to pvpanic or the exit, on a lo
 _TICK = 1000  # milliseconds in a second
 
 
-def boot(config: BootConfig, progress: Progress | None = None, console: Console | None = None) -> BootResult:
+def boot(
+    config: BootConfig,
+    progress: Progress | None = None,
+    console: Console | None = None,
+    enough: Enough | None = None,
+) -> BootResult:
     """Boot once, to an outcome or the deadline.
 
     Args:
         config: what and how; checked here.
         progress: called with every happening on the serial line as it arrives.
         console: joins a person to the serial line.
+        enough: asked whenever something arrived; an outcome ends the boot there, without a look at the machine.
 
     Returns:
         What the boot left behind. The machine is gone by then.
@@ -79,7 +89,7 @@ def boot(config: BootConfig, progress: Progress | None = None, console: Console 
         began = time.monotonic()
         with (
             Machine(arguments, folder) as machine,
-            _Watch(machine, config, began, progress, console) as watch,
+            _Watch(machine, config, began, progress, console, enough) as watch,
         ):
             watch.run()
             result = watch.result()
@@ -100,15 +110,19 @@ class _Watch:
         began: float,
         progress: Progress | None,
         console: Console | None,
+        enough: Enough | None,
     ) -> None:
         self.machine = machine
         self.config = config
         self.began = began
         self.progress = progress
         self.console = console
+        self.enough = enough
         self.unsent = b""  # typed, not taken by the guest yet
         self.heard = 0  # how much of the contract the kernel has said
         self.moved = began  # when that last grew
+        self._look = _LOOK_SECONDS if config.stall is None else _SILENT_SECONDS
+        self.looked = began  # when the registers of a silent machine were last read
         self.starved = 0.0  # seconds without a core that were made up for
         self.log = SerialLog()
         words = config.cmdline.split()
@@ -142,7 +156,7 @@ class _Watch:
         for number in (ear, self.machine.qmp.fileno(), self.handle, *keyboard):
             poller.register(number, select.POLLIN)
         while self.outcome is None:
-            until = min(self._deadline(), time.monotonic() + _LOOK_SECONDS)
+            until = min(self._deadline(), time.monotonic() + self._look)
             if self.reported is not None:
                 until = min(until, self.reported + _GRACE_SECONDS)
             ready = poller.poll(max(0.0, until - time.monotonic()) * _TICK)
@@ -203,6 +217,8 @@ class _Watch:
             self._event(self.machine.qmp.events.popleft())
         if self.outcome is not None:
             return None
+        if self.enough is not None and (said := self.enough(self.log)) is not None:
+            return self._finish(said)
         if any(number == self.handle for number, _ in ready):
             return self._exited()
         if self.reported is None and (
@@ -215,14 +231,29 @@ class _Watch:
             self._make_up()
             if now < self._deadline():
                 return None
-            self._drain()
-            return self._died("timeout" if self._spoke() else "silent")
+            return self._hung()
+        if self._hopeless(now):
+            return self._hung()
         if self.unsent:
             self.unsent = self.unsent[self.machine.write_serial(self.unsent) :]
         if self.logging and self.machine.log_size() > LOG_LIMIT:
             self.machine.stop_log()
             self.logging = False
         return None
+
+    def _hung(self) -> None:
+        self._drain()
+        self._died("timeout" if self._spoke() else "silent")
+
+    def _hopeless(self, now: float) -> bool:
+        """Whether the silence of a kernel can never end: looked at again and again while it lasts."""
+        if self.config.stall is None or self.config.smp > 1 or self.reported is not None:
+            return False
+        if now < max(self.moved, self.looked) + _SILENT_SECONDS:
+            return False
+        self.looked = now
+        dump = self.machine.qmp.monitor("info registers")
+        return hopeless.reason(dump, spoken=bool(self.log.units)) is not None
 
     def _make_up(self) -> None:
         """Seconds in which the host had no core for the machine are no silence of the kernel."""

@@ -17,10 +17,11 @@ import pytest
 
 from tests.boot import kernels
 from tests.processes import having
-from toolchain import accel, files, machine, qemu, qemu_args, snapshot, walk
+from toolchain import accel, files, hopeless, machine, qemu, qemu_args, snapshot, walk
 from toolchain.errors import InputError, ToolError
 from toolchain.qmp import Qmp, QmpClosed
-from toolchain.types import BootConfig, BootResult
+from toolchain.serial import SerialLog
+from toolchain.types import BootConfig, BootResult, OutcomeName
 
 pytestmark = pytest.mark.qemu
 
@@ -76,8 +77,32 @@ def test_a_host_without_a_free_core_is_no_silence_of_the_kernel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machine.Machine, "starved_seconds", lambda self: 2.0)
+    monkeypatch.setattr(hopeless, "reason", lambda dump, *, spoken: None)
     assert boot(tmp_path, "hang", stall=0.5).seconds >= 2.5
     assert boot(tmp_path, "hang", stall=0.5, timeout=1.0).seconds < 2.5, "the whole is bounded all the same"
+
+
+@pytest.mark.parametrize(("kind", "outcome"), [("hang", "timeout"), ("silent", "silent")])
+def test_a_kernel_that_can_never_speak_again_is_told_by_its_registers(
+    tmp_path: Path, kind: str, outcome: str
+) -> None:
+    """One loops in 32-bit code behind its first boot unit, the other halts with interrupts off."""
+    result = boot(tmp_path, kind, stall=DEADLINE)
+    assert result.outcome == outcome and result.seconds < DEADLINE and result.snapshot is not None
+    two = boot(tmp_path, kind, stall=1.0, smp=2)
+    assert two.outcome == outcome and two.seconds >= 1.0, "another processor may wake it"
+
+
+def test_who_has_heard_enough_ends_the_boot(tmp_path: Path) -> None:
+    asked = []
+
+    def enough(log: SerialLog) -> OutcomeName | None:
+        asked.append(len(log.units))
+        return "tests-failed" if log.units else None
+
+    result = qemu.boot(config(tmp_path, "serial-flood"), enough=enough)
+    assert (result.outcome, result.qemu_status, result.snapshot) == ("tests-failed", None, None)
+    assert asked[-1] == 1 and set(asked[:-1]) <= {0}
 
 
 def test_how_long_threads_waited_for_a_core(tmp_path: Path) -> None:

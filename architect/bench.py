@@ -127,7 +127,8 @@ class Bench:
             asked=tuple(gate for gate in asked if gate.message != NO_BOOTS),
         )
         reached = self.judge.reached(trial.result.serial) if trial.result else 0.0
-        return Diagnosis(case, sha, reached, _candidates_timeout(unit), trial.boots, trial.cut_short)
+        probe = trial.probe([gate.gate for gate in failures])
+        return Diagnosis(case, sha, reached, _candidates_timeout(unit), trial.boots, trial.cut_short, probe)
 
     def _runs(self, image: Image, failures: Sequence[GateResult]) -> tuple[coverage.Run, ...]:
         """What the contracts execute, when some are broken; nothing of a kernel that cannot even be set up."""
@@ -143,6 +144,10 @@ class Bench:
         An image that was tried before, here or in another worker, is not booted again: its verdict stands.
         """
         began = time.perf_counter()
+        evaluation = self._verified(patch, boots, demands, began)
+        return replace(evaluation, took=time.perf_counter() - began)
+
+    def _verified(self, patch: Patch, boots: int, demands: Demands, began: float) -> Evaluation:
         try:
             if not self.begun:
                 self._begin(demands)
@@ -234,6 +239,7 @@ class Bench:
                 demands.hangs,
                 explain=False,
                 files=tuple(files),
+                probe=demands.probe,
             )
             trial = self._trial(image, data, folder, terms)
             passed = trial.run()

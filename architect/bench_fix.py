@@ -111,7 +111,7 @@ def bench(
         ui.step(line(result))
     taken = [result.taken for result in results]
     empty: list[float] = []
-    if any(part.get("booted") for part in taken):  # repairs of shaders boot nothing, and need no QEMU
+    if any(part.get("first") for part in taken):  # repairs of shaders boot nothing, and need no QEMU
         with scratch.folder("pxos-bench-") as scratched:
             empty = bench_rates.empty_boots(scratched)
     return {

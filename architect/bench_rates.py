@@ -1,7 +1,7 @@
 """How many candidates a second the workers try, read from the journals that repairs leave behind.
 
-Owns the sorting of candidates by what was asked of them: a contract alone, a boot that ended, a boot that hung. The
-peer of those that boot is an empty kernel, booted side by side on as many cores. Never tries a candidate itself.
+Owns the sorting of candidates by what was asked of them: a contract alone, the first boot, all boots, a boot that hung.
+The peer of a first boot is an empty kernel's, booted side by side on as many cores. Never tries a candidate itself.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ from typing import Any, Literal
 
 from architect.bench import empty_boot_seconds
 from architect.journal import records
+from architect.ladder import FIRST
 from toolchain import measure
 
-Kind = Literal["contract", "booted", "hung"]
-Seconds = Mapping[Kind, list[float]]  # kind -> what each candidate took of its worker, in seconds
+Kind = Literal["contract", "first", "booted", "tested", "hung"]
+Seconds = Mapping[Kind, list[float]]  # kind -> what each took of its worker, in seconds
 KINDS: Mapping[Kind, str] = {
     "contract": "contract-tested candidates/s",
-    "booted": "booted candidates/s",
+    "first": "first boots/s",  # the machine alone, of candidates that did not hang there
+    "booted": "booted candidates/s",  # refused by their first boot: build, checks and contracts too
+    "tested": "candidates booted with all tests/s",
     "hung": "candidates that hang/s",
 }
 _PEER = "boots of an empty kernel/s"
+_BESIDE_EMPTY = ("first", "booted")
 _EMPTY_BOOTS = 5  # of each core
 _HUNG = ("timeout", "silent")
 
@@ -33,19 +37,26 @@ def of_journals(folder: Path) -> Seconds:
     found: dict[Kind, list[float]] = {kind: [] for kind in KINDS}
     for path in sorted(folder.glob("*/journal.jsonl")):
         for record in records(path):
-            kind = _kind(record)
+            if record["kind"] != "evaluation" or record["duplicate"] or not record["gates"]:
+                continue
+            boots = [boot for gate in record["gates"] for boot in gate["evidence"].get("boots", ())]
+            kind = _kind(record, boots)
             if kind is not None:
-                found[kind].append(sum(float(gate["seconds"]) for gate in record["gates"]))
+                found[kind].append(float(record["took"]))
+            found["first"] += [
+                float(boot["seconds"])
+                for boot in boots
+                if boot["what"] == FIRST and boot["outcome"] not in _HUNG
+            ]
     return found
 
 
-def _kind(record: Mapping[str, Any]) -> Kind | None:
-    if record["kind"] != "evaluation" or record["duplicate"] or not record["gates"]:
-        return None
-    boot = next((gate for gate in record["gates"] if gate["gate"] == "boot"), None)
-    if record["boots"] and boot is not None:
-        return "hung" if boot["evidence"].get("outcome") in _HUNG else "booted"
-    return "contract" if record["gates"][-1]["gate"] == "contract" else None
+def _kind(record: Mapping[str, Any], boots: list[Mapping[str, Any]]) -> Kind | None:
+    if not boots:
+        return "contract" if record["gates"][-1]["gate"] == "contract" and not record["boots"] else None
+    if any(boot["outcome"] in _HUNG for boot in boots):
+        return "hung"
+    return "booted" if all(boot["what"] == FIRST for boot in boots) else "tested"
 
 
 def rows(parts: Iterable[Seconds], empty: list[float]) -> list[dict[str, Any]]:
@@ -64,17 +75,20 @@ def rows(parts: Iterable[Seconds], empty: list[float]) -> list[dict[str, Any]]:
     for kind, what in KINDS.items():
         if sum(taken[kind]):
             ours = [cores * len(taken[kind]) / sum(taken[kind])]
-            peer = [cores * len(empty) / sum(empty)] if kind == "booted" and empty else []
-            made.append(measure.row(what, ours, _PEER if peer else "", peer, "candidates/s"))
+            peer = [cores * len(empty) / sum(empty)] if kind in _BESIDE_EMPTY and empty else []
+            unit = "boots/s" if kind == "first" else "candidates/s"
+            made.append(
+                {**measure.row(what, ours, _PEER if peer else "", peer, unit), "runs": len(taken[kind])}
+            )
     return made
 
 
 def empty_boots(folder: Path) -> list[float]:
-    """Seconds of an empty kernel's boots, as many side by side as there are cores."""
+    """Seconds of an empty kernel's boots with start and end of the machine, one on each core at a time."""
     cores = os.cpu_count() or 1
 
     def some(number: int) -> list[float]:
-        return [empty_boot_seconds(folder / str(number)) for _ in range(_EMPTY_BOOTS)]
+        return [measure.timed(lambda: empty_boot_seconds(folder / str(number))) for _ in range(_EMPTY_BOOTS)]
 
     with ThreadPoolExecutor(cores) as threads:
         return [seconds for part in threads.map(some, range(cores)) for seconds in part]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from architect.ladder import PLAIN, Probe
 from architect.protocols import Case, GateResult
 from architect.reporting import accusable
 from architect.verify import QUICK, THOROUGH, accused
@@ -24,6 +25,7 @@ class Diagnosis:
         timeout: deadline of a candidate's boot, seconds, by the speed of this machine.
         boots: what the diagnosis took.
         incomplete: no boots were left for some gates, so an empty ``case.failures`` proves nothing.
+        probe: the cheapest boot in which it failed.
     """
 
     case: Case
@@ -32,6 +34,7 @@ class Diagnosis:
     timeout: float = 0.0
     boots: int = 0
     incomplete: bool = False
+    probe: Probe = PLAIN
 
     def joined(self, other: Diagnosis) -> Diagnosis:
         """This and what ``other`` gates say of the same tree; the boot of whichever booted."""
@@ -69,6 +72,7 @@ class Demands:
         several: no line was run by every failing call: there may be more than one bug, and a candidate that mends
             some of the broken contracts has come further.
         free: routines and files that the diagnosis accuses: what reports may be changed there alone.
+        probe: the first boot of a candidate.
     """
 
     gates: tuple[str, ...] = ()
@@ -78,6 +82,7 @@ class Demands:
     hangs: bool = False
     several: bool = False
     free: tuple[str, ...] = ()
+    probe: Probe = PLAIN
 
     @classmethod
     def of(cls, diagnosis: Diagnosis) -> Demands:
@@ -89,7 +94,9 @@ class Demands:
         rows = [run.lines for run in diagnosis.case.runs if run.failed]
         several = bool(rows) and not frozenset.intersection(*rows)
         free = accusable(diagnosis.case)
-        return cls(extra, failing, diagnosis.reached, diagnosis.timeout, hangs, several, free)
+        return cls(
+            extra, failing, diagnosis.reached, diagnosis.timeout, hangs, several, free, diagnosis.probe
+        )
 
     @property
     def contracts(self) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from architect.protocols import NO_BOOTS, Evaluation, GateResult, Patch
 from architect.workers import Answer, Workers
 from toolchain.errors import InternalError
 
-BOOTS_PER_CANDIDATE = 3  # the tests, once more with patience when they were cut short, a look at PXREADY
+# The first, all tests, each once more with patience when it was cut short, a look at PXREADY.
+BOOTS_PER_CANDIDATE = 5
 POLL_SECONDS = 0.5
 READY_EACH = 4  # proposals made ahead for each worker; what is learnt meanwhile comes too late for them
 SURPRISES_MAX = 20  # internal errors of ours in a row after which going on would be a lie

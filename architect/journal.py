@@ -73,6 +73,7 @@ def evaluation_to_json(evaluation: Evaluation) -> dict[str, Any]:
         "boots": evaluation.boots,
         "image_sha256": evaluation.image_sha256,
         "duplicate": evaluation.duplicate,
+        "took": round(evaluation.took, 4),
     }
 
 
@@ -87,6 +88,7 @@ def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
         boots=int(data["boots"]),
         image_sha256=data["image_sha256"],
         duplicate=bool(data["duplicate"]),
+        took=float(data["took"]),
     )
 
 

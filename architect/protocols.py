@@ -72,6 +72,7 @@ class Evaluation:
     can build on the best partial result. ``boots`` counts the machines it took; a ``duplicate`` took none and
     repeats the verdict on an identical image. ``place`` is which proposal of the repair it was, from 1: unlike the
     number of candidates that ended by then, it does not depend on how fast the host is. 0 where nobody counted.
+    ``took`` is what it took of its worker, in seconds, the building included.
     """
 
     patch: Patch
@@ -84,6 +85,7 @@ class Evaluation:
     report: FaultReport | None = None
     boots: int = 0
     place: int = 0
+    took: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from architect import claims
+from architect import brief, claims, ladder
 from architect.judge import Judge
+from architect.ladder import FIRST, PLAIN_SHARE, Probe
 from architect.protocols import NO_BOOTS, GateResult
-from toolchain import boot_log, vectors
 from toolchain.errors import InputError
 from toolchain.headers import Routine
-from toolchain.types import BootConfig, BootResult, CodePlace, Exception_, FaultReport, Image
+from toolchain.types import BootConfig, BootResult, FaultReport, Image
 
 if TYPE_CHECKING:
     from architect.contracts import Asked, Violation
+    from toolchain.qemu import Enough
 
 STATIC = ("checks", "contract")
 BOOTS = ("boot", "tests", "claims")
@@ -65,6 +66,7 @@ class Terms:
         boots: how many boots are granted.
         routines: the routines whose code changed; None for all.
         files: the sources whose data changed.
+        probe: the first boot, which only refuses; None where every boot is asked in full.
         hangs: the unpatched kernel ends at its deadline too.
         explain: whether every violation is told, and every death gets a whole fault report; else the first violation
             found, and a report only of what came further than ``reached``.
@@ -79,6 +81,7 @@ class Terms:
     hangs: bool = False
     explain: bool = True
     files: tuple[str, ...] = ()
+    probe: Probe | None = None
 
 
 @dataclass
@@ -109,7 +112,11 @@ class Trial:
     cut_short: bool = False
     progress: float = 0.0
     result: BootResult | None = None
+    ready: BootResult | None = None  # a first boot that was looked at when it was ready
     report: FaultReport | None = None
+    taken: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # boots of the gate that is asked, for its evidence
 
     def run(self, *, stop: bool = True) -> bool:
         """Through the gates until one fails (or through all of them); whether all passed."""
@@ -129,6 +136,19 @@ class Trial:
         self.progress += 1 + (failed[0] if failed else len(THOROUGH))
         return not failed
 
+    def probe(self, failing: Sequence[str]) -> Probe:
+        """The cheapest boot in which this kernel fails as it did in the gates ``failing``.
+
+        Where that is one with some of the in-kernel tests it is tried on it, which takes a boot or two.
+        """
+        for probe in ladder.candidates(self.result, self.judge, failing):
+            if self.boots >= self.terms.boots:
+                break
+            result = self._booted(FIRST, cmdline=probe.cmdline)
+            if result.outcome not in ("tests-passed", "qemu-died"):
+                return probe
+        return ladder.plain(failing)
+
     def _came_up(self) -> bool:
         """Whether the first boot, if it was asked for, reached the tests: the gates behind it need that."""
         return all(gate.passed for gate in self.gates if gate.gate == "boot")
@@ -136,8 +156,10 @@ class Trial:
     def _gate(self, name: str) -> GateResult:
         began = time.perf_counter()
         own = f"_{name.replace('-', '_')}"
+        self.taken = []
         gate = self._machine(name) if name in MACHINES else getattr(self, own)()
-        return replace(gate, gate=name, seconds=time.perf_counter() - began)
+        gate = ladder.told(gate, self.taken)
+        return replace(gate, gate=gate.gate or name, seconds=time.perf_counter() - began)
 
     def _checks(self) -> GateResult:
         from architect import checks
@@ -156,20 +178,53 @@ class Trial:
         return _contract(found)
 
     def _boot(self) -> GateResult:
-        """The first boot: units, PXREADY and the in-kernel tests, in one."""
-        result = self._booted(cmdline="test")
-        reached = self.judge.reached(result.serial)
-        if result.outcome == "timeout" and self._promising(reached) and self.boots < self.terms.boots:
-            result = self._booted(cmdline="test", stall=self.terms.timeout * PATIENCE_FACTOR)
-            reached = self.judge.reached(result.serial)
+        """Units, PXREADY and the in-kernel tests, in one; before it the first boot of a candidate."""
+        if self.terms.probe is not None:
+            refused = self._first(self.terms.probe)
+            if refused is not None:
+                return refused
+            if self.boots >= self.terms.boots:
+                self.cut_short = True
+                return GateResult("boot", False, 0.0, NO_BOOTS)
+        return self._came(self._patiently("tests", self.terms.timeout, cmdline="test"))
+
+    def _came(self, result: BootResult) -> GateResult:
+        """How far a boot came, with or without tests."""
         self.result = result
         problem = None
         if result.outcome not in ("tests-passed", "tests-failed", "ready"):
             problem = self._death(result)
         problem = problem or self.judge.boot_problem(result.serial)
         if problem:
-            self.progress = reached
+            self.progress = self.judge.reached(result.serial)
         return GateResult("boot", problem is None, 0.0, problem or "", _evidence(result))
+
+    def _first(self, probe: Probe) -> GateResult | None:
+        """Why the first boot refuses a candidate, or None."""
+        enough = probe.enough(self.judge, self.terms.reached)
+        silence = self.terms.timeout * (PLAIN_SHARE if probe.plain else 1.0)
+        result = self._patiently(
+            FIRST, silence, cmdline=probe.cmdline, inspect_ready=probe.plain, enough=enough
+        )
+        came = self._came(result)
+        if not came.passed:
+            return came
+        if probe.plain:
+            self.ready = result
+            measured = replace(self._measured(result), gate="claims")
+            return measured if probe.claims and not measured.passed else None
+        refused = probe.refusal(result)
+        if refused is not None:
+            self.progress = probe.progress(result.tests)
+        return refused
+
+    def _patiently(self, what: str, silence: float, **changes: Any) -> BootResult:
+        """A boot, and another with a longer deadline where it was cut short and promising."""
+        result = self._booted(what, stall=silence, **changes)
+        reached = self.judge.reached(result.serial)
+        if result.outcome == "timeout" and self._promising(reached) and self.boots < self.terms.boots:
+            result = self._booted(what, **{**changes, "stall": self.terms.timeout * PATIENCE_FACTOR})
+        return result
 
     def _promising(self, reached: float) -> bool:
         """Whether a boot that was cut short came further than the unpatched kernel: it may be slow, and right."""
@@ -189,8 +244,8 @@ class Trial:
         )
 
     def _claims(self) -> GateResult:
-        """The second boot: what the kernel says at PXREADY, measured from outside."""
-        return self._measured(self._booted(inspect_ready=True))
+        """What the kernel says at PXREADY, measured from outside, in a boot without tests."""
+        return self._measured(self.ready or self._booted("claims", inspect_ready=True))
 
     def _measured(self, result: BootResult) -> GateResult:
         problem = None if result.outcome == "ready" else self._death(result)
@@ -202,41 +257,44 @@ class Trial:
     def _iso(self) -> GateResult:
         """The whole way that a person's machine takes: GRUB from the ISO."""
         timeout = self.terms.timeout * ISO_TIMEOUT_FACTOR
-        result = self._booted(image=self.iso(), path="iso", cmdline="test", stall=timeout)
+        result = self._booted("iso", image=self.iso(), path="iso", cmdline="test", stall=timeout)
         return self._whole(result)
 
     def _iso_uefi(self) -> GateResult:
         timeout = self.terms.timeout * UEFI_TIMEOUT_FACTOR
-        changes = {"path": "iso", "firmware": "uefi", "cmdline": "test", "stall": timeout}
-        return self._whole(self._booted(image=self.iso(), **changes))
+        changes: dict[str, Any] = {"path": "iso", "firmware": "uefi", "cmdline": "test", "stall": timeout}
+        return self._whole(self._booted(UEFI, image=self.iso(), **changes))
 
     def _machine(self, name: str) -> GateResult:
         options = MACHINES[name]
         if options.get("inspect_ready"):
-            return self._measured(self._booted(**options))
-        return self._whole(self._booted(cmdline="test", **options))
+            return self._measured(self._booted(name, **options))
+        return self._whole(self._booted(name, cmdline="test", **options))
 
     def _whole(self, result: BootResult) -> GateResult:
         problem = None if result.outcome == "tests-passed" else self._death(result)
         problem = problem or self.judge.boot_problem(result.serial) or self.judge.tests_problem(result.serial)
         return GateResult("", problem is None, 0.0, problem or "", _evidence(result))
 
-    def _booted(self, **changes: Any) -> BootResult:
-        result = self._started(**changes)
+    def _booted(self, what: str, enough: Enough | None = None, **changes: Any) -> BootResult:
+        result = self._started(what, enough, **changes)
         if result.outcome == "qemu-died" and self.boots < self.terms.boots:
-            result = self._started(**changes)  # somebody ended it; if it was the kernel, it dies again
+            result = self._started(what, enough, **changes)  # somebody ended it; if it was the kernel, again
         return result
 
-    def _started(self, **changes: Any) -> BootResult:
+    def _started(self, what: str, enough: Enough | None, **changes: Any) -> BootResult:
         from toolchain import qemu
 
+        began = time.perf_counter()
         self.boots += 1
         config = BootConfig(
             image=self.elf, stall=self.terms.timeout, log_dir=self.folder / f"boot{self.boots}"
         )
         config = replace(config, **changes)
         assert config.stall is not None
-        return qemu.boot(replace(config, timeout=WHOLE_FACTOR * config.stall))
+        result = qemu.boot(replace(config, timeout=WHOLE_FACTOR * config.stall), enough=enough)
+        self.taken.append(ladder.row(result, what, time.perf_counter() - began))
+        return result
 
     def _death(self, result: BootResult) -> str:
         """Why a boot ended as it did, in a sentence; keeps the fault report of the first one."""
@@ -246,7 +304,7 @@ class Trial:
         if self.terms.explain or self.judge.reached(result.serial) > self.terms.reached:
             report = fault.analyse(result, SymbolTable(self.image), self.tree)
         else:
-            report = brief(result, self.image)
+            report = brief.report(result, self.image)
         self.report = self.report or report
         if report is not None:
             return report.cause
@@ -300,40 +358,3 @@ def accused(failing: Sequence[GateResult]) -> tuple[str, ...]:
         row for gate in failing for key in ("violations", "findings") for row in gate.evidence.get(key, ())
     ]
     return tuple(dict.fromkeys(row["routine"] for row in rows if row["routine"]))
-
-
-def brief(result: BootResult, image: Image) -> FaultReport | None:
-    """Where a candidate died and of what, without the walk, the trace and the diagnosis, which take a boot's time."""
-    block = result.kernel_fault
-    if block is None:
-        return None
-    values = boot_log.numbers(block)
-    vector, error, rip = values.get("vector", -1), values.get("error"), values.get("rip")
-    decoded = vectors.decode(vector, error)
-    died = Exception_(vector, vectors.name(vector), error, decoded, rip, values.get("cr2"), "kernel")
-    routines = (
-        s for s in image.symbols if s.kind == "func" and rip is not None and 0 <= rip - s.address < s.size
-    )
-    symbol = next(routines, None)
-    place = (
-        CodePlace(rip, symbol.name, rip - symbol.address, symbol.file) if symbol and rip is not None else None
-    )
-    where = f" at {place.symbol}+{place.offset:#x}" if place else ""
-    return FaultReport(
-        outcome=result.outcome,
-        scope="kernel",
-        cause=f"{vectors.name(vector)}{where}",
-        chain=(died,),
-        registers=values,
-        place=place,
-        instruction="",
-        source=(),
-        trace=(),
-        stack=(),
-        walk=None,
-        unit=block.get("unit"),
-        units=result.units,
-        diagnosis=(),
-        serial_tail=(),
-        panic=result.panic,
-    )

@@ -48,29 +48,44 @@ def test_an_engine_that_is_none(names: str) -> None:
     assert answer.status == 2 and "no engine is called" in answer.errors and answer.errors.count("\n") == 1
 
 
-def gate(name: str, seconds: float, passed: bool = False, **evidence: str) -> GateResult:
-    return GateResult(name, passed, seconds, "", evidence)
+def boot(what: str, seconds: float, outcome: str = "fault") -> dict[str, object]:
+    return {"what": what, "seconds": seconds, "outcome": outcome}
+
+
+def tried(
+    line: int, took: float, gate: str, *boots: dict[str, object], duplicate: bool = False
+) -> Evaluation:
+    asked = GateResult(gate, False, took / 2, "", {"boots": list(boots)} if boots else {})
+    count = len(boots)
+    return Evaluation(
+        patch(line), (asked,), False, 1.0, count > 0, boots=count, duplicate=duplicate, took=took
+    )
 
 
 def test_candidates_are_counted_by_what_was_asked_of_them(tmp_path: Path) -> None:
-    tried = [
-        Evaluation(patch(1), (gate("assembles", 0.1, True), gate("contract", 0.3)), False, 1.0, False),
-        Evaluation(patch(2), (gate("assembles", 0.1),), False, -1.0, False),
-        Evaluation(patch(3), (gate("boot", 2.0, outcome="timeout"),), False, 1.0, True, boots=1),
-        Evaluation(patch(4), (gate("boot", 0.2, True, outcome="ready"), gate("tests", 0.3)), False, 3.0, True, boots=1),
-        Evaluation(patch(5), (gate("contract", 9.0),), False, 1.0, False, duplicate=True),
-    ]  # fmt: skip
+    evaluations = [
+        tried(1, 0.4, "contract"),
+        tried(2, 0.1, "assembles"),
+        tried(3, 2.0, "boot", boot("first", 1.9, "timeout")),
+        tried(4, 0.1, "boot", boot("first", 0.05)),
+        tried(5, 0.6, "tests", boot("first", 0.15, "ready"), boot("tests", 0.4)),
+        tried(6, 9.0, "contract", duplicate=True),
+    ]
     journal = Journal(tmp_path / "run", {})
-    for evaluation in tried:
+    for evaluation in evaluations:
         journal.record(evaluation, 1.0)
     journal.close()
     taken = bench_rates.of_journals(tmp_path)
-    assert taken == {"contract": [pytest.approx(0.4)], "booted": [0.5], "hung": [2.0]}
+    assert taken == {
+        "contract": [0.4], "first": [0.05, 0.15], "booted": [0.1], "tested": [0.6], "hung": [2.0]
+    }  # fmt: skip
     cores = os.cpu_count() or 1
     rows = {row["what"]: row for row in bench_rates.rows([taken, taken], [0.05, 0.05])}
     assert rows["contract-tested candidates/s"]["ours"] == pytest.approx(cores / 0.4)
     booted = rows["booted candidates/s"]
-    assert (booted["ours"], booted["ratio"]) == (pytest.approx(cores / 0.5), pytest.approx(0.1))
+    assert (booted["ours"], booted["ratio"]) == (pytest.approx(cores / 0.1), pytest.approx(0.5))
+    first = rows["first boots/s"]
+    assert (first["ratio"], first["runs"], first["unit"]) == (pytest.approx(0.5), 4, "boots/s")
     assert rows["candidates that hang/s"]["peer_value"] is None
     assert bench_rates.rows([{}], [0.05]) == []
 

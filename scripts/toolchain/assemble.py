@@ -8,7 +8,7 @@ encoded by ``insn`` and ``encode``. Every error of a unit is collected; nothing 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from toolchain.directives import Directives
 from toolchain.errors import InputError
@@ -207,12 +207,12 @@ def _operand(fixup: Fixup, item: Code) -> Expr:
 
 
 def assemble_units(
-    units: Sequence[Unit], pool: Pool, progress: Callable[[str], None] | None = None
+    units: Iterable[Unit], pool: Pool, progress: Callable[[str], None] | None = None
 ) -> list[ObjectFile]:
     """Assemble several units with one batch of encodings.
 
     Args:
-        units: preprocessed units.
+        units: preprocessed units; each is taken when the one before has been read.
         pool: numbers and encodes instructions; keep it for the next build.
         progress: told each file's name when it has been read.
 

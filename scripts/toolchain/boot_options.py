@@ -133,9 +133,10 @@ def target(args: argparse.Namespace, ui: Ui) -> Target:
             f"{args.kernel}: no such file or folder; name a kernel tree, an ELF or an ISO (--kernel)",
             stage=STAGE,
         )
-    from toolchain import build
+    from toolchain import build, objects
 
-    built = build.build(args.kernel, args.out, iso=args.iso, ui=ui, modules=args.module)
+    cache = objects.folder()
+    built = build.build(args.kernel, args.out, iso=args.iso, ui=ui, modules=args.module, cache=cache)
     image = built.iso if args.iso else built.elf
     assert image is not None
     return Target(image, built.elf, args.kernel, built.modules)

@@ -8,8 +8,9 @@ between runs (``encode_cache``). It never runs Keystone in this process.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from toolchain import encode_branch, encode_prefix
 from toolchain.encode_guard import Guard
@@ -27,11 +28,17 @@ class Encoder:
     Args:
         cache_dir: where answers are kept between runs, or None.
         guard: keeps the worker; None for one of its own, which is started now unless answers were kept.
+        answers: the worker's, as ``answers`` had them in an earlier run with the same libraries and tables.
     """
 
-    def __init__(self, cache_dir: Path | None = None, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        cache_dir: Path | None = None,
+        guard: Guard | None = None,
+        answers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._guard = guard or Guard()
-        self._answers: dict[str, str] = {}
+        self._answers: dict[str, str] = dict(answers)
         self._asked: deque[str] = deque()
         self._shapes: dict[tuple[object, ...], Shape | Refusal] = {}
         self._cache = None
@@ -48,6 +55,11 @@ class Encoder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def answers(self) -> dict[str, str]:
+        """What the worker has said so far, by request."""
+        return self._answers
 
     def close(self) -> None:
         """Keep the answers, if that is wanted, and end the worker."""

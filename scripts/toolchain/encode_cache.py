@@ -30,7 +30,7 @@ class Cache:
 
     def load(self) -> dict[str, str]:
         """What was kept; empty when there is nothing that may be believed."""
-        self._head = _origin()
+        self._head = f"{_FORMAT}; {libraries()}"
         try:
             text = self._path.read_text(encoding="ascii")
         except (OSError, UnicodeDecodeError):
@@ -61,9 +61,9 @@ def _digest(body: str) -> str:
     return hashlib.blake2b(body.encode("ascii"), digest_size=16).hexdigest()
 
 
-def _origin() -> str:
-    """What the answers depend on: the format, and the libraries by size and time."""
-    parts = [_FORMAT]
+def libraries() -> str:
+    """Keystone and Capstone by size and time."""
+    parts = []
     for package, name in _LIBRARIES:
         spec = importlib.util.find_spec(package)
         for folder in (spec.submodule_search_locations if spec is not None else None) or ():

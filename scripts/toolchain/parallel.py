@@ -1,128 +1,175 @@
 """The units of a tree assembled by two processes at once.
 
 Owns: sharing units out, and carrying object files from the second process to the first. They come without their
-statements, which only errors need: when anything is wrong in a unit, nothing comes, and the caller
+statements, which only errors need (``packed``): when anything is wrong in a unit, nothing comes, and the caller
 assembles everything itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from toolchain import forked, packed
 from toolchain.assemble import assemble_units
 from toolchain.encode import Encoder
 from toolchain.encode_guard import Guard
-from toolchain.forked import Forked
-from toolchain.objectfile import ObjectFile, ObjectSection, ObjectSymbol, Relocation
+from toolchain.objectfile import ObjectFile
 from toolchain.pool import Pool
-from toolchain.preprocess import Preprocessor
-from toolchain.source import SourceFile, Statement
+from toolchain.preprocess import Preprocessor, Unit
+from toolchain.source import SourceFile
 
 SMALL = 64 << 10  # bytes of sources below which a second process costs more than it saves
-# The part of the bytes of all sources that the second process takes: the first has the link to prepare as well.
-SHARE = 0.55
+_TURN = 2  # bytes of a turn in a queue
+TURNS_MAX = 2048  # what the smallest pipe holds (pipe(7): a page); with more names each turn is several
+
+Trace = tuple[Any, ...]  # what a unit was made of, as marshal carries it
+Tracer = Callable[[Unit], "Trace | None"]
 
 
-class Second:
-    """The second process: assembles ``names``, beginning now.
+class Made(NamedTuple):
+    """One unit, assembled.
 
-    Args:
-        names: units, relative to the tree.
-        preprocessor: as the first process will use it.
-        guard: a worker for the second process, from ``Guard.start_with``.
-        leave: called in the second process first, to let go of what belongs to the first.
+    Attributes:
+        packed: as ``packed.pack`` has it, if it was carried.
+        trace: what the tracer said of it.
     """
 
+    object: ObjectFile
+    packed: bytes | None
+    trace: Trace | None
+
+
+class Assembly(NamedTuple):
+    """All units, assembled: each by its name, the texts of their sources by name, and the worker's answers."""
+
+    made: dict[str, Made]
+    texts: dict[str, str]
+    answers: packed.Answers
+
+
+class Queue:
+    """Names that two processes take one at a time, so that both end together however fast each of them is.
+
+    Made before the fork. The turns lie in a pipe, whose reads are atomic (a file's are not: a memfd knows no lock on
+    its position), and what one process has taken the other does not get.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+        self._turns = min(len(names), TURNS_MAX)
+        self._source, sink = os.pipe()
+        os.write(sink, b"".join(turn.to_bytes(_TURN, "little") for turn in range(self._turns)))
+        os.close(sink)
+
+    def __iter__(self) -> Iterator[str]:
+        while turn := os.read(self._source, _TURN):
+            yield from self._names[int.from_bytes(turn, "little") :: self._turns]
+
+    def close(self) -> None:
+        """Take nothing more."""
+        os.close(self._source)
+
+
+def assemble(
+    names: Mapping[str, int],
+    preprocessor: Preprocessor,
+    workers: tuple[Guard, Guard],
+    answers: packed.Answers,
+    tracer: Tracer | None = None,
+) -> Assembly | None:
+    """Assemble units, on two cores where there are two and it pays.
+
+    Args:
+        names: the units, relative to the tree, and the bytes of each.
+        preprocessor: reads them.
+        workers: for this process and for the second one; started already or not.
+        answers: the worker's, from an earlier run.
+        tracer: asked of each unit, in the process that assembled it.
+
+    Returns:
+        What was made, or None when a unit is in error (or the second process was ended).
+
+    Raises:
+        InputError: a unit that this process assembled is in error.
+        ToolError: Keystone cannot be run.
+    """
+    guard, twin = workers
+    queue = Queue(
+        sorted(names, key=lambda name: (-names[name], name))
+    )  # the small ones last: both end together
+    second = None
+    try:
+        if sum(names.values()) >= SMALL and len(names) > 1 and forked.available():
+            second = _Second(queue, preprocessor, guard, twin, answers, tracer)
+        found = _work(queue, preprocessor, Encoder(guard=guard, answers=answers), tracer)
+        if second is None:
+            return found
+        guard.dismiss()
+        return second.added_to(found)
+    finally:
+        queue.close()
+        if second is not None:
+            second.cancel()
+
+
+def _work(queue: Queue, preprocessor: Preprocessor, encoder: Encoder, tracer: Tracer | None) -> Assembly:
+    """Assemble what the queue gives to this process."""
+    units: list[Unit] = []
+
+    def taken() -> Iterator[Unit]:
+        for name in queue:
+            units.append(preprocessor.run(Path(name)))
+            yield units[-1]
+
+    objects = assemble_units(taken(), Pool(encoder))
+    made = {
+        unit.file: Made(item, None, tracer(unit) if tracer is not None else None)
+        for unit, item in zip(units, objects, strict=True)
+    }
+    texts = {source.name: source.text for unit in units for source in unit.sources}
+    return Assembly(made, texts, encoder.answers)
+
+
+class _Second:
+    """The second process: assembles what it takes from ``queue``, beginning now."""
+
     def __init__(
-        self, names: Sequence[str], preprocessor: Preprocessor, guard: Guard, leave: Callable[[], None]
+        self,
+        queue: Queue,
+        preprocessor: Preprocessor,
+        first: Guard,
+        guard: Guard,
+        answers: packed.Answers,
+        tracer: Tracer | None,
     ) -> None:
         def work() -> object:
-            leave()
+            first.leave()
             guard.claim()
-            with Encoder(guard=guard) as encoder:
-                units = [preprocessor.run(Path(name)) for name in names]
-                made = assemble_units(units, Pool(encoder))
-                texts = {source.name: source.text for unit in units for source in unit.sources}
-                return [_packed(item) for item in made], texts
+            with Encoder(guard=guard, answers=answers) as encoder:
+                found = _work(queue, preprocessor, encoder, tracer)
+                carried = [(packed.pack(made.object), made.trace) for made in found.made.values()]
+                new = found.answers if tracer is not None else {}
+                return carried, found.texts, new
 
-        self._child = Forked(work)
+        self._child = forked.Forked(work)
         guard.close()
 
     def cancel(self) -> None:
         """End the second process, if its result has not been taken."""
         self._child.cancel()
 
-    def result(self) -> tuple[list[ObjectFile], dict[str, str]] | None:
-        """The object files and the texts of the sources, or None when a unit is in error."""
-        found: Any = self._child.result()
-        if found is None:
+    def added_to(self, own: Assembly) -> Assembly | None:
+        """``own`` and what the second process made; None when a unit there is in error."""
+        result: Any = self._child.result()
+        if result is None:
             return None
-        packed, texts = found
+        carried, texts, answers = result
         sources: dict[str, SourceFile] = {}
-        return [_unpacked(item, sources) for item in packed], texts
-
-
-def share(tree: Path, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split ``names`` into what the first and the second process assemble, by size, each in the order given.
-
-    The second part is empty where a second process does not pay.
-    """
-    sizes = {name: (tree / name).stat().st_size for name in names}
-    total = sum(sizes.values())
-    second: set[str] = set()
-    taken = 0
-    if total >= SMALL:
-        for name in sorted(names, key=lambda n: (-sizes[n], n)):
-            if taken + sizes[name] <= total * SHARE:
-                second.add(name)
-                taken += sizes[name]
-    return [n for n in names if n not in second], [n for n in names if n in second]
-
-
-# --- object files as what marshal carries -------------------------------------------------------------------
-
-
-def _origin(statement: Statement) -> tuple[str, int]:
-    """File and line that a debugger shows for ``statement``: all that is kept of it."""
-    trail = statement[5]
-    return (trail[-1].file, trail[-1].line) if trail else (statement[4].name, statement[2])
-
-
-def _packed(made: ObjectFile) -> tuple[Any, ...]:
-    sections = [
-        (
-            s.name, s.flags, s.nobits, s.align, s.size, s.data, s.opened is not None,
-            [(r.offset, r.size, r.kind, r.target, r.addend) for r in s.relocations],
-            s.lines,
-        )
-        for s in made.sections
-    ]  # fmt: skip
-    symbols = [
-        (s.name, s.section, s.value, s.size, s.kind, s.binding, *_origin(s.statement)) for s in made.symbols
-    ]
-    return made.file, sections, symbols, sorted(made.weak), made.warnings
-
-
-def _unpacked(packed: tuple[Any, ...], sources: dict[str, SourceFile]) -> ObjectFile:
-    file, sections, symbols, weak, warnings = packed
-    make = tuple.__new__
-
-    def at(name: str, line: int) -> Statement:
-        source = sources.get(name)
-        if source is None:
-            source = sources[name] = SourceFile(name, "")
-        return make(Statement, ("", "", line, 0, source, (), None))
-
-    nowhere = at(file, 0)
-    rebuilt = []
-    for name, flags, nobits, align, size, data, opened, relocations, lines in sections:
-        fields = tuple([make(Relocation, (*relocation, nowhere)) for relocation in relocations])
-        start = nowhere if opened else None
-        rebuilt.append(ObjectSection(name, flags, nobits, align, size, data, fields, (), start, lines))
-    named = [
-        ObjectSymbol(name, section, value, size, kind, binding, at(home, line))
-        for name, section, value, size, kind, binding, home, line in symbols
-    ]
-    return ObjectFile(file, tuple(rebuilt), tuple(named), frozenset(weak), warnings)
+        made = dict(own.made)
+        for data, trace in carried:
+            item = packed.unpack(data, sources)
+            made[item.file] = Made(item, data, trace)
+        return Assembly(made, own.texts | texts, own.answers | answers)

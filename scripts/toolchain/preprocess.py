@@ -88,7 +88,7 @@ class Preprocessor:
     def refresh(self) -> None:
         """Forget the files whose time or size on disk has changed, and every search that may end elsewhere now."""
         for path, (stamp, _) in list(self._files.items()):
-            if _stamp(path) != stamp:
+            if stamp_of(path) != stamp:
                 del self._files[path]
         self._forget_searches()
 
@@ -97,7 +97,7 @@ class Preprocessor:
         try:
             return all(
                 source.path is None or self.source(source.path) is source for source in unit.sources
-            ) and all(_stamp(path) == stamp for path, stamp in unit.binaries.items())
+            ) and all(stamp_of(path) == stamp for path, stamp in unit.binaries.items())
         except InputError:
             return False
 
@@ -118,7 +118,7 @@ class Preprocessor:
         kept = self._files.get(path)
         if kept is None:
             try:
-                stamp = _stamp(path)
+                stamp = stamp_of(path)
                 with open(path, "rb") as stream:  # noqa: PTH123 - a third of the time of Path.open
                     data = stream.read()
             except OSError as error:
@@ -157,10 +157,15 @@ class Preprocessor:
         if path is None:
             raise InputError(f"cannot find `{name}'", stage=STAGE)
         try:
-            unit.binaries[path] = _stamp(path)
+            unit.binaries[path] = stamp_of(path)
             return path.read_bytes()
         except OSError as error:
             raise InputError(f"cannot read `{name}': {error.strerror}", stage=STAGE) from error
+
+    def asked(self, unit: Unit) -> list[tuple[str, Path]]:
+        """The names by which the files of ``unit`` but its own have been asked for, and what each means."""
+        wanted = {source.path for source in unit.sources[1:]} | unit.binaries.keys()
+        return [(name, path) for name, path in self._found.items() if path is not None and path in wanted]
 
     # --- units ---------------------------------------------------------------------------------------------
 
@@ -223,7 +228,8 @@ class Preprocessor:
         return nearest(Path(name).name, names, f"a file in {where}")
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def stamp_of(path: Path) -> tuple[int, int] | None:
+    """Time and size of a file, which tell that it has changed; None when there is none."""
     try:
         status = os.stat(path)  # noqa: PTH116 - a third of the time of Path.stat
     except OSError:

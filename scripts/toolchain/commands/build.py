@@ -26,6 +26,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("build"), metavar="DIR", help="build folder (default build)"
     )
     parser.add_argument("--no-iso", action="store_true", help="ELF only")
+    parser.add_argument(
+        "--no-cache",
+        action="store_true",
+        help="assemble everything anew: neither use nor keep object files of earlier runs (so does PXOS_NO_CACHE=1)",
+    )
     parser.add_argument("--cmdline", default="", metavar="TEXT", help="the kernel's command line in the ISO")
     parser.add_argument(
         "--module",
@@ -58,6 +63,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         raise InputError("--module: a boot module goes into the ISO: leave --no-iso away", stage="build")
     gc.disable()  # from the first import on: a build makes many objects and hardly any cycle
     try:
+        from toolchain import objects
         from toolchain.build import build, kernel_tree
 
         result = build(
@@ -67,6 +73,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
             ui=ui,
             cmdline=args.cmdline,
             modules=args.module,
+            cache=None if args.no_cache else objects.folder(),
         )
     finally:
         gc.freeze()  # what is left is not searched for cycles when the process ends

@@ -1,34 +1,30 @@
 """``pxos bench build``: what a build costs, beside GNU as + ld and the bare import of Keystone and Capstone.
 
-Owns: the three figures of the contract (``cold build``, ``one-line rebuild``, ``re-encode function``), each on the
-project's kernel and on a generated one, and the peak memory of a cold build. Never keeps a cache between cold runs.
+Owns: two of the figures of the contract (``one-line rebuild``, ``re-encode function``), and putting all of them
+together: those of whole processes are ``bench_cold``'s. Each is taken on the project's kernel and on a generated one.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from toolchain import bench_kernel, measure
+from toolchain import bench_cold, bench_kernel, measure
+from toolchain.bench_gnu import STAGE, Edits, Gnu
 from toolchain.build import Session
 from toolchain.command import Ui
 from toolchain.errors import ToolError
 from toolchain.scratch import folder as scratch_folder
 from toolchain.tools import GnuAs, GnuLd
 
-STAGE = "bench"
 GENERATED_LINES = 6000
-COLD_ROUNDS = 9
 WARM_ROUNDS = 15
-IMPORT = "import keystone, capstone"
-_SAMPLE_SECONDS = 0.004  # between two looks at the memory of a running build
+REBUILD_REACH = 2.5  # times as (of that file) + ld
+REENCODE_REACH = 5  # ms
 
 # Twenty lines of a routine; {n} makes each round's bytes new, so that no cache answers.
 FUNCTION = """\
@@ -79,7 +75,7 @@ def run(ui: Ui, kernel: Path | None = None) -> dict[str, Any]:
         for suffix, folder, count in trees:
             ui.step(f"{folder.name}: {count} lines")
             gnu = Gnu(folder, scratch / f"gnu-{folder.name}")
-            rows += _cold(ui, suffix, folder, gnu, scratch / "out", count)
+            rows += bench_cold.rows(ui, suffix, folder, gnu, scratch, count)
             rows += _rebuild(ui, suffix, folder, gnu, scratch, count)
         rows += _reencode(ui, scratch)
     return {"machine": measure.machine(), "rows": rows}
@@ -89,179 +85,27 @@ def _lines(tree: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in tree.rglob("*.s"))
 
 
-class Gnu:
-    """The same tree by GNU as and ld, in a folder of its own."""
-
-    def __init__(self, tree: Path, folder: Path) -> None:
-        from toolchain import generate, layout
-        from toolchain.build import source_names
-
-        folder.mkdir(parents=True)
-        loaded = layout.load(tree / "image.toml")
-        self.tree, self.folder = tree, folder
-        self.names = source_names(tree, loaded.sources, {})
-        generate.generate(tree, folder)
-        self.include = [folder / "gen", *(tree / part for part in loaded.include)]
-        self.script = folder / "layout.ld"
-        self.script.write_text(layout.ld_script(loaded))
-        self.assembler, self.linker = GnuAs(STAGE), GnuLd(STAGE)
-
-    def assemble(self, name: str) -> None:
-        """Assemble one unit."""
-        self.assembler.assemble(self.tree / name, self.object(name), self.include)
-
-    def link(self) -> None:
-        """Link all units."""
-        self.linker.link([self.object(name) for name in self.names], self.script, self.folder / "k.elf")
-
-    def build(self) -> None:
-        """Assemble every unit, one after the other as make does, and link."""
-        for name in self.names:
-            self.assemble(name)
-        self.link()
-
-    def object(self, name: str) -> Path:
-        """Where a unit's object file lies."""
-        return self.folder / (name.replace("/", "_") + ".o")
-
-
-# --- cold build --------------------------------------------------------------------------------------------
-
-
-def _cold(ui: Ui, suffix: str, tree: Path, gnu: Gnu, out: Path, lines: int) -> list[dict[str, Any]]:
-    numbers = itertools.count()
-    program = Path(sys.executable).with_name("pxos")
-    start = [str(program)] if program.is_file() else [sys.executable, "-m", "cli"]
-    peaks: list[float] = []
-
-    def ours() -> float:
-        folder = out / f"{tree.name}-{next(numbers)}"
-        return _process([*start, "build", "-q", "--no-iso", "--kernel", str(tree), "--out", str(folder)])
-
-    def memory() -> float:
-        folder = out / f"{tree.name}-{next(numbers)}"
-        peaks.append(_peak([*start, "build", "-q", "--no-iso", "--kernel", str(tree), "--out", str(folder)]))
-        return peaks[-1]
-
-    measures = measure.interleave(
-        {
-            "ours": ours,
-            "import": lambda: _process([sys.executable, "-c", IMPORT]),
-            "gnu": lambda: measure.timed(gnu.build),
-        },
-        COLD_ROUNDS,
-        tick=lambda text: ui.progress(f"cold build{suffix}: {text}"),
-    )
-    sizes = measure.interleave(
-        {"ours": memory, "import": lambda: _peak([sys.executable, "-c", IMPORT])}, 3, warm_up=0
-    )
-    own, bare = measures["ours"], measures["import"]
-    peer = f'python -c "{IMPORT}"'
-    return [
-        measure.row(f"cold build{suffix}", own, peer, bare, "s", lines=lines),
-        measure.row(f"cold build against as + ld{suffix}", own, "as + ld", measures["gnu"], "s", lines=lines),
-        measure.row(f"cold build memory{suffix}", sizes["ours"], peer, sizes["import"], "MiB", 2**-20),
-    ]
-
-
-def _process(command: list[str]) -> float:
-    began = time.perf_counter()
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, env=_environment())
-    seconds = time.perf_counter() - began
-    if result.returncode:
-        raise _failed(command, result.returncode, result.stderr)
-    return seconds
-
-
-def _environment() -> dict[str, str]:
-    """This process's environment, in which the warm-up may keep the bytecode of modules just edited."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-
-
-def _failed(command: list[str], status: int, output: str) -> ToolError:
-    last = output.strip().splitlines()[-1:] or ["it said nothing"]
-    return ToolError(
-        f"{Path(command[0]).name} {command[1]}: exit status {status}: {last[0]}",
-        stage=STAGE,
-        command=command,
-        returncode=status,
-        output_tail=output,
-    )
-
-
-def _peak(command: list[str]) -> float:
-    """Peak memory in bytes of a command and its children: the sum of each process's own greatest resident size.
-
-    Pages that the processes share are counted in each of them: the figure is an upper bound.
-    """
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment()
-    )
-    highest: dict[int, int] = {}
-    while process.poll() is None:
-        for pid in _family(process.pid):
-            highest[pid] = max(highest.get(pid, 0), _resident(pid))
-        time.sleep(_SAMPLE_SECONDS)
-    if process.returncode:
-        raise _failed(command, process.returncode, "")
-    return float(sum(highest.values()))
-
-
-def _family(pid: int) -> list[int]:
-    found = [pid]
-    for parent in found:
-        try:
-            found += map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
-        except (OSError, ValueError):
-            continue  # it has just ended
-    return found
-
-
-def _resident(pid: int) -> int:
-    try:
-        text = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0  # it has just ended
-    for line in text.splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) << 10
-    return 0
-
-
 # --- one-line rebuild --------------------------------------------------------------------------------------
 
 
 def _rebuild(ui: Ui, suffix: str, tree: Path, gnu: Gnu, scratch: Path, lines: int) -> list[dict[str, Any]]:
     from toolchain import elf
 
-    name = _edited(tree, gnu.names)
-    text = (tree / name).read_text()
-    anchor = "    ret\n" if "    ret\n" in text else "    return_frame\n"
-    numbers = itertools.count(1)
+    edits = Edits(tree, gnu.names)
     copy = scratch / f"edited-{tree.name}.s"
-
-    def edit() -> str:
-        return text.replace(anchor, f"    mov eax, {next(numbers)}\n{anchor}", 1)
 
     with Session(tree) as session:
         session.build()
 
         def ours() -> float:
-            changed = edit()
+            changed = edits.next()
             began = time.perf_counter()
-            elf.write(session.build({name: changed}))
+            elf.write(session.build({edits.name: changed}))
             return time.perf_counter() - began
 
         def peer() -> float:
-            copy.write_text(edit())
-            began = time.perf_counter()
-            gnu.assembler.assemble(copy, gnu.folder / "edited.o", gnu.include)
-            gnu.linker.link(
-                [gnu.folder / "edited.o" if n == name else gnu.object(n) for n in gnu.names],
-                gnu.script,
-                gnu.folder / "k.elf",
-            )
-            return time.perf_counter() - began
+            copy.write_text(edits.next())
+            return measure.timed(lambda: gnu.rebuild(edits.name, copy))
 
         measures = measure.interleave(
             {"ours": ours, "gnu": peer},
@@ -277,15 +121,10 @@ def _rebuild(ui: Ui, suffix: str, tree: Path, gnu: Gnu, scratch: Path, lines: in
             "ms",
             1e3,
             lines=lines,
+            reach=REBUILD_REACH,
+            reach_of="ratio",
         )
     ]
-
-
-def _edited(tree: Path, names: list[str]) -> str:
-    """The unit of middling size that has a routine to edit."""
-    fit = [n for n in names if any(a in (tree / n).read_text() for a in ("    ret\n", "    return_frame\n"))]
-    fit.sort(key=lambda n: ((tree / n).stat().st_size, n))
-    return fit[len(fit) // 2]
 
 
 # --- re-encode function ------------------------------------------------------------------------------------
@@ -312,7 +151,16 @@ def _reencode(ui: Ui, scratch: Path) -> list[dict[str, Any]]:
         )
     count = FUNCTION.count("\n")
     return [
-        measure.row("re-encode function", measures["ours"], "as", measures["gnu"], "ms", 1e3, lines=count)
+        measure.row(
+            "re-encode function",
+            measures["ours"],
+            "as",
+            measures["gnu"],
+            "ms",
+            1e3,
+            lines=count,
+            reach=REENCODE_REACH,
+        )
     ]
 
 

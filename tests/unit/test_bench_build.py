@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from toolchain import bench_build, bench_kernel, build, elf_read, measure
+from toolchain import bench_build, bench_cold, bench_gnu, bench_kernel, build, elf_read, measure
 from toolchain.command import Ui
 
 KEYS = {"what", "ours", "peer", "peer_value", "ratio", "unit", "spread"}
@@ -47,7 +47,7 @@ def test_a_generated_kernel_is_the_same_every_time_and_what_gnu_makes_of_it(tmp_
     assert bench_kernel.write(tmp_path / "b", 900) == lines >= 900
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
     assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
-    gnu = bench_build.Gnu(tmp_path / "a", tmp_path / "gnu")
+    gnu = bench_gnu.Gnu(tmp_path / "a", tmp_path / "gnu")
     gnu.build()
     theirs = elf_read.read(tmp_path / "gnu/k.elf")
     ours = elf_read.read(build.build(tmp_path / "a", tmp_path / "out", iso=False).elf)
@@ -60,7 +60,7 @@ def test_a_generated_kernel_is_the_same_every_time_and_what_gnu_makes_of_it(tmp_
 
 @pytest.mark.slow
 def test_the_bench_has_the_rows_of_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_build, "COLD_ROUNDS", 1)
+    monkeypatch.setattr(bench_cold, "ROUNDS", 1)
     monkeypatch.setattr(bench_build, "WARM_ROUNDS", 1)
     monkeypatch.setattr(bench_build, "GENERATED_LINES", 900)
     found = bench_build.run(Ui(quiet=True))

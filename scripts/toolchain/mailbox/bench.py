@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
 from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,135 +20,26 @@ from toolchain.command import Ui
 from toolchain.errors import ToolError
 from toolchain.mailbox import bench_alone, bench_guest, native
 from toolchain.mailbox import layout as m
-from toolchain.mailbox.client import Client
-from toolchain.mailbox.memory import Memory
+from toolchain.mailbox.bench_session import FLIGHT, PATIENCE, Command, Session, session
+from toolchain.mailbox.memory import MASK32
 from toolchain.mailbox.service import SPIN_SECONDS
-from toolchain.mailbox.supervisor import Options, Supervisor
-from toolchain.mailbox.transport import Connection
 
 STAGE = "bench"
 ROUNDS = 5
 POLLED, RUNG, SHADER = 20_000, 1_000, 100  # round trips of one round
 SMALL, DEVICE = 200_000, 256 * 10  # commands of one round
-FLIGHT = m.DEPTH
 SPIN = 1.0  # seconds: a service that polls
-_PATIENCE = 400_000_000  # looks at one completion: ten seconds and more
 _BRIEF = 200  # looks until the client sleeps, where the answer takes long
-_CALIBRATION = 0.05  # seconds
 _SECONDS = 60.0
+ROW_MANY = f"shader command, {FLIGHT} in flight"
+ROW_WRITES = f"shader command that writes a register, {FLIGHT} in flight"
 _NANO, _MICRO = 1e9, 1e6
 _FLOOR = Path(__file__).with_name("floor.c")
-_PING = m.OP_PING << m.OPCODE_SHIFT
 
 
-class Session:
-    """A client of a running service, on queue 0."""
-
-    def __init__(self, supervisor: Supervisor, path: Path) -> None:
-        self.supervisor = supervisor
-        self.connection = Connection(path)
-        self.memory = Memory.of(self.connection.memory)
-        self.client = Client(self.memory, self.connection.ring)
-        self.client.connect(_SECONDS)
-        self.code = native.code()
-        self.base = native.address(self.memory)
-
-    def polled(self, count: int, header: int = _PING) -> list[float]:
-        """Ticks of ``count`` round trips, one after the other."""
-        times = array("Q", bytes(8 * count))
-        queue, at, done = self.client.queues[0], times.buffer_info()[0], 0
-        deadline = time.monotonic() + _SECONDS
-        while done < count:
-            made = self.code.ping(self.base, queue.submitted, count - done, at + 8 * done, header, _PATIENCE)
-            queue.submitted += made
-            queue.consumed += made
-            done += made
-            self._go_on(deadline)
-        return list(times)
-
-    def burst(self, count: int, header: int, patience: int) -> float:
-        """Seconds of ``count`` commands with ``FLIGHT`` open at once.
-
-        Args:
-            count: how many.
-            header: of each.
-            patience: looks without an answer until the client sleeps for its message.
-        """
-        queue = self.client.queues[0]
-        state = array("Q", (queue.submitted, queue.consumed))
-        end = queue.submitted + count
-        deadline = time.monotonic() + _SECONDS
-        began = time.perf_counter()
-        while True:
-            done: int = self.code.burst(self.base, state.buffer_info()[0], end, header, patience, FLIGHT)
-            queue.submitted, queue.consumed = state
-            if done >= end:
-                return time.perf_counter() - began
-            self._go_on(deadline)
-            self.client.sleep(0, self.connection.wait, m.LIVENESS_MS / 1000)
-
-    def rung(self, count: int) -> list[float]:
-        """Seconds of ``count`` round trips with a service that sleeps before each."""
-        times = []
-        queue = self.client.queues[0]
-        asleep = (m.CONTROL_AT + m.CONTROL_NEED_WAKEUP) >> 2
-        for _ in range(count):
-            deadline = time.monotonic() + _SECONDS
-            while not self.memory.words[asleep]:
-                self._go_on(deadline)
-            began = time.perf_counter()
-            self.client.post(m.OP_PING)
-            while queue.take() is None:
-                pass
-            times.append(time.perf_counter() - began)
-        return times
-
-    def slept(self, count: int, flags: int) -> list[float]:
-        """Seconds of ``count`` round trips, the client asleep until the message comes."""
-        queue, times = self.client.queues[0], []
-        for _ in range(count):
-            deadline = time.monotonic() + _SECONDS
-            began = time.perf_counter()
-            self.client.post(m.OP_PING, flags=flags)
-            while queue.take() is None:
-                self.client.sleep(0, self.connection.wait, _SECONDS)
-                self._go_on(deadline)
-            times.append(time.perf_counter() - began)
-        return times
-
-    def _go_on(self, deadline: float) -> None:
-        if time.monotonic() > deadline:
-            raise ToolError("the mailbox service does not answer", stage=STAGE)
-        self.client.wake()
-
-    def tick_seconds(self) -> float:
-        """Seconds of one tick of the time-stamp counter."""
-        began, first = time.perf_counter(), self.code.ticks()
-        time.sleep(_CALIBRATION)
-        ticks: int = self.code.ticks() - first
-        return (time.perf_counter() - began) / ticks
-
-
-@contextmanager
-def session(folder: Path, name: str, device: str, spin: float) -> Iterator[Session]:
-    """A service and its client."""
-    options = Options(path=folder / name, device=device, spin=spin)
-    with Supervisor(options) as supervisor:
-        supervisor.wait_ready()
-        # the supervisor accepts in ``turn``; the connection waits in its socket's queue meanwhile
-        import threading
-
-        over = threading.Event()
-        turning = threading.Thread(target=supervisor.run, args=(over.is_set,))
-        turning.start()
-        try:
-            made = Session(supervisor, folder / name)
-            yield made
-            made.memory.close()
-            made.connection.close()
-        finally:
-            over.set()
-            turning.join()
+_PING = Command(m.OP_PING << m.OPCODE_SHIFT, MASK32)
+_SHADER_PING = Command(_PING.header | m.FLAG_DEVICE, MASK32)
+_WRITE = Command(m.OP_MMIO_WRITE << m.OPCODE_SHIFT, 0)  # 0 to register 0 of window 0, which holds 0
 
 
 def run(ui: Ui) -> dict[str, Any]:
@@ -223,12 +113,11 @@ def _shaders(ui: Ui, session: Session) -> list[dict[str, Any]]:
 
     ui.step("shader round trip")
     device = Gpu()
-    header = _PING | m.FLAG_DEVICE
     samples: list[float] = []
 
-    def direct(rows: int, times: int) -> list[float]:
+    def direct(rows: int, times: int, command: Command = _SHADER_PING) -> list[float]:
         batch = np.zeros((rows, m.SLOT_SIZE // 4), np.uint32)
-        batch[:, 0] = header
+        batch[:, 0] = command.header
         return [measure.timed(lambda: device.drain(batch)) for _ in range(times)]
 
     def one() -> float:
@@ -238,16 +127,32 @@ def _shaders(ui: Ui, session: Session) -> list[dict[str, Any]]:
 
     single = measure.interleave({"ours": one, "peer": lambda: _at(direct(1, SHADER), 0.5)}, ROUNDS)
     ui.step("shader commands in flight")
-    many = measure.interleave(
-        {
-            "ours": lambda: session.burst(DEVICE, header, _BRIEF) / DEVICE,
-            "peer": lambda: _at(direct(FLIGHT, DEVICE // FLIGHT), 0.5) / FLIGHT,
-        },
-        ROUNDS,
-    )
-    alone = bench_alone.Alone(device)
     batches = DEVICE // FLIGHT
-    work = measure.interleave({"ours": lambda: alone.batches(batches, header) / (batches * FLIGHT)}, ROUNDS)
+    spent: list[float] = []
+
+    def each(command: Command) -> float:
+        before = session.spent()
+        seconds = session.burst(DEVICE, command, _BRIEF)
+        spent.append((session.spent() - before) / DEVICE)
+        return seconds / DEVICE
+
+    def peers(command: Command) -> float:
+        return _at(direct(FLIGHT, batches, command), 0.5) / FLIGHT
+
+    many = {
+        command: measure.interleave(
+            {
+                "ours": partial(each, command),
+                "peer": partial(peers, command),
+            },
+            ROUNDS,
+        )
+        for command in (_SHADER_PING, _WRITE)
+    }
+    alone = bench_alone.Alone(device)
+    work = measure.interleave(
+        {"ours": lambda: alone.batches(batches, *_SHADER_PING) / (batches * FLIGHT)}, ROUNDS
+    )
     name = device.name
     device.close()
     peer = "the same dispatch without a mailbox"
@@ -256,11 +161,16 @@ def _shaders(ui: Ui, session: Session) -> list[dict[str, Any]]:
             "shader round trip", single["ours"], peer, single["peer"], "us", _MICRO, device=name,
             **_tail(samples, _MICRO),
         ),
-        measure.row(
-            f"shader command, {FLIGHT} in flight", many["ours"], peer, many["peer"], "us", _MICRO, device=name
+        *(
+            measure.row(what, found["ours"], peer, found["peer"], "us", _MICRO, device=name)
+            for what, found in zip((ROW_MANY, ROW_WRITES), many.values(), strict=True)
         ),
         measure.row(
-            f"shader command, {FLIGHT} in flight, processor time in one process", work["ours"], "", [], "us", _MICRO,
+            f"{ROW_MANY}, processor time of client and service", spent[1 : 1 + ROUNDS], "", [], "us", _MICRO,
+            device=name,
+        ),
+        measure.row(
+            f"{ROW_MANY}, processor time in one process", work["ours"], "", [], "us", _MICRO,
             device=name,
         ),
     ]  # fmt: skip
@@ -283,7 +193,7 @@ def _guest(ui: Ui, folder: Path, polled: dict[str, Any]) -> list[dict[str, Any]]
 
 def _small(ui: Ui, session: Session) -> dict[str, Any]:
     ui.step("small commands")
-    found = measure.interleave({"ours": lambda: SMALL / session.burst(SMALL, _PING, _PATIENCE)}, ROUNDS)
+    found = measure.interleave({"ours": lambda: SMALL / session.burst(SMALL, _PING, PATIENCE)}, ROUNDS)
     return measure.row("small commands per second", found["ours"], "", [], "1/s")
 
 

@@ -57,18 +57,23 @@ class Alone:
         queue = self.client.queues[0]
         self._state = array("Q", (queue.submitted, queue.consumed))
 
-    def batches(self, count: int, header: int) -> float:
+    def batches(self, count: int, header: int, mask: int) -> float:
         """Seconds of this process's own time for ``count`` batches, each of as many commands as can be open.
 
+        Args:
+            count: how many.
+            header: of each command.
+            mask: what of its index is its value, and its right result.
+
         Raises:
-            ToolError: a batch was not answered at once.
+            ToolError: a batch was not answered at once, or wrongly.
         """
         base, state = native.address(self.memory), self._state.buffer_info()[0]
         began = time.process_time()
         for _ in range(count):
             end = self._state[0] + m.DEPTH
-            self.code.burst(base, state, end, header, _ONE_LOOK, m.DEPTH)
+            self.code.burst(base, state, end, header, _ONE_LOOK, m.DEPTH, mask)
             self.service.turn()
-            if self.code.burst(base, state, end, header, _ONE_LOOK, m.DEPTH) < end:
+            if self.code.burst(base, state, end, header, _ONE_LOOK, m.DEPTH, mask) != end:
                 raise ToolError("the service has not answered a whole batch", stage=STAGE)
         return time.process_time() - began

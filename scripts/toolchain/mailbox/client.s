@@ -7,6 +7,8 @@
 .include "mailbox.inc"
 .include "native.inc"
 
+.set BURST_MASK, 7 * 8                          # mailbox_burst's last argument, behind what it saves and its return address
+
 .section .text, "ax"
 
 # mailbox_ping -- a client's round trips on queue 0, one at a time: what a kernel's polling client does
@@ -103,9 +105,10 @@ mailbox_ping:
 
 # mailbox_burst -- a client that keeps queue 0 full of one command and takes what is answered
 # In:       rdi = base:ptr, rsi = state:ptr (submitted:u64, consumed:u64), rdx = end:u64 (index behind the last command),
-#           ecx = header:u32, r8 = patience:u64 (turns without an answer), r9 = flight:u64[1..256] (open at once)
-# Out:      rax = consumed:u64; below end when the service sleeps, has not answered for so long, or answered an error;
-#           the state is up to date, so that it can be called again
+#           ecx = header:u32, r8 = patience:u64 (turns without an answer), r9 = flight:u64[1..256] (open at once),
+#           [rsp + 8] = mask:u32 (the value of a command, and its right result, is its index under this)
+# Out:      rax = consumed:u64; below end when the service sleeps or has not answered for so long, all ones when a command
+#           was answered with an error or another result; the state is up to date, so that it can be called again
 # Clobbers: rcx, rdx, rsi, rdi, r8, r10, r11
 # Context:  as mailbox_ping
 .global mailbox_burst
@@ -125,6 +128,7 @@ mailbox_burst:
     mov rbx, rsi
     xor r8d, r8d                                # turns without an answer
     mov r11d, ecx
+    mov r10d, [rsp + BURST_MASK]
 .Lburst_turn:
     cmp rbp, r14
     jae .Lburst_return
@@ -140,12 +144,15 @@ mailbox_burst:
     lea rdi, [r12 + rdi + MAILBOX_RING_AT]
     cmp dword ptr [rdi], MAILBOX_INVALID
     jne .Lburst_take
-    mov eax, r11d
-    xor eax, MAILBOX_CHECKSUM_SEED
-    mov [rdi + MAILBOX_SLOT_SEQUENCE], r13d
-    mov [rdi + MAILBOX_SLOT_CHECKSUM], eax
-    mov dword ptr [rdi + MAILBOX_SLOT_RESERVED], 0
     mov eax, r13d
+    mov edx, r13d
+    and eax, r10d
+    xor edx, eax
+    xor edx, r11d
+    xor edx, MAILBOX_CHECKSUM_SEED
+    mov [rdi + MAILBOX_SLOT_SEQUENCE], r13d
+    mov [rdi + MAILBOX_SLOT_CHECKSUM], edx
+    mov dword ptr [rdi + MAILBOX_SLOT_RESERVED], 0
     mov [rdi + MAILBOX_PING_VALUE], rax
     xor eax, eax
     mov [rdi + MAILBOX_PING_VALUE + 8], rax
@@ -170,7 +177,11 @@ mailbox_burst:
     cmp dl, cl
     jne .Lburst_none
     test eax, MAILBOX_COMPLETION_ERROR
-    jnz .Lburst_return
+    jnz .Lburst_wrong
+    mov edx, [rsi + MAILBOX_COMPLETION_SEQUENCE]
+    and edx, r10d
+    cmp [rsi + MAILBOX_COMPLETION_RESULT], rdx
+    jne .Lburst_wrong
     inc rbp
     mov [r12 + MAILBOX_QUEUE_AT + MAILBOX_QUEUE_CONSUMED], rbp
     xor r8d, r8d
@@ -183,8 +194,13 @@ mailbox_burst:
     inc r8
     cmp r8, r15
     jb .Lburst_turn
+    jmp .Lburst_return
+.Lburst_wrong:
+    or rax, -1
+    jmp .Lburst_leave
 .Lburst_return:
     mov rax, rbp
+.Lburst_leave:
     mov [rbx], r13
     mov [rbx + 8], rbp
     pop r15

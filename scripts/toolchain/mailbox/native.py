@@ -25,6 +25,8 @@ STAGE = "mailbox"
 FOLDER = Path(__file__).parent
 SOURCES = ("serve.s", "client.s")
 ROUNDS = 4096  # looks at all rings in one call: a fraction of a millisecond
+ROUNDS_BRIEF = 128  # a few microseconds
+WRONG = (1 << 64) - 1  # what ``burst`` answers when a command was answered wrongly
 _SCALARS = (
     "BASE", "BATCH", "ROUNDS", "CHECKSUM", "STATUS", "BROKEN", "ATTENTION", "WANTED", "ANSWERED", "FAILED", "BEFORE",
 )  # fmt: skip
@@ -104,7 +106,9 @@ class Code:
         self.post = routine("mailbox_post", pointer, pointer, pointer, pointer, quad)
         self.ping = routine("mailbox_ping", pointer, quad, quad, pointer, ctypes.c_uint32, quad)
         self.ticks = routine("mailbox_ticks")
-        self.burst = routine("mailbox_burst", pointer, pointer, quad, ctypes.c_uint32, quad, quad)
+        self.burst = routine(
+            "mailbox_burst", pointer, pointer, quad, ctypes.c_uint32, quad, quad, ctypes.c_uint32
+        )
 
 
 @cache
@@ -137,7 +141,6 @@ class NativeRings(Rings):
         )
         self._set("BASE", address(memory))
         self._set("BATCH", self.batch.ctypes.data)
-        self._set("ROUNDS", ROUNDS)
 
     def _set(self, name: str, value: int) -> None:
         self._quads[self._places[name]] = value
@@ -146,7 +149,8 @@ class NativeRings(Rings):
         return self._quads[self._places[name]]
 
     def fetch(self) -> int:
-        """Look at every ring until something is there, for a fraction of a millisecond."""
+        """Look at every ring until something is there, for a fraction of a millisecond, or briefly."""
+        self._set("ROUNDS", ROUNDS_BRIEF if self.brief else ROUNDS)
         for queue in tuple(self._full):
             self._room(queue)
         self._set("CHECKSUM", self.checksum)

@@ -34,6 +34,7 @@ class Rings:
 
     Attributes:
         batch: the rows of the last ``fetch``.
+        brief: whether ``fetch`` should come back soon where there is nothing.
         checksum: whether slots carry one (the feature was taken).
         answered: commands that ``fetch`` has answered itself; ``failed``: of them with an error. The service takes
             both.
@@ -47,6 +48,7 @@ class Rings:
         import numpy as np
 
         self.memory = memory
+        self.brief = False
         self.checksum = False
         self.answered = self.failed = 0
         self.wanted: set[int] = set()

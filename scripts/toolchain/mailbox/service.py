@@ -15,6 +15,7 @@ from toolchain.mailbox import layout as m
 from toolchain.mailbox.device import DRAINED, Device, DeviceLost
 from toolchain.mailbox.memory import MASK32, MASK64, Memory, fence
 from toolchain.mailbox.operations import Operations
+from toolchain.mailbox.patience import Patience
 from toolchain.mailbox.rings import ROW_ERROR, Rings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Service:
         operations: what the CPU runs.
         doorbell: how the two sides wake each other.
         answer_ms: bound on the time of one command, told to the client.
-        spin: seconds of looking before it sleeps.
+        spin: most seconds of looking before it sleeps.
         rings: the queues; made here unless given.
 
     Attributes:
@@ -71,7 +72,7 @@ class Service:
         self.counters = operations.counters
         self.doorbell = doorbell
         self.answer_ms = answer_ms
-        self.spin = spin
+        self.patience = Patience(spin)
         self.rings = rings if rings is not None else Rings(memory)
         self.features = _OFFERED | device.features | (m.FEATURE_VM if operations.vm else 0)
         self.epoch = 0
@@ -151,11 +152,18 @@ class Service:
     def run(self, stop: Callable[[], bool] = lambda: False) -> None:
         """Serve until HALT, a lost device or ``stop``."""
         idle_since = time.monotonic()
+        slept = False
         while not (self.halted or self.lost or stop()):
+            self.rings.brief = self.patience.brief
             if self.turn():
+                if not slept:
+                    self.patience.found()
+                slept = False
                 idle_since = time.monotonic()
-            elif time.monotonic() - idle_since >= self.spin:
+            elif time.monotonic() - idle_since >= self.patience.seconds:
+                self.patience.missed()
                 self.sleep()
+                slept = True
 
     def turn(self) -> bool:
         """One look at everything; whether there was work."""

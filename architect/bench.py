@@ -48,6 +48,9 @@ DEADLINE_FACTOR, DEADLINE_MIN = 60.0, 3.0  # of the unpatched kernel
 CANDIDATE_FACTOR, CANDIDATE_MIN = 24.0, 1.0
 FEW = 60  # changed routines whose contracts cost less than a boot
 NEVER = -10.0  # the progress of a patch that does not even apply
+# What a finalist's gates and what follows take on two free cores: by the processor time of the diagnosis, which others'
+# load does not stretch, and by a boot of an empty kernel where the tree does not assemble. UEFI takes the most of it.
+PROOF_OF_GATES, PROOF_OF_UNIT = 2.5, 150.0
 FINAL_MIN = 10.0  # of the finalist, which is rarely wrong: a host that is busy elsewhere must not refuse it
 
 
@@ -101,15 +104,17 @@ class Bench:
             gate = _unassembled(error, time.perf_counter() - began)
             case = Case(tree, sources, None, None, None, tuple(error.diagnostics), (gate,), asked=(gate,))  # type: ignore[arg-type]
             unit = empty_boot_seconds(self.folder / gates[0])
-            return Diagnosis(case, timeout=_candidates_timeout(unit))
+            return Diagnosis(case, timeout=_candidates_timeout(unit), proof=PROOF_OF_UNIT * unit)
         data, sha = linked(image)
         folder = self.folder / f"original-{gates[0]}"
         shutil.rmtree(folder, ignore_errors=True)
         unit = empty_boot_seconds(folder) if boots else 0.0
         terms = Terms(gates, max(DEADLINE_MIN, DEADLINE_FACTOR * unit), boots)
+        busy = time.process_time()
         trial, asked = abreast.every(
             lambda part: self._trial(image, data, folder, replace(terms, gates=part)), gates
         )
+        busy = time.process_time() - busy
         failures = tuple(gate for gate in asked if not gate.passed and gate.message != NO_BOOTS)
         if failures:  # a patch that changes nothing is known to fail
             nothing = Patch((), "none", "none", "the unpatched kernel")
@@ -128,7 +133,9 @@ class Bench:
         )
         reached = self.judge.reached(trial.result.serial) if trial.result else 0.0
         probe = trial.probe([gate.gate for gate in failures])
-        return Diagnosis(case, sha, reached, _candidates_timeout(unit), trial.boots, trial.cut_short, probe)
+        proof = PROOF_OF_GATES * busy
+        timeout = _candidates_timeout(unit)
+        return Diagnosis(case, sha, reached, timeout, trial.boots, trial.cut_short, probe, proof)
 
     def _runs(self, image: Image, failures: Sequence[GateResult]) -> tuple[coverage.Run, ...]:
         """What the contracts execute, when some are broken; nothing of a kernel that cannot even be set up."""

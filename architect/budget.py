@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+PROOF_SHARE = 0.5  # the most of what the diagnosis leaves that is kept for the finalist's gates
+
 
 @dataclass
 class Budget:
@@ -19,6 +21,7 @@ class Budget:
         seconds: wall time that the run may take.
         max_boots: boots that the run may make, those of an earlier, killed run included.
         reserve: boots kept back for the finalist's gates.
+        reserve_seconds: wall time kept back for them, once the diagnosis has told how long they take.
         clock: seconds that never go back (tests put their own).
         starved: a candidate came to a gate for which no boot was left.
         earlier_seconds: wall time of the killed runs that this one resumes; it counts.
@@ -33,6 +36,7 @@ class Budget:
     granted: int = 0
     earlier_seconds: float = 0.0
     starved: bool = False
+    reserve_seconds: float = 0.0
     _began: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -46,9 +50,17 @@ class Budget:
         """Wall seconds of this run and of the killed ones that it resumed."""
         return self.earlier_seconds + self.elapsed()
 
-    def seconds_left(self) -> float:
-        """Wall seconds left, never negative."""
-        return max(0.0, self.seconds - self.total_seconds())
+    def seconds_left(self, *, final: bool = False) -> float:
+        """Wall seconds left for candidates, never negative; ``final`` opens the finalist's reserve."""
+        kept = 0.0 if final else self.reserve_seconds
+        return max(0.0, self.seconds - kept - self.total_seconds())
+
+    def keep_for_proof(self, seconds: float) -> None:
+        """Keep ``seconds`` of what is left for the finalist's gates, and no more than half of it.
+
+        Where half does not suffice a proof may stay unfinished; without a candidate there is none to begin.
+        """
+        self.reserve_seconds = min(seconds, PROOF_SHARE * self.seconds_left(final=True))
 
     def boots_left(self, *, final: bool = False) -> int:
         """Boots that may still be granted; ``final`` opens the finalist's reserve."""
@@ -69,7 +81,9 @@ class Budget:
     def spent(self) -> str | None:
         """Why no further candidate may be tried, or None."""
         if self.seconds_left() <= 0:
-            return f"the budget of {self.seconds:g} s is spent"
+            left = self.seconds_left(final=True)
+            kept = f" ({self.reserve_seconds:.1f} s kept for the last proof)" if left else ""
+            return f"the budget of {self.seconds:g} s is spent{kept}"
         # What fails before its first boot can be told without one.
         return self.booted_out() if self.starved else None
 

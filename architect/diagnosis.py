@@ -24,8 +24,9 @@ class Diagnosis:
         reached: how far its boot came, 0 to 1.
         timeout: deadline of a candidate's boot, seconds, by the speed of this machine.
         boots: what the diagnosis took.
-        incomplete: no boots were left for some gates, so an empty ``case.failures`` proves nothing.
+        incomplete: no boots or no time were left for some gates, so an empty ``case.failures`` proves nothing.
         probe: the cheapest boot in which it failed.
+        proof: seconds that a finalist's gates may take, by what these took; 0 where that tells nothing.
     """
 
     case: Case
@@ -35,6 +36,7 @@ class Diagnosis:
     boots: int = 0
     incomplete: bool = False
     probe: Probe = PLAIN
+    proof: float = 0.0
 
     def joined(self, other: Diagnosis) -> Diagnosis:
         """This and what ``other`` gates say of the same tree; the boot of whichever booted."""
@@ -43,6 +45,7 @@ class Diagnosis:
         asked = in_order((*self.case.asked, *other.case.asked))
         if main.case.diagnostics:
             failures, asked = main.case.failures, main.case.asked
+        proofs = (self.proof, other.proof)
         runs = self.case.runs or other.case.runs
         return replace(
             main,
@@ -50,6 +53,7 @@ class Diagnosis:
             timeout=max(self.timeout, other.timeout),
             boots=self.boots + other.boots,
             incomplete=self.incomplete or other.incomplete,
+            proof=max(proofs) if main.case.diagnostics else sum(proofs),
         )
 
 

@@ -17,7 +17,17 @@ from architect.evaluate import Proposals
 from architect.generalise import generalise
 from architect.journal import Journal
 from architect.minimise import minimise
-from architect.protocols import NO_BOOTS, Case, Engine, Evaluation, Evaluator, GateResult, LessonStore, Patch
+from architect.protocols import (
+    NO_BOOTS,
+    NO_TIME,
+    Case,
+    Engine,
+    Evaluation,
+    Evaluator,
+    GateResult,
+    LessonStore,
+    Patch,
+)
 from architect.recall import lesson_of
 from architect.signature import of_case
 from architect.verdict import Verdict
@@ -61,7 +71,7 @@ class FixLoop:
         if not case.failures:
             if found.incomplete:
                 why = self.budget.spent() or self.budget.booted_out()
-                return self._verdict("budget", case, f"Nothing is wrong so far, and {why}.")
+                return self._verdict("budget", case, f"Nothing is known to be wrong so far, and {why}.")
             return self._verdict("healthy", case, "Every gate passes; nothing was changed.")
         self.say(f"failing: {case.failures[0].gate}: {case.failures[0].message}")
         for engine in self.engines:
@@ -70,6 +80,8 @@ class FixLoop:
                 if all(gate.passed for gate in gates):
                     return self._learned(case, proved.patch, gates, passed.place)
                 failed = next(gate for gate in gates if not gate.passed)
+                if failed.message == NO_TIME:
+                    return self._unproved(case, passed, failed)
                 if failed.message == NO_BOOTS:
                     self.budget.starved = True
                 self.say(f"rejected at the end: {failed.gate}: {failed.message}")
@@ -179,6 +191,15 @@ class FixLoop:
             last = self.best.gates[-1]
             reason += f"; the best one came as far as {last.gate}: {last.message or 'passed'}"
         return self._verdict("budget" if why else "not-fixed", case, reason + ".")
+
+    def _unproved(self, case: Case, passed: Evaluation, failed: GateResult) -> Verdict:
+        """A candidate that passed is no repair while its proof is not finished: it is what there is to go on with."""
+        self.best = replace(passed, passed=False, gates=(*passed.gates, failed))
+        reason = (
+            f"{passed.patch.reason} passes every gate of a candidate, but {failed.message} of"
+            f" {self.budget.seconds:g} s: nothing is proved; the same call goes on from there."
+        )
+        return self._verdict("budget", case, reason)
 
     def _verdict(
         self,

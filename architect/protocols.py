@@ -51,6 +51,8 @@ class Patch:
 
 # The message of a gate that could not be asked because the boot limit was reached: no verdict on the candidate.
 NO_BOOTS = "no boots are left for this gate"
+# That of a proof that did not end within the budget: no verdict either, and no repair.
+NO_TIME = "the proof on a fresh copy did not end within the budget"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from architect.evaluate import BOOTS_PER_CANDIDATE, PooledEvaluator
 from architect.journal import Journal, gate_to_json
 from architect.lessons import SqliteLessons
 from architect.loop import FixLoop
-from architect.protocols import Evaluation, GateResult, Patch
+from architect.protocols import NO_TIME, Case, Evaluation, GateResult, Patch
 from architect.verdict import Verdict
 from architect.workers import Workers, seldom_collected
 from architect.workspace import TreeCopy
@@ -37,13 +37,10 @@ if TYPE_CHECKING:
     from architect.model.settings import ModelSettings
     from architect.model.types import Model
 
-FINAL_TIMEOUTS = 200.0  # candidates' deadlines that all boots of a finalist together may take
 PROGRESS_SECONDS = 5.0
 PROGRESS_COLUMNS = 110
+AHEAD_SECONDS = 5.0  # of budget, below which engines prepare nothing ahead: that cannot be broken off
 CALL_SECONDS = 120.0  # after which a candidate's worker is taken for dead: boots have deadlines of their own
-OVERTIME_SECONDS = (
-    180.0  # how far diagnosis and final gates may pass the budget before their worker counts as dead
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ class Settings:
         out: where the reports go; the run's own folder lies below.
         lessons: the folder of the lesson store.
         engine: a name of ``engines.NAMES``.
-        seconds: budget of wall time.
+        seconds: budget of wall time, from the call to the verdict: diagnosis and last proof lie within.
         max_boots: limit of boots.
         baseline: a file that says how a good boot looks, or None for the tree's own ``boot.toml``.
         good: the last good git revision, or None.
@@ -101,6 +98,7 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         PxError: the tree, its baseline, the lesson store or the output folder cannot be used; a tool is missing.
         KeyboardInterrupt: after every worker and QEMU has ended; the journal is kept, and the same call resumes.
     """
+    budget = Budget(settings.seconds, settings.max_boots)
     opened = kinds.of(settings.tree).opened(settings)
     workspace = opened.workspace
     _keep_apart(settings)
@@ -112,7 +110,7 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         folder = settings.out / _key(workspace, settings)
         journal = Journal(folder, {"tree": str(settings.tree), "engine": settings.engine})
         stack.callback(journal.close)
-        budget = Budget(settings.seconds, settings.max_boots, reserve=opened.reserve)
+        budget.reserve = opened.reserve
         budget.boots, budget.earlier_seconds = journal.boots, journal.seconds
         budget.candidates = len(journal.evaluations)
         _introduce(journal, settings, workspace, store)
@@ -283,18 +281,20 @@ class _Court:
         When nothing is wrong so far, ISO and other machines follow: before a kernel is called healthy.
         """
         self.ui.step("building and trying the tree as it is")
+        began = self.budget.elapsed()
         granted = self.budget.grant(self.opened.reserve, final=True)
         # Calls go to the first idle worker: the one that has the checks now, and keeps their verdicts on routines,
         # has the finalist too.
         parts = [("diagnose", self.opened.boots, granted), ("diagnose", self.opened.static, 0)]
-        second, first = self.workers.gather(parts, seconds=self._seconds(), meanwhile=self.opened.prepare)
-        found: Diagnosis = first.joined(second)
+        second, first = self._in_time(parts, self.opened.prepare)
+        found = _joined(first, second, self.opened.workspace)
         if not found.case.failures and not found.incomplete:
             left = granted - found.boots
-            found = found.joined(
-                self.workers.call("diagnose", self.opened.rest, left, seconds=self._seconds())
-            )
-        self._spent(granted, found.boots)
+            (rest,) = self._in_time([("diagnose", self.opened.rest, left)])
+            found = found.joined(rest) if rest is not None else replace(found, incomplete=True)
+        cut = found.incomplete and not self._time()
+        self._spent(granted, self._begun("original-*", granted) if cut else found.boots)
+        self.budget.keep_for_proof(found.proof or self.budget.elapsed() - began)
         if found.case.failures and self.budget.open_reserve():
             few = (
                 f"a limit of {self.budget.max_boots} boots cannot prove a repair: what comes furthest is told"
@@ -312,24 +312,43 @@ class _Court:
     def finalise(self, patch: Patch) -> Sequence[GateResult]:
         """Every gate on a fresh copy with the patch."""
         self.ui.step("the whole again on a fresh copy")
+        began = self.budget.elapsed()
         granted = self.budget.grant(self.opened.reserve, final=True)
-        gates, boots = self.workers.call(
-            "finalise", patch, granted, *self.evaluator.terms, seconds=self._seconds() + self._patience()
-        )
+        (proved,) = self._in_time([("finalise", patch, granted, *self.evaluator.terms)])
+        if proved is None:
+            self._spent(granted, self._begun("final", granted))
+            return (GateResult("fresh-copy", False, self.budget.elapsed() - began, NO_TIME),)
+        gates, boots = proved
         self._spent(granted, boots)
+        self.budget.keep_for_proof(self.budget.elapsed() - began)  # should this be refused: of the next one
         self.journal.judged(gates, final=True)
         for gate in gates:
             self.ui.step(f"  {gate.gate:<18} {'pass' if gate.passed else 'FAIL'}  {gate.message}")
         return tuple(gates)
 
+    def _in_time(
+        self, calls: list[tuple[Any, ...]], meanwhile: Callable[[], None] | None = None
+    ) -> list[Any]:
+        """What workers answer to some calls; None for each that does not end within the budget."""
+        left = self._time()
+        return self.workers.until(calls, seconds=left, meanwhile=meanwhile if left > AHEAD_SECONDS else None)
+
+    def _begun(self, where: str, granted: int) -> int:
+        """The boots of a call that was broken off, by the logs that each has; without such, all that were granted."""
+        logs = {path for folder in self.journal.folder.glob(where) for path in folder.rglob("boot[0-9]*")}
+        return min(granted, len(logs) or granted)
+
+    def _time(self) -> float:
+        return self.budget.seconds_left(final=True)
+
     def _spent(self, granted: int, boots: int) -> None:
         self.budget.settle(granted, boots)
         self.journal.spent(boots, self.budget.total_seconds())
 
-    def _patience(self) -> float:
-        """What the finalist's boots may take until their own deadlines, which follow the speed of the machine."""
-        demands: Demands = self.evaluator.terms[0]
-        return FINAL_TIMEOUTS * demands.timeout
 
-    def _seconds(self) -> float:
-        return max(self.budget.seconds_left(), 1.0) + OVERTIME_SECONDS
+def _joined(first: Diagnosis | None, second: Diagnosis | None, workspace: TreeCopy) -> Diagnosis:
+    """What two workers found out, as far as they came within the budget."""
+    if first is not None and second is not None:
+        return first.joined(second)
+    nothing = Diagnosis(Case(workspace.tree, workspace.sources(), None, None, None))
+    return replace(first or second or nothing, incomplete=True)

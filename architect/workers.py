@@ -33,6 +33,10 @@ _PR_SET_PDEATHSIG = 1
 Start = Callable[[], contextlib.AbstractContextManager[Any]]
 
 
+class Overdue(InternalError):
+    """A call missed its deadline, and its worker was ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What became of one call: ``value``, or the ``error`` that it raised or that ended its worker."""
@@ -146,7 +150,7 @@ class Workers:
             if worker.call is not None and worker.deadline <= now:
                 number, worker.call = worker.call, None
                 self._replace(worker)
-                yield Answer(number, error=InternalError("the worker missed its deadline", stage="worker"))
+                yield Answer(number, error=Overdue("the worker missed its deadline", stage="worker"))
 
     def call(self, method: str, *arguments: Any, seconds: float) -> Any:
         """One call, waited for; raises what it raised.
@@ -170,6 +174,16 @@ class Workers:
         failed = next((done[at] for at in range(len(calls)) if done[at].error is not None), None)
         if failed is not None:
             raise self.logged(failed)
+        return [done[at].value for at in range(len(calls))]
+
+    def until(
+        self, calls: Sequence[tuple[Any, ...]], *, seconds: float, meanwhile: Callable[[], None] | None = None
+    ) -> list[Any]:
+        """As ``gather``, but None in the place of each call that did not end within ``seconds``."""
+        done = dict(self._finished(calls, seconds, meanwhile))
+        for answer in done.values():
+            if answer.error is not None and not isinstance(answer.error, Overdue):
+                raise self.logged(answer)
         return [done[at].value for at in range(len(calls))]
 
     def each(

@@ -38,9 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=BUDGET_SECONDS,
         metavar="S",
-        help="seconds for diagnosis, search and model (default 120); runs of one tree that were cut short count too."
-        " Not cut off at its end: a diagnosis that has begun, and the last proof of a repair that was found, whose"
-        " boots have deadlines of their own",
+        help="seconds for the whole, diagnosis and last proof included (default 120): time for the proof is kept, and"
+        " what is not proved when it ends is no repair but the partial result; runs of one tree that were cut short"
+        " count too",
     )
     parser.add_argument(
         "--max-boots", type=int, default=BOOTS_MAX, metavar="N", help="machines it may boot (default 1000)"

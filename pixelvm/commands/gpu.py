@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
+import stat
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +23,7 @@ STAGE = "gpu"
 DEVICES = ("auto", "gpu", "model")
 _MILLISECONDS = 1000
 _HEAP_MAX = 1 << 30
+_ANSWER_MIN, _ANSWER_MAX = 0.01, 3600.0  # seconds; a dispatch alone takes a part of a millisecond
 _SIZE = re.compile(r"([0-9]{1,12})([KMGkmg]?)")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -73,11 +76,18 @@ def _configure_serve(serve: argparse.ArgumentParser) -> None:
         help="where commands run: a GPU, the model on the CPU, or whichever there is",
     )
     serve.add_argument("--metrics", type=int, metavar="PORT", help="Prometheus metrics on 127.0.0.1:PORT")
-    serve.add_argument("--spin", type=float, default=0.0002, metavar="S", help="look so long before sleeping")
+    serve.add_argument(
+        "--spin", type=float, default=0.0002, metavar="S", help="look at most so long before sleeping"
+    )
     serve.add_argument(
         "--answer", type=float, default=5.0, metavar="S", help="a command takes at most this (default 5)"
     )
     serve.add_argument("--uart", type=Path, metavar="FILE", help="what the kernel writes to the UART")
+    serve.add_argument(
+        "--uart-input",
+        metavar="FILE",
+        help="what the kernel reads from the UART: a file, a FIFO, or - for stdin",
+    )
     serve.add_argument("--tell-ready", action="store_true", help="a line 'ready' on stdout when it is")
 
 
@@ -137,8 +147,12 @@ def _serve(args: argparse.Namespace, ui: Ui) -> Outcome:
     from toolchain.mailbox.attach import READY, qemu_arguments
     from toolchain.mailbox.supervisor import Supervisor
 
-    if not (0 <= args.spin <= 1 and 0 < args.answer <= 3600):
-        raise InputError("--spin: 0 to 1 seconds; --answer: more than 0, at most 3600", stage=STAGE)
+    if not 0 <= args.spin <= 1:
+        raise InputError(f"--spin {args.spin:g}: 0 to 1 seconds", stage=STAGE)
+    if not _ANSWER_MIN <= args.answer <= _ANSWER_MAX:
+        raise InputError(f"--answer {args.answer:g}: {_ANSWER_MIN:g} to {_ANSWER_MAX:g} seconds", stage=STAGE)
+    if args.adapter is not None and args.device == "model":
+        raise InputError("--adapter: the model on the CPU has none; leave out one of the two", stage=STAGE)
     with ExitStack() as stack:
         options = _options(args, stack)
         supervisor = stack.enter_context(Supervisor(options, ui.step))
@@ -185,6 +199,7 @@ def _options(args: argparse.Namespace, stack: ExitStack) -> Any:
         except OSError as error:
             raise files.unwritable(args.uart, error, stage=STAGE) from error
         stack.callback(os.close, written)
+    typed = None if args.uart_input is None else _typed(args.uart_input, stack)
     return Options(
         path=path,
         size=args.size,
@@ -194,8 +209,28 @@ def _options(args: argparse.Namespace, stack: ExitStack) -> Any:
         answer_ms=round(args.answer * _MILLISECONDS),
         spin=args.spin,
         worker=(sys.executable, "-m", "pixelvm.mailbox"),
-        console=(None, written),
+        console=(typed, written),
     )
+
+
+def _typed(name: str, stack: ExitStack) -> int:
+    """The descriptor of what is typed; a FIFO is open for writing too, so that it does not end with its writer."""
+    from toolchain.errors import InputError
+
+    if name == "-":
+        return 0
+    path = Path(name)
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        handle = os.open(path, (os.O_RDWR if stat.S_ISFIFO(mode) else os.O_RDONLY) | os.O_CLOEXEC)
+    except OSError as error:
+        raise InputError(
+            f"--uart-input {path}: cannot read: {error.strerror}; give a file, a FIFO or -", stage=STAGE
+        ) from error
+    stack.callback(os.close, handle)
+    return handle
 
 
 def _counters(supervisor: Supervisor) -> dict[str, int]:

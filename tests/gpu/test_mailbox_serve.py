@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import struct
 import subprocess
@@ -33,13 +34,15 @@ def words(*values: int) -> bytes:
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
-    child = subprocess.Popen(
-        [sys.executable, "-m", "cli", "gpu", "serve", "--json", "--socket", str(folder / "s"), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def serving(folder: Path, *options: str, stdin: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+    with (stdin or Path(os.devnull)).open("rb") as typed:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "cli", "gpu", "serve", "--json", "--socket", str(folder / "s"), *options],
+            stdin=typed,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     try:
         yield child
     finally:
@@ -84,7 +87,7 @@ def test_metrics_uart_and_the_answer_at_the_end(tmp_path: Path) -> None:
             assert client.features & m.FEATURE_VM
             client.request(m.OP_PING, flags=m.FLAG_DEVICE)
             client.request(m.OP_UART_WRITE, words(0, 3) + b"abc", m.FLAG_INLINE)
-            with urllib.request.urlopen(address, timeout=SECONDS) as answer:
+            with urllib.request.urlopen(f"{address}?name[]=up", timeout=SECONDS) as answer:
                 text = answer.read().decode()
             assert re.search(r"^pxos_mailbox_commands_total 2$", text, re.M)
             assert re.search(r"^pxos_mailbox_dispatches_total 1$", text, re.M)
@@ -97,6 +100,34 @@ def test_metrics_uart_and_the_answer_at_the_end(tmp_path: Path) -> None:
     assert (data["outcome"], data["counters"]["commands"], data["counters"]["on_device"]) == ("halted", 3, 1)
     assert uart.read_bytes() == b"abc"
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "fifo", "stdin"])
+def test_what_is_typed_reaches_the_uart(tmp_path: Path, kind: str) -> None:
+    typed = tmp_path / "typed"
+    if kind == "fifo":
+        os.mkfifo(typed)
+    else:
+        typed.write_bytes(b"hello")
+    place = "-" if kind == "stdin" else str(typed)
+    with serving(
+        tmp_path, "--device", "model", "--uart-input", place, stdin=typed if kind == "stdin" else None
+    ) as child:
+        read_until(child, r"ready, epoch 1")
+        with client_of(tmp_path / "s") as client:
+            if kind == "fifo":
+                assert client.request(m.OP_UART_READ, words(DATA, 64)).result == 0
+                for _ in range(2):  # each writer leaves again
+                    typed.write_bytes(b"hello")
+                    assert client.request(m.OP_UART_READ, words(DATA, 2)).result == 2
+                    assert client.request(m.OP_UART_READ, words(DATA + 2, 64)).result == 3
+            else:
+                assert client.request(m.OP_UART_READ, words(DATA, 64)).result == 5
+            assert bytes(client.memory.data(DATA, 5)) == b"hello"
+            assert client.request(m.OP_UART_READ, words(DATA, 64)).result == 0
+            client.request(m.OP_HALT)
+        child.communicate(timeout=SECONDS)
+        assert child.returncode == 0
 
 
 BURNING = """
@@ -152,10 +183,16 @@ def test_a_shader_that_takes_hours_is_ended_and_the_service_goes_on(tmp_path: Pa
         (("--heap", "3M"), "a power of two"),
         (("--size", "64K"), "power of two from"),
         (("--size", "x"), "a power of two"),
-        (("--answer", "0"), "--answer"),
+        (("--answer", "0"), "--answer 0: 0.01 to 3600"),
+        (("--answer", "0.0001"), "--answer"),  # less than the millisecond in which it is told
+        (("--answer", "nan"), "--answer"),
+        (("--adapter", "llvm", "--device", "model"), "the model on the CPU has none"),
+        (("--uart-input", "/nowhere/at/all"), "cannot read"),
+        (("--uart-input", "/tmp"), "Is a directory"),
         (("--spin", "9"), "--spin"),
         (("--metrics", "99999"), "a port from 0 to 65535"),
-        (("--socket", "/nowhere/at/all"), "cannot listen"),
+        (("--socket", "/nowhere/at/all"), "cannot listen: No such file or directory: choose a path"),
+        (("--socket", "/tmp"), "choose another path"),
         (("--uart", "/nowhere/at/all"), "cannot write"),
     ],
 )

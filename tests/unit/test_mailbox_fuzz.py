@@ -70,7 +70,7 @@ def test_machine_code_and_python_leave_the_same_words(seed: int) -> None:
 def native_rounds(bench: Bench) -> None:
     """One look for each turn, as Python does."""
     if isinstance(bench.service.rings, native.NativeRings):
-        bench.service.rings._set("ROUNDS", 1)
+        bench.service.rings.rounds = (1, 1)
 
 
 def tidy(memory: bytes) -> dict[int, object]:

@@ -44,7 +44,7 @@ def served(port: int, figures: Figures) -> Iterator[int]:
         timeout = _SECONDS
 
         def do_GET(self) -> None:
-            if self.path != "/metrics":
+            if self.path.partition("?")[0] != "/metrics":
                 self.send_error(404)
                 return
             body = text(figures()).encode()

@@ -123,12 +123,17 @@ def address(memory: Memory) -> int:
 
 
 class NativeRings(Rings):
-    """``Rings`` whose fetching and posting is machine code. Same interface, same words, same answers."""
+    """``Rings`` whose fetching and posting is machine code. Same interface, same words, same answers.
+
+    Attributes:
+        rounds: looks at all rings in one ``fetch``, and in a brief one.
+    """
 
     def __init__(self, memory: Memory) -> None:
         super().__init__(memory)
         import numpy as np
 
+        self.rounds = (ROUNDS, ROUNDS_BRIEF)
         self._code = code()
         self._np = np
         size = _QUAD * (len(_SCALARS) + len(_TABLES) * m.QUEUES)
@@ -150,7 +155,7 @@ class NativeRings(Rings):
 
     def fetch(self) -> int:
         """Look at every ring until something is there, for a fraction of a millisecond, or briefly."""
-        self._set("ROUNDS", ROUNDS_BRIEF if self.brief else ROUNDS)
+        self._set("ROUNDS", self.rounds[self.brief])
         for queue in tuple(self._full):
             self._room(queue)
         self._set("CHECKSUM", self.checksum)

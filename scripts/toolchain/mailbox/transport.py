@@ -7,6 +7,7 @@ memory.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -28,6 +29,7 @@ _MEMORY = -1  # the number that comes with the shared memory
 _BACKLOG = 4
 _PATH_MAX = 107  # bytes of a UNIX socket's path
 _CONNECT_SECONDS = 10.0
+_MEND = "choose a path in a folder that exists and can be written"
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -113,7 +115,10 @@ class Server:
         self.bells = bells
         self.client: socket.socket | None = None
         if len(os.fsencode(path)) > _PATH_MAX:
-            raise InputError(f"{path}: longer than a socket's path may be ({_PATH_MAX} bytes)", stage=STAGE)
+            raise InputError(
+                f"{path}: longer than a socket's path may be ({_PATH_MAX} bytes): choose a shorter one",
+                stage=STAGE,
+            )
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._bind()
@@ -121,7 +126,11 @@ class Server:
             self.listener.setblocking(False)
         except OSError as error:
             self.listener.close()
-            raise InputError(f"{path}: cannot listen: {error.strerror}", stage=STAGE) from error
+            taken = error.errno == errno.EADDRINUSE
+            mend = (
+                "another service listens there, or it is no socket; choose another path" if taken else _MEND
+            )
+            raise InputError(f"{path}: cannot listen: {error.strerror}: {mend}", stage=STAGE) from error
 
     def _bind(self) -> None:
         """Bind; a socket that nobody listens at is what a killed service left, and is replaced."""

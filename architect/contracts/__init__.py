@@ -12,12 +12,13 @@ says nothing; silence is not success, and the boots that follow decide.
 from __future__ import annotations
 
 import importlib
+import math
 import struct
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 from architect.contracts.model import Broken, Violation
@@ -156,9 +157,14 @@ def contract(*judges: str, needs: Collection[str] = ()) -> Callable[[Check], Che
 
 def registry() -> Mapping[str, Contract]:
     """Every model check by name."""
+    _import_all()
+    return _REGISTRY
+
+
+@cache
+def _import_all() -> None:
     for module in MODULES:
         importlib.import_module(module)
-    return _REGISTRY
 
 
 def routines(sources: Mapping[str, str]) -> dict[str, Routine]:
@@ -251,14 +257,14 @@ class Asked:
     def order(self, name: str) -> float:
         """The seconds that a broken promise is expected to take to show; smaller is sooner."""
         times, broken, seconds = self._known.get(name, (1, 0, _USUAL_SECONDS))
-        return seconds / times / ((broken + _RARELY) / (times + 1))
+        return seconds / ((broken + _RARELY) / (times + 1))
 
     def ask(self, question: _Question) -> list[Violation]:
-        """The answer, noted."""
-        began = time.perf_counter()
+        """The answer, noted; of what it took the least, which the machine's other work does not stretch."""
+        began = time.process_time()
         found = question.ask()
-        times, broken, seconds = self._known.get(question.name, (0, 0, 0.0))
-        seconds += time.perf_counter() - began
+        times, broken, seconds = self._known.get(question.name, (0, 0, math.inf))
+        seconds = min(seconds, time.process_time() - began)
         self._known[question.name] = (times + 1, broken + bool(found), seconds)
         return found
 
@@ -323,9 +329,13 @@ def mended(
 def rehearse(image: Image, headers: Mapping[str, Routine], names: Collection[str], asked: Asked) -> None:
     """Ask everything once of a kernel that is known to break promises, so that ``first`` knows what tells soonest."""
     with asked.machine(image) as harness:
-        for question in _questions(harness, headers, names, _SEEDS, ()):
-            if asked.ask(question):
-                asked.broken.add(question.name)
+        questions = list(_questions(harness, headers, names, _SEEDS, ()))
+        asked.broken.update([question.name for question in questions if asked.ask(question)])
+        for question in questions:
+            if (
+                question.name in asked.broken
+            ):  # once more: the first time code is translated and hooks are set
+                asked.ask(question)
 
 
 class _Question(NamedTuple):

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 from toolchain.errors import InputError
 from toolchain.headers import full_register
 from toolchain.trace import recorder
-from toolchain.types import Image
+from toolchain.types import Image, Symbols
 
 STAGE = "harness"
 PAGE = 4096
@@ -24,6 +24,7 @@ FLAG_BITS = {"cf": 0, "pf": 2, "af": 4, "zf": 6, "sf": 7, "if": 9, "df": 10, "of
 MASK64 = (1 << 64) - 1
 _UART_LINE_STATUS = 0x3FD
 _UART_READY = 0x60
+_HOOKS_KEPT = 512  # where nobody looks any more: each costs a call when code comes there
 _NOWHERE = 0x00FF_FFFF_FFFF_F000  # not canonical: no code comes there
 _NARROW = {
     "rax",
@@ -124,7 +125,7 @@ class Emulator:
         self.cpuid: Cpuid | None = None
         self._take(image)
         self._numbers: dict[str, int] = {}
-        self._hooks: list[int] = []
+        self._hooks: dict[int, tuple[int, list[Callable[..., None]]]] = {}  # by address: hook, what it calls
         self._windows: list[tuple[int, int]] = []
         self._substitutes: dict[int, str] = {}
         self._stale = False  # code was translated before a hook in it was set
@@ -147,23 +148,29 @@ class Emulator:
 
     def _take(self, image: Image) -> None:
         self.image = image
-        self._symbols = {symbol.name: symbol.address for symbol in image.symbols}
-        self._stale = True  # what was translated is of another image
+        symbols = image.symbols
+        known = symbols if isinstance(symbols, Symbols) else Symbols(symbols)
+        self._symbols = known.addresses
 
     def close(self) -> None:
         """Let the emulated machine go at once; its hooks would keep it until a search for cyclic garbage."""
         self.forget()
-        for hook in self._own_hooks:
+        for hook in (*self._own_hooks, *(hook for hook, _ in self._hooks.values())):
             self._uc.hook_del(hook)
+        self._hooks.clear()
 
     def forget(self) -> None:
         """Drop substitutes, probes, windows and devices."""
-        self._stale = self._stale or bool(self._hooks)
-        for hook in self._hooks:
-            self._uc.hook_del(hook)
+        for _, actions in self._hooks.values():
+            actions.clear()
+        if len(self._hooks) > _HOOKS_KEPT:
+            for hook, _ in self._hooks.values():
+                self._uc.hook_del(hook)
+            self._hooks.clear()
+            self._stale = True
         for base, size in self._windows:
             self._uc.mem_unmap(base, size)
-        self._hooks, self._windows, self._substitutes = [], [], {}
+        self._windows, self._substitutes = [], {}
         self.port_in, self.port_out, self.cpuid = self._usual_port_in, None, None
 
     # --- memory ------------------------------------------------------------------------------------------------
@@ -297,8 +304,23 @@ class Emulator:
         self._at(address & MASK64, lambda *_: action(self))
 
     def _at(self, address: int, hook: Callable[..., None]) -> None:
-        self._hooks.append(self._uc.hook_add(self._u.UC_HOOK_CODE, hook, None, address, address))
-        self._stale = True
+        """Call ``hook`` at an address until ``forget``; the emulator's own hook stays for those who come next.
+
+        To set one it translates all code anew, which takes longer than most runs.
+        """
+        known = self._hooks.get(address)
+        if known is None:
+            actions: list[Callable[..., None]] = []
+
+            def called(uc: Any, at: int, size: int, data: object) -> None:
+                for action in tuple(actions):
+                    if not self._run.stopped:
+                        action(uc, at, size, data)
+
+            handle = self._uc.hook_add(self._u.UC_HOOK_CODE, called, None, address, address)
+            known = self._hooks[address] = (handle, actions)
+            self._stale = True
+        known[1].append(hook)
 
     def _return(self) -> None:
         stack = self.get("rsp")

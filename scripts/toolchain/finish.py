@@ -25,26 +25,34 @@ def finish(unit: UnitState) -> ObjectFile | None:
     Returns:
         The object file; None when sizes cannot be settled. Errors go to ``unit.errors``.
     """
-    sections = list(unit.sections.values())
+    packed = sections(unit)
+    if packed is None:
+        return None
+    warnings = tuple(warning.shown("warning") for warning in unit.unit.warnings)
+    return ObjectFile(unit.unit.file, packed, _symbols(unit, _placed(unit)), frozenset(unit.weak), warnings)
+
+
+def sections(unit: UnitState) -> list[ObjectSection] | None:
+    """The sections of ``finish`` alone."""
+    found = list(unit.sections.values())
     # A weak symbol may be replaced by another unit's, so fields keep it as a symbol; sizes go by what stands here.
-    placed = Resolver(unit.labels, unit.first_constants, unit.first_equations, frozenset())
     linked = Resolver(unit.labels, unit.first_constants, unit.first_equations, frozenset(unit.weak))
-    for section in sections:
+    for section in found:
         for fragment in section.fragments:
             variable = fragment.variable
             if variable.__class__ is Branch:
                 variable.target = _aim(variable.operand, fragment, section, linked)
     try:
-        relax(sections, placed)
+        relax(found, _placed(unit))
     except RelaxFault as fault:
         unit.fail(fault.statement, fault.message, fault.expected)
         return None
-    overflowing = [section for section in sections if _overflows(unit, section)]
-    if overflowing:
-        return None
-    packed = [_pack(unit, section, linked) for section in sections]
-    warnings = tuple(warning.shown("warning") for warning in unit.unit.warnings)
-    return ObjectFile(unit.unit.file, packed, _symbols(unit, placed), frozenset(unit.weak), warnings)
+    overflowing = [section for section in found if _overflows(unit, section)]
+    return None if overflowing else [_pack(unit, section, linked) for section in found]
+
+
+def _placed(unit: UnitState) -> Resolver:
+    return Resolver(unit.labels, unit.first_constants, unit.first_equations, frozenset())
 
 
 def _overflows(unit: UnitState, section: SectionBuilder) -> bool:

@@ -10,15 +10,18 @@ tables that they leave in RAM. Privileged instructions run at CPL 0.
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 import random
 from collections.abc import Mapping
 from functools import lru_cache
 
 from toolchain import harness_stub as stub
-from toolchain.emulator import MASK64, PAGE, Emulator, End, PortIn, Result, Run, default_port_in
+from toolchain.emulator import MASK64, PAGE, STAGE, Emulator, End, PortIn, Result, Run, default_port_in
+from toolchain.errors import InputError
 from toolchain.harness_stub import HALT, RETURN_PAGE
 from toolchain.headers import GENERAL
-from toolchain.types import Image
+from toolchain.types import Image, Section
 
 __all__ = [
     "BUFFER_BASE", "BUFFER_SIZE", "DIRECT_BASE", "HALT", "PAGE", "PERCPU_PAGE", "RETURN_PAGE", "STACK_SIZE",
@@ -62,9 +65,17 @@ def _ranges(image: Image) -> list[tuple[int, int]]:
     return found
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def _zeros(size: int) -> bytes:
     return bytes(size)
+
+
+@lru_cache(maxsize=8)
+def _padded(section: Section) -> bytes:
+    return section.data.ljust(section.size, b"\0")
+
+
+_STUB = bytes(stub.ENTER - stub.BASE) + stub.CODE.ljust(stub.BLOCK - stub.ENTER, b"\0")
 
 
 class Harness(Emulator):
@@ -91,62 +102,89 @@ class Harness(Emulator):
         super().__init__(image, 64, port_in)
         self.ram = ram
         self.direct_base = direct_base
-        self._map_image()
-        for base, size in (
-            (STACK_TOP - STACK_SIZE, STACK_SIZE),
-            (stub.BASE, stub.SIZE),
-            (PERCPU_PAGE, PAGE),
-            (BUFFER_BASE, BUFFER_SIZE),
-            (direct_base, ram),
-        ):
+        self._ranges = _ranges(image)
+        self._memory = {base: self._lay(base, size) for base, size in self._ranges}
+        self._empty = [
+            self._lay(base, size) for base, size in ((BUFFER_BASE, BUFFER_SIZE), (direct_base, ram))
+        ]
+        for base, size in ((STACK_TOP - STACK_SIZE, STACK_SIZE), (stub.BASE, stub.SIZE), (PERCPU_PAGE, PAGE)):
             self.map(base, size)
+        self._arrange()
+        for base, data in self._fixed:
+            self.write(base, data)
         self.write(stub.ENTER, stub.CODE)
         self.set("gs_base", PERCPU_PAGE)
         self._pristine = self._uc.context_save()
         self.reset()
 
-    def _map_image(self) -> None:
-        self._ranges = _ranges(self.image)
-        for base, size in self._ranges:
-            self.map(base, size)
-        self._write_image()
+    def _lay(self, base: int, size: int) -> mmap.mmap:
+        """Map zeroed memory that this process sees too."""
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        pointer = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        try:
+            self._uc.mem_map_ptr(base, size, self._u.UC_PROT_ALL, pointer)
+        except self._error as error:
+            raise InputError(f"the image cannot be mapped at {base:#x}: {error}", stage=STAGE) from error
+        return memory
 
-    def _write_image(self) -> None:
-        for section in self.image.sections:
-            if section.data and "w" not in section.flags:
-                self.write(section.address, section.data)
-        self._initial = [
-            (section.address, section.data.ljust(section.size, b"\0"))
-            for section in self.image.sections
-            if "w" in section.flags or section.nobits
+    def _arrange(self) -> None:
+        """What is written when: what nothing should change, and what each run begins with."""
+        self._fixed: list[tuple[int, bytes]] = []
+        self._initial: list[tuple[int, bytes]] = []
+        ends = {base: base for base, _ in self._ranges}
+        for section in sorted(self.image.sections, key=lambda section: section.address):
+            writable = "w" in section.flags or section.nobits
+            data = _padded(section) if writable else section.data
+            (self._initial if writable else self._fixed).append((section.address, data))
+            home = next(base for base, size in self._ranges if 0 <= section.address - base < size)
+            gap = section.address - ends[home]
+            if gap > 0:
+                self._fixed.append((ends[home], _zeros(gap)))
+            ends[home] = max(ends[home], section.address + len(data))
+        self._fixed += [
+            (ends[base], _zeros(base + size - ends[base]))
+            for base, size in self._ranges
+            if ends[base] < base + size
         ]
         self._initial += [
-            (self.direct_base, _zeros(self.ram)),
             (PERCPU_PAGE, PERCPU_PAGE.to_bytes(8, "little").ljust(PAGE, b"\0")),
-            (BUFFER_BASE, _zeros(BUFFER_SIZE)),
             (STACK_TOP - STACK_SIZE, _STACK_NOISE),
         ]
 
     def load(self, image: Image) -> bool:
-        """Put another image in place of this one, as in a new machine; False when it needs other pages."""
-        if (
-            _ranges(image) != self._ranges or self._recorder is not None
-        ):  # a recorder knows the image it began with
+        """Put another image in place of this one, as in a new machine; False when it needs other pages.
+
+        Only what differs is written, and only code that differs is translated anew.
+        """
+        # A recorder knows the image it began with.
+        if _ranges(image) != self._ranges or self._recorder is not None:
             return False
         self.forget()
         self._take(image)
-        for base, size in self._ranges:
-            self.write(base, _zeros(size))
-        self._write_image()
-        self.write(stub.BASE, _zeros(stub.SIZE))
-        self.write(stub.ENTER, stub.CODE)
+        self._arrange()
+        for address, data in self._fixed:
+            base = next(base for base, size in self._ranges if 0 <= address - base < size)
+            self._restore(address, data, self._memory[base][address - base : address - base + len(data)])
+        for address, data in ((stub.BASE, _STUB), (stub.BLOCK, _zeros(PAGE))):
+            self._restore(address, data, self.read(address, len(data)))
         self.reset()
         return True
+
+    def _restore(self, address: int, data: bytes, now: bytes) -> None:
+        """Write what differs from what stands there now."""
+        if now == data:
+            return
+        for at in range(0, len(data), PAGE):
+            old, new = now[at : at + PAGE], data[at : at + PAGE]
+            if old != new:
+                self.write_code(address + at, new)
 
     def reset(self) -> None:
         """CPU, writable sections, RAM, per-CPU block, buffers and stack as before the first instruction."""
         for address, data in self._initial:
             self.write(address, data)
+        for memory in self._empty:
+            memory.madvise(mmap.MADV_DONTNEED)  # zeros from now on
         self._uc.context_restore(self._pristine)
 
     def renew(self) -> None:

@@ -32,17 +32,17 @@ class _Line(NamedTuple):
     fixed: bool = False
 
 
-class _Names(NamedTuple):
+class Names(NamedTuple):
     """The names in a text: whole words, and patterns of those that are pasted together."""
 
     words: frozenset[str]
     pasted: tuple[re.Pattern[str], ...]
 
 
-class _Index:
+class Index:
     """Who names what, by word."""
 
-    def __init__(self, rows: Iterable[tuple[str, _Names]]) -> None:
+    def __init__(self, rows: Iterable[tuple[str, Names]]) -> None:
         self._words: dict[str, set[str]] = {}
         self._pasted: list[tuple[re.Pattern[str], str]] = []
         for owner, named in rows:
@@ -67,8 +67,8 @@ class Reach:
     def __init__(self, includes: Mapping[str, str], units: Mapping[str, str]) -> None:
         self.includes = {name: _lines(text) for name, text in includes.items()}
         lines = [line for lines in self.includes.values() for line in lines]
-        self._owners = _Index((line.owner, _names(line.text)) for line in lines)
-        self._units = _Index((name, _names(text)) for name, text in units.items())
+        self._owners = Index((line.owner, names_of(line.text)) for line in lines)
+        self._units = Index((name, names_of(text)) for name, text in units.items())
 
     def units(self, changed: Mapping[str, str]) -> frozenset[str] | None:
         """The units that may see it when these include files have these texts; None when any may."""
@@ -78,6 +78,11 @@ class Reach:
                 return None
             names.update(_differing(self.includes[file], _lines(text)))
         names.discard(_NOTHING)
+        return self.naming(names)
+
+    def naming(self, changed: Collection[str]) -> frozenset[str] | None:
+        """The units that name one of some constants and macros, or what hangs on it; None when any may."""
+        names = set(changed)
         fresh = set(names)
         while fresh and _ANYTHING not in names:
             fresh = self._owners.naming(fresh) - names
@@ -132,7 +137,8 @@ def _lines(text: str) -> list[_Line]:
 
 
 @lru_cache(maxsize=1 << 13)
-def _names(text: str) -> _Names:
+def names_of(text: str) -> Names:
+    """The names in a text."""
     words = frozenset(_WORD.findall(text))
     patterns = []
     if "\\" in text:
@@ -142,4 +148,4 @@ def _names(text: str) -> _Names:
             ):  # a parameter alone: its value stands where the macro is used
                 literal = [re.escape(part) for part in _PARAMETER.split(pasted)]
                 patterns.append(re.compile(r"[\w.$]*".join(literal)))
-    return _Names(words, tuple(patterns))
+    return Names(words, tuple(patterns))

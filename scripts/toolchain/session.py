@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from toolchain.layout import Layout
     from toolchain.link import Origin
     from toolchain.objectfile import ObjectFile
+    from toolchain.pool import Pool
     from toolchain.preprocess import Preprocessor, Unit
     from toolchain.types import Image
 
@@ -119,6 +120,11 @@ class Session:
         """
         with no_collection():
             return self._assembled(names, self._prepared(self._load_layout(), overrides))
+
+    @property
+    def pool(self) -> Pool:
+        """Numbers and encodes the instructions of every unit."""
+        return self._pool
 
     def units(self) -> dict[str, Unit]:
         """The preprocessed units of the last ``build``, by name."""

@@ -6,7 +6,9 @@ bytes that the real link would, at other addresses; nobody boots it. What does n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from operator import attrgetter
 
@@ -14,14 +16,11 @@ from toolchain import link
 from toolchain.layout import CODE_FILL, Layout
 from toolchain.link_errors import LinkErrors
 from toolchain.objectfile import ObjectFile, ObjectSection
-from toolchain.types import Image, Section, Symbol
+from toolchain.pieces import Pieces
+from toolchain.roomy import ROOM, TEXT
+from toolchain.types import Image, Section, Symbol, Symbols
 
 _ROOM = 64  # bytes behind the code of each unit: a candidate inserts a few instructions
-_GROWING = ".text"
-
-
-def _room(section: ObjectSection) -> int:
-    return section.size + (_ROOM if section.name == _GROWING and section.size else 0)
 
 
 class Sketch:
@@ -43,7 +42,20 @@ class Sketch:
         self.objects = list(objects)
         self.layout = layout
         errors = LinkErrors(self.objects, layout)
-        self._outputs = link.place(self.objects, layout, errors, _room)
+        # Room for each routine besides: ``pieces`` takes it.
+        routines = {
+            id(made.sections[index]): count
+            for made in self.objects
+            for index, count in Counter(s.section for s in made.symbols if s.kind == "func").items()
+            if index is not None
+        }
+        self._rooms = {
+            id(section): _ROOM + ROOM * routines.get(id(section), 0)
+            for made in self.objects
+            for section in made.sections
+            if section.name == TEXT and section.size
+        }
+        self._outputs = link.place(self.objects, layout, errors, self._room)
         self._homes = link.addresses_of(self.objects, self._outputs)
         self._values = link.global_symbols(self.objects, self._outputs, layout, self._homes, errors)
         self._at: dict[tuple[int, int], tuple[int, link.Placed]] = {}
@@ -76,12 +88,7 @@ class Sketch:
         """
         if not all(self._fits(self.objects[unit], made) for unit, made in changed.items()):
             return None
-        values = dict(self._values)
-        for unit, made in changed.items():
-            for symbol in made.symbols:
-                if symbol.binding != "local":
-                    at = self._homes[unit][symbol.section] if symbol.section is not None else 0
-                    values[symbol.name] = symbol.value + at
+        values = self._values_with(changed)
         errors = LinkErrors(self.objects, self.layout)
         data: dict[int, link.Output] = {}
         for number, placed in self._touched(changed, values):
@@ -101,13 +108,65 @@ class Sketch:
             symbols[unit] = self._symbols_of(unit, made)
         return self._image(sections, symbols)
 
+    def _room(self, section: ObjectSection) -> int:
+        """What a section takes in the sketch."""
+        return section.size + self._rooms.get(id(section), 0)
+
+    def _values_with(self, changed: Mapping[int, ObjectFile]) -> dict[str, int]:
+        values = dict(self._values)
+        for unit, made in changed.items():
+            for symbol in made.symbols:
+                if symbol.binding != "local":
+                    at = self._homes[unit][symbol.section] if symbol.section is not None else 0
+                    values[symbol.name] = symbol.value + at
+        return values
+
+    def put(self, taken: Mapping[int, Pieces]) -> Image | None:
+        """The image with units that have room in place of the units as they are; None where they do not fit.
+
+        Each is told where it lies, and how its fields are filled there.
+        """
+        changed = {unit: one.made for unit, one in taken.items() if one.made is not None}
+        image = self.variant(changed) if len(changed) == len(taken) else None
+        if image is not None:
+            values = self._values_with(changed)
+            for unit, made in changed.items():
+                rows = [
+                    self.stands(image, unit, number, section.size)
+                    for number, section in enumerate(made.sections)
+                ]
+                data = [b"" if row is None else row[1] for row in rows]
+                taken[unit].put(self._homes[unit], data, partial(self._filled, unit, made, values))
+        return image
+
+    def _filled(
+        self, unit: int, made: ObjectFile, values: dict[str, int], section: ObjectSection, number: int
+    ) -> bytes | None:
+        """A section of a unit with its fields filled; None when a value is missing or does not fit."""
+        errors = _Refused(self.objects, self.layout)
+        output = self._outputs[0]._replace(data=bytearray(section.data))
+        homes = self._homes[unit]
+        link.relocate(
+            made, link.Placed(section, unit, number, homes[number], 0), output, homes, values, errors
+        )
+        return None if errors.any else bytes(output.data)
+
+    def stands(self, image: Image, unit: int, number: int, size: int) -> tuple[int, bytes] | None:
+        """Where a section of a unit lies, and what stands there; None where it has no bytes in the file."""
+        known = self._at.get((unit, number))
+        if known is None or not size:
+            return None
+        section = image.sections[known[0]]
+        at = known[1].address - section.address
+        return (known[1].address, section.data[at : at + size]) if section.data else None
+
     def _fits(self, old: ObjectFile, new: ObjectFile) -> bool:
         """The same sections with no more than their room, and the same names for other units."""
         if len(old.sections) != len(new.sections) or old.weak != new.weak or _seen(old) != _seen(new):
             return False
         for one, other in zip(old.sections, new.sections, strict=True):
             alike = one.name == other.name and one.flags == other.flags and one.nobits == other.nobits
-            fits = other.size <= _room(one) if one.name == _GROWING else other.size == one.size
+            fits = other.size <= self._room(one) if one.name == TEXT else other.size == one.size
             if not alike or not fits or other.align > one.align:
                 return False
         return True
@@ -133,7 +192,21 @@ class Sketch:
 
     def _image(self, sections: Sequence[Section], symbols: Sequence[Sequence[Symbol]]) -> Image:
         ordered = sorted(chain(self._outer, *symbols), key=attrgetter("address", "name"))
-        return Image(self._values[self.layout.entry], tuple(sections), tuple(ordered), (), (), ())
+        return Image(self._values[self.layout.entry], tuple(sections), Symbols(ordered), (), (), ())
+
+
+class _Refused(LinkErrors):
+    """That something is wrong, not what."""
+
+    any = False
+
+    def undefined(self, *_: object) -> None:
+        """A symbol that nobody defines."""
+        self.any = True
+
+    def out_of_range(self, *_: object) -> None:
+        """A value that its field cannot hold."""
+        self.any = True
 
 
 def _seen(unit: ObjectFile) -> set[tuple[str, bool, str]]:

@@ -10,6 +10,7 @@ Producers and consumers: ``preprocess`` makes ``Place`` and statements; ``insn``
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -194,6 +195,29 @@ class Symbol(NamedTuple):
     file: str
     line: int
     is_global: bool
+
+
+class Symbols(tuple[Symbol, ...]):
+    """The symbols of an image, with what is looked up in them."""
+
+    @cached_property
+    def addresses(self) -> dict[str, int]:
+        """Name -> address; of several, the last."""
+        return {symbol.name: symbol.address for symbol in self}
+
+    @cached_property
+    def places(self) -> dict[str, tuple[int, ...]]:
+        """Name -> indices."""
+        found: dict[str, tuple[int, ...]] = {}
+        for index, symbol in enumerate(self):
+            found[symbol.name] = (*found.get(symbol.name, ()), index)
+        return found
+
+    def resized(self, index: int, size: int) -> Symbols:
+        """These with another size of one of them."""
+        made = Symbols((*self[:index], self[index]._replace(size=size), *self[index + 1 :]))
+        made.addresses, made.places = self.addresses, self.places
+        return made
 
 
 class Line(NamedTuple):

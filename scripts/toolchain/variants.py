@@ -6,13 +6,18 @@ asked, never booted: for that ``build.Session.build`` makes the real image.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from toolchain.build import GENERATED, Session
+from toolchain.constants import Constants
+from toolchain.pieces import Bytes, Change, Pieces
 from toolchain.reach import Reach
 from toolchain.sketch import Sketch
-from toolchain.types import Image
+from toolchain.types import Image, Symbols
 
+_ASSIGNMENT = re.compile(r"\s*(?:\.(?:set|equ)\b|[\w.$]+\s*=)", re.IGNORECASE)
 _WHOLE = ("image.toml", "boot.toml")  # what concerns the kernel as a whole
 
 
@@ -32,6 +37,11 @@ class Variants:
         included = {s.name: s.text for unit in units.values() for s in unit.sources[1:]}
         self._reach = Reach(included, texts)
         self._sketch = Sketch(session.objects(), session.layout())
+        self._units = units
+        self._lines = {name: text.split("\n") for name, text in {**texts, **included}.items()}
+        self._made = {made.file: made for made in session.objects()}
+        self._roomy: dict[str, Pieces | None] = {}
+        self._base = self._sketch.image  # with room in the units that were asked for
 
     @property
     def original(self) -> Image:
@@ -44,11 +54,79 @@ class Variants:
         Raises:
             InputError: every error of the units that were assembled, or of their link.
         """
+        quick = self._in_place(overrides)
+        if quick is not None:
+            return quick
         seen = self.seen(overrides)
         if seen is None:
             return None
         made = self._session.some(sorted(seen), overrides)
         return self._sketch.variant({self._places[name]: unit for name, unit in made.items()})
+
+    def _in_place(self, overrides: Mapping[str, str]) -> Image | None:
+        """Of a variant that differs in a few statements, or in constants; None where that cannot be told."""
+        if len(overrides) != 1:
+            return None
+        ((file, text),) = overrides.items()
+        if file not in self._lines:
+            return None
+        lines = self._lines[file]
+        first, count, new = differing(lines, text.split("\n"))
+        if not count and not new:
+            return self.original
+        old = lines[first : first + count]
+        if file.endswith(".inc") or any(_ASSIGNMENT.match(line) for line in old):
+            found = self._constants.variant(file, old, new)
+            return None if found is None else self._put(found)
+        pieces = self._with_room(file)
+        made = None if pieces is None else pieces.variant(first + 1, count, new)
+        return None if made is None else self._put([made])
+
+    def _stands(self, unit: str, number: int) -> Bytes | None:
+        """Where a section of a unit lies, and what stands there."""
+        return self._sketch.stands(
+            self._base, self._places[unit], number, self._made[unit].sections[number].size
+        )
+
+    @cached_property
+    def _constants(self) -> Constants:
+        return Constants(
+            self._units, self._made, self._reach, self._session.pool, self._stands, self._with_room
+        )
+
+    def _with_room(self, file: str) -> Pieces | None:
+        """A unit with room behind its routines, which stands in the image from now on; None where it cannot."""
+        if file not in self._roomy:
+            pieces = Pieces(self._units[file], self._session.pool)
+            taken = {self._places[name]: known for name, known in self._roomy.items() if known is not None}
+            image = self._sketch.put({**taken, self._places[file]: pieces})
+            self._roomy[file] = None if image is None else pieces
+            if image is not None and pieces.made is not None:
+                self._base, self._made[file] = image, pieces.made
+        return self._roomy[file]
+
+    def _put(self, changes: Sequence[Change]) -> Image:
+        """The image with other bytes at some addresses; the original where they stand there already."""
+        sections = list(self._base.sections)
+        changed: dict[int, bytearray] = {}
+        for address, data, _ in changes:
+            number = next(n for n, s in enumerate(sections) if 0 <= address - s.address < len(s.data))
+            begin = address - sections[number].address
+            if sections[number].data[begin : begin + len(data)] != data:
+                if number not in changed:
+                    changed[number] = bytearray(sections[number].data)
+                changed[number][begin : begin + len(data)] = data
+        if not changed:
+            return self.original
+        for number, whole in changed.items():
+            sections[number] = sections[number]._replace(data=bytes(whole))
+        symbols = self._base.symbols
+        for address, _, grown in changes:
+            if grown is not None:
+                assert isinstance(symbols, Symbols)
+                index = next(n for n in symbols.places[grown.name] if symbols[n].address == address)
+                symbols = symbols.resized(index, grown.size)
+        return self._base._replace(sections=tuple(sections), symbols=symbols)
 
     def seen(self, overrides: Mapping[str, str]) -> frozenset[str] | None:
         """The units that a variant may change; None when it may be any, or others than there are."""
@@ -58,3 +136,22 @@ class Variants:
             return None
         seeing = self._reach.units(others) if others else frozenset[str]()
         return None if seeing is None else own | seeing
+
+
+def differing(old: Sequence[str], new: Sequence[str]) -> tuple[int, int, Sequence[str]]:
+    """The lines between what two texts begin and end with alike: the first (from 0), how many, and what they became."""
+    first = _alike(old, new)
+    end = _alike(old[first:][::-1], new[first:][::-1])
+    return first, len(old) - end - first, new[first : len(new) - end]
+
+
+def _alike(old: Sequence[str], new: Sequence[str]) -> int:
+    """How many lines are the same from the beginning on."""
+    low, high = 0, min(len(old), len(new))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if old[low:middle] == new[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
 
 from toolchain.emulator import MASK64, Emulator
 from toolchain.headers import full_register
-from toolchain.types import Image
+from toolchain.types import Image, Symbols
 
 _FENCES = {b"\xe8": "lfence", b"\xf0": "mfence", b"\xf8": "sfence"}
 # 0F 01 /2 lgdt, /3 lidt, /7 invlpg (memory forms); 0F 00 /3 ltr; 0F 22 mov cr; 0F 30 wrmsr; 0F AE E8|F0|F8 fences
@@ -68,8 +68,9 @@ def _pieces(image: Image, routines: Collection[str] | None) -> Iterator[tuple[in
     if routines is None:
         yield from ((s.address, s.data) for s in texts)
         return
-    for symbol in image.symbols:
-        if symbol.name in routines:
+    symbols = image.symbols if isinstance(image.symbols, Symbols) else Symbols(image.symbols)
+    for name in sorted(routines):
+        for symbol in map(symbols.__getitem__, symbols.places.get(name, ())):
             for section in texts:
                 if section.address <= symbol.address < section.address + len(section.data):
                     at = symbol.address - section.address
@@ -83,7 +84,7 @@ def _action(code: bytes, address: int, note: Callable[[Event], None], bits: int)
         return lambda m: note(_msr(m))
     if opcode[:2] == b"\x0f\xae":
         return lambda m: note(Event(_FENCES[opcode[2:3]]))
-    item = next(_decoder(bits).disasm(code, address, 1), None)
+    item = _decoded(code, address, bits)
     if item is None or not item.operands:
         return None
     name = item.mnemonic
@@ -97,6 +98,12 @@ def _action(code: bytes, address: int, note: Callable[[Event], None], bits: int)
         source = _full(item, operand.reg)
         return lambda m: note(Event(name, m.get(source) & 0xFFFF))
     return partial(_noted, note, name, item, operand.mem)
+
+
+@lru_cache(maxsize=1 << 12)
+def _decoded(code: bytes, address: int, bits: int) -> Any:
+    """The instruction that the bytes begin with, or None."""
+    return next(_decoder(bits).disasm(code, address, 1), None)
 
 
 def _noted(note: Callable[[Event], None], name: str, item: Any, memory: Any, machine: Emulator) -> None:

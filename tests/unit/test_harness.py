@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import get_args
 
 import pytest
@@ -245,3 +246,52 @@ def test_an_image_of_other_pages_needs_a_machine_of_its_own() -> None:
     more = Section(".more", DATA + 0x1000, 0x102000, 16, b"", "aw", 4096, True)
     other = harness.image._replace(sections=(*harness.image.sections, more))
     assert not harness.load(other) and harness.call("f").end == "returned"
+
+
+def test_what_was_to_run_at_a_place_is_forgotten_and_set_anew() -> None:
+    harness = machine("e801000000 c3", g="b807000000 c3")  # call g; ret; g: mov eax, 7; ret
+    seen: list[str] = []
+
+    def note(name: str, _: Harness) -> None:
+        seen.append(name)
+
+    for name in ("one", "two", "three"):
+        harness.probe(harness.address("g"), partial(note, name))
+        assert harness.call("f").registers["rax"] == 7
+        harness.forget()
+        assert harness.call("f").registers["rax"] == 7
+    assert seen == ["one", "two", "three"]
+    harness.substitute("g", lambda m: m.set("rax", 9))
+    harness.probe(harness.address("g"), lambda m: seen.append("both"))
+    assert harness.call("f").registers["rax"] == 9 and seen[-1] == "both"
+    harness.forget()
+    assert harness.call("f").registers["rax"] == 7
+
+
+def test_places_that_nobody_looks_at_any_more_do_not_pile_up() -> None:
+    harness = machine("90" * 2000 + "c3")
+    count = 0
+
+    def step(_: Harness) -> None:
+        nonlocal count
+        count += 1
+
+    for _ in range(3):
+        for place in range(600):
+            harness.probe(TEXT + place, step)
+        harness.call("f", limit=5000)
+        harness.forget()
+    assert count == 1800
+    harness.call("f", limit=5000)
+    assert count == 1800
+
+
+def test_memory_is_empty_again_after_a_reset() -> None:
+    harness = machine("48891f c3")  # mov [rdi], rbx; ret
+    places = (DIRECT_BASE, DIRECT_BASE + 0x5000, BUFFER_BASE + 8)
+    for _ in range(2):
+        for place in places:
+            assert harness.call("f", {"rdi": place, "rbx": 5}).end == "returned"
+            assert harness.read_u64(place) == 5
+        harness.reset()
+        assert all(harness.read_u64(place) == 0 for place in places)

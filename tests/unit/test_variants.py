@@ -27,6 +27,11 @@ def session() -> Iterator[Session]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def variants(session: Session) -> Variants:
+    return Variants(session)
+
+
 def _shape(made: ObjectFile) -> list[object]:
     return [
         (s.name, s.size, s.data, [(r.offset, r.size, r.kind, r.target, r.addend) for r in s.relocations])
@@ -48,12 +53,21 @@ def _routines(image: Image) -> dict[str, list[tuple[str, str]]]:
                 found[symbol.name] = [
                     (i.mnemonic, "" if i.mnemonic[0] in "jc" else PLACE.sub("", i.op_str))
                     for i in decoder.disasm(code, 0)
+                    if i.mnemonic != "nop"  # where a shorter instruction took the place of a longer one
                 ]
     return found
 
 
+def _texts() -> dict[str, str]:
+    return {
+        path.relative_to(KERNEL).as_posix(): path.read_text(encoding="utf-8")
+        for path in KERNEL.rglob("*")
+        if path.suffix in (".s", ".inc") and "test" not in path.parts
+    }
+
+
 def _edits(texts: dict[str, str], count: int) -> Iterator[dict[str, str]]:
-    """Seeded edits as a search makes them: a constant raised, a statement doubled or taken out."""
+    """Seeded edits as a search makes them: a constant raised or small, a statement doubled, taken out or exchanged."""
     chance = random.Random(20)
     names = sorted(texts)
     while count:
@@ -62,9 +76,16 @@ def _edits(texts: dict[str, str], count: int) -> Iterator[dict[str, str]]:
         at = chance.randrange(len(lines))
         constant = re.match(r"(\.set \w+,) (0x[0-9a-f]+|\d+)(.*)$", lines[at])
         if file.endswith(".inc") and constant:
-            new = [f"{constant[1]} {int(constant[2], 0) + 1}{constant[3]}"]
+            value = chance.choice((int(constant[2], 0) + 1, int(constant[2], 0) * 300 + 1, 1))
+            new = [f"{constant[1]} {value}{constant[3]}"]
         elif file.endswith(".s") and re.match(r"    (mov|add|sub|or|and|xor) ", lines[at]):
-            new = chance.choice(([], [lines[at], lines[at]]))
+            other = lines[chance.randrange(len(lines))]
+            other = (
+                other
+                if re.match(r"    (mov|add|sub|or|and|xor|test|cmp|lea) ", other)
+                else "    xor eax, eax"
+            )
+            new = chance.choice(([], [lines[at], lines[at]], [other], [lines[at], other, "    push rax"]))
         else:
             continue
         count -= 1
@@ -75,11 +96,7 @@ def _edits(texts: dict[str, str], count: int) -> Iterator[dict[str, str]]:
 def test_what_a_variant_leaves_is_what_a_build_makes_of_it(session: Session) -> None:
     variants = Variants(session)
     before = {made.file: made for made in session.objects()}
-    texts = {
-        path.relative_to(KERNEL).as_posix(): path.read_text(encoding="utf-8")
-        for path in KERNEL.rglob("*")
-        if path.suffix in (".s", ".inc") and "test" not in path.parts
-    }
+    texts = _texts()
     asked = 0
     for overrides in _edits(texts, EDITS):
         try:
@@ -97,6 +114,128 @@ def test_what_a_variant_leaves_is_what_a_build_makes_of_it(session: Session) -> 
         left = [made for made in session.objects() if made.file not in seen]
         assert all(_shape(made) == _shape(before[made.file]) for made in left)
     assert asked > EDITS / 2
+
+
+@pytest.mark.slow
+def test_many_variants_are_what_a_build_makes_of_them(session: Session) -> None:
+    variants = Variants(session)
+    texts = _texts()
+    asked = 0
+    for overrides in _edits(texts, 150):
+        try:
+            image = variants.image(overrides)
+        except InputError:
+            with pytest.raises(InputError):
+                session.build(overrides, lines=False)
+            continue
+        if image is not None:
+            asked += 1
+            assert _routines(image) == _routines(session.build(overrides, lines=False)), overrides.keys()
+    assert asked > 100
+
+
+# File, a line of it, and what stands in its place: nothing of these needs the whole unit.
+IN_PLACE = [
+    ("cpu/gdt.s", "    .quad 0x00af9a000000ffff ", ["    .quad 0x00af9a000000fffe"]),
+    ("mm/page_range.s", "    mov ecx, HUGE_PAGE_SIZE", ["    mov ecx, LARGE_PAGE_SIZE"]),
+    (
+        "mm/page_range.s",
+        "    mov ecx, HUGE_PAGE_SIZE",
+        ["    mov ecx, 3", "    xor eax, eax", "    test rdx, rcx"],
+    ),
+    ("mm/page_range.s", "    mov ecx, HUGE_PAGE_SIZE", []),
+    ("cpu/features.s", "mxcsr_default:  .long MXCSR_DEFAULT", ["mxcsr_default:  .long 7"]),
+    ("include/pci.inc", ".set PCI_ROW_SLOTS,", [".set PCI_ROW_SLOTS, 0x20"]),
+    ("include/pci.inc", ".set PCI_SLOT_BASE,", [".set PCI_SLOT_BASE, 0x08"]),
+    ("include/registers.inc", ".set CR4_UMIP,", [".set CR4_UMIP, 1"]),
+    ("boot/multiboot2.s", ".set TAG_CONTENT,", [".set TAG_CONTENT, 0x300"]),
+]
+
+
+def _edited(file: str, start: str, new: list[str]) -> dict[str, str]:
+    lines = (KERNEL / file).read_text(encoding="utf-8").split("\n")
+    at = next(number for number, line in enumerate(lines) if line.startswith(start))
+    return {file: "\n".join([*lines[:at], *new, *lines[at + 1 :]])}
+
+
+@pytest.mark.parametrize(("file", "start", "new"), IN_PLACE)
+def test_what_an_edit_changes_is_put_in_place(
+    session: Session,
+    variants: Variants,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    start: str,
+    new: list[str],
+) -> None:
+    overrides = _edited(file, start, new)
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "some", lambda *_: pytest.fail("a whole unit was assembled"))
+        image = variants.image(overrides)
+        again = variants.image(overrides)
+    assert image is not None and image == again
+    assert image.sections != variants.original.sections
+    assert _routines(image) == _routines(session.build(overrides, lines=False))
+
+
+def test_data_is_written_over_data(variants: Variants) -> None:
+    texts = [[f"    .quad 0x00af9a000000ff{last}"] for last in ("fe", "fd")]
+    one, other = (variants.image(_edited("cpu/gdt.s", "    .quad 0x00af9a000000ffff ", new)) for new in texts)
+    assert one is not None and other is not None
+    pairs = [
+        (a, b)
+        for old, new in zip(one.sections, other.sections, strict=True)
+        for a, b in zip(old.data, new.data, strict=True)
+        if a != b
+    ]
+    assert pairs == [(0xFE, 0xFD)]
+
+
+def test_what_changes_nothing_is_the_original(variants: Variants) -> None:
+    file, start = "mm/page_range.s", "    mov ecx, HUGE_PAGE_SIZE"
+    assert variants.image(_edited(file, start, [f"{start}    # a remark"])) is variants.original
+    assert variants.image(_edited("include/pci.inc", ".set PCI_ROW_SLOTS,", [".set PCI_ROW_SLOTS, 24"])) is (
+        variants.original
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "start", "new"),
+    [
+        (
+            "mm/page_range.s",
+            "    mov ecx, HUGE_PAGE_SIZE",
+            ["    mov rax, 0x1234567812345678"] * 5,
+        ),  # more than its room
+        ("mm/page_range.s", "    mov ecx, HUGE_PAGE_SIZE", ["    call_frame"]),  # a macro
+        (
+            "include/pci.inc",
+            ".set PCI_ROW_SIZE,",
+            [".set PCI_ROW_SIZE, 0x90"],
+        ),  # the size of a table hangs on it
+        ("include/macros.inc", "    pop rbp", ["    pop rbx"]),
+    ],
+)
+def test_what_does_not_fit_in_place_is_assembled_whole(
+    session: Session, variants: Variants, file: str, start: str, new: list[str]
+) -> None:
+    overrides = _edited(file, start, new)
+    image = variants.image(overrides)
+    whole = session.build(overrides, lines=False)
+    assert image is None or _routines(image) == _routines(whole)
+
+
+@pytest.mark.parametrize(
+    "line", ["    jmp nowhere_at_all", "    mov ecx, dl", "    mov ecx, [rip", "    lea ecx, 7"]
+)
+def test_what_does_not_assemble_is_refused_as_by_a_build(
+    session: Session, variants: Variants, line: str
+) -> None:
+    overrides = _edited("mm/page_range.s", "    mov ecx, HUGE_PAGE_SIZE", [line])
+    with pytest.raises(InputError) as ours:
+        variants.image(overrides)
+    with pytest.raises(InputError) as whole:
+        session.build(overrides, lines=False)
+    assert [str(d) for d in ours.value.diagnostics] == [str(d) for d in whole.value.diagnostics]
 
 
 def test_the_original_has_the_routines_of_the_build(session: Session) -> None:

@@ -139,9 +139,13 @@ local_function request_look
     lea rdi, [r15 + SESSION_LOCK]
     call lock_acquire
     mov rdi, r15
+    mov esi, MAILBOX_DEPTH                      # no more can stand, unless the service writes faster than we read
 .Llook_take:
     call queue_take
-    jnc .Llook_take
+    jc .Llook_fetch
+    dec esi
+    jnz .Llook_take
+.Llook_fetch:
     mov rsi, r13
     call queue_fetch
     sbb ecx, ecx                                # cf, while the lock is given back

@@ -193,16 +193,17 @@ local_function ping_once
 .Lonce_look:
     mov rdi, r12
     call queue_take
-    jnc .Lonce_fetch
+    jc .Lonce_none
+    mov rdi, r12
+    mov rsi, qword ptr [rip + ping_index]
+    call queue_fetch
+    jnc .Lonce_answered
+.Lonce_none:
     dec r13d
     jnz .Lonce_look
     stc
     jmp .Lonce_return
-.Lonce_fetch:
-    mov rdi, r12
-    mov rsi, qword ptr [rip + ping_index]
-    call queue_fetch
-    jc .Lonce_look
+.Lonce_answered:
     call ping_ticks
     sub rax, rbx
     clc

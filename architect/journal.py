@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ from toolchain.files import make_folder, unwritable
 STAGE = "journal"
 VERSION = 1
 LINE_BYTES_MAX = 1 << 20
+_ID_BYTES = 8
 TRAJECTORIES_KEPT = 20  # runs of one tree, the newest
 
 
@@ -106,6 +108,7 @@ class Journal:
         boots: boots of the interrupted run; 0 where it ended by itself, out of budget.
         seconds: wall seconds of the interrupted run, likewise.
         resumed: whether there was one.
+        id: names the run, the same when it was killed and goes on: what it tells others counts once.
         model_tokens: prompt and answer tokens of the interrupted run.
         trajectory: what the run does, step by step; that of the interrupted run goes on.
     """
@@ -119,6 +122,7 @@ class Journal:
         self.boots = 0
         self.seconds = 0.0
         self.model_tokens = (0, 0)
+        self.id = ""
         self._path = folder / "journal.jsonl"
         self._lock = self._take_lock()
         found = records(self._path)
@@ -134,7 +138,8 @@ class Journal:
             raise unwritable(self._path, error, stage=STAGE) from error
         self._mend_tail()
         self.trajectory = _trajectory(folder / "trajectories", resume=self.resumed)
-        self.write("resume" if self.resumed else "run", {"version": VERSION, **about})
+        self.id = self.id or secrets.token_hex(_ID_BYTES)
+        self.write("resume" if self.resumed else "run", {"version": VERSION, "id": self.id, **about})
 
     def _take_lock(self) -> int:
         path = self.folder / "lock"
@@ -165,7 +170,9 @@ class Journal:
             elif record["kind"] == "boots":
                 self.boots += int(record["count"])
             elif record["kind"] == "end":
-                self.boots, self.seconds, self.model_tokens = 0, 0.0, (0, 0)
+                self.boots, self.seconds, self.model_tokens, self.id = 0, 0.0, (0, 0), ""
+            elif record["kind"] in ("run", "resume"):
+                self.id = str(record.get("id", ""))
             elif record["kind"] == "model":
                 prompt, completion = self.model_tokens
                 self.model_tokens = (prompt + int(record["prompt"]), completion + int(record["completion"]))

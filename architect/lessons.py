@@ -50,6 +50,7 @@ CREATE VIRTUAL TABLE IF NOT EXISTS lesson_text USING fts5 (cause, signature, edi
 {_DELTAS};
 PRAGMA user_version = {VERSION};
 """
+_CREDITED = "SELECT 1 FROM delta WHERE lesson = ? AND kind IN ('helped', 'misled') AND data = ?"
 # From the form before: the same lessons, none with a guard, their history unknown.
 _UPGRADE = f"""
 ALTER TABLE lesson ADD COLUMN guards TEXT NOT NULL DEFAULT '[]';
@@ -101,7 +102,10 @@ class SqliteLessons:
     def record(
         self, signature: Signature, cause: str, edit: Mapping[str, Any], evidence: Mapping[str, Any]
     ) -> int:
-        """Store a lesson and return its id; one with an equal signature and edit gains the evidence instead."""
+        """Store a lesson and return its id; one with an equal signature and edit gains the evidence instead.
+
+        Evidence of a ``run`` that is known is not added: a run that was killed tells it again when it resumes.
+        """
         return self.merge(signature, cause, edit, [evidence])
 
     def merge(
@@ -135,7 +139,9 @@ class SqliteLessons:
             row = db.execute("SELECT * FROM lesson WHERE key = ?", (key,)).fetchone()
             if row is not None:
                 known = json.loads(row["evidence"])
-                merged = known + [dict(e) for e in evidence if dict(e) not in known]
+                runs = {e["run"] for e in known if isinstance(e, dict) and "run" in e}
+                new = [dict(e) for e in evidence if dict(e) not in known and e.get("run") not in runs]
+                merged = known + new
                 db.execute(
                     "UPDATE lesson SET evidence = ?, helped = max(helped, ?), misled = max(misled, ?), changed = ?"
                     " WHERE id = ?",
@@ -161,16 +167,19 @@ class SqliteLessons:
             _delta(db, number, "added", {"evidence": len(evidence)})
             return number
 
-    def credit(self, lesson: int, *, helped: bool) -> None:
-        """Count one use of a lesson."""
+    def credit(self, lesson: int, *, helped: bool, run: str = "") -> None:
+        """Count one use of a lesson; of a run that has a name only once, however often that is killed and resumed."""
         column = "helped" if helped else "misled"
+        about = {"run": run} if run else {}
         with self._open() as db:
+            if run and db.execute(_CREDITED, (lesson, json.dumps(about))).fetchone() is not None:
+                return
             changed = db.execute(
                 f"UPDATE lesson SET {column} = {column} + 1, changed = ? WHERE id = ?", (time.time(), lesson)
             )
             if changed.rowcount != 1:
                 raise InputError(f"no lesson {lesson}; `pxos lessons list` shows them", stage=STAGE)
-            _delta(db, lesson, column, {})
+            _delta(db, lesson, column, about)
 
     def guard(self, lesson: int, guards: Sequence[Mapping[str, Any]]) -> None:
         """Let a lesson carry guards, in place of those that it had; none takes them away."""

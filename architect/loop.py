@@ -152,6 +152,7 @@ class FixLoop:
             "before": f"{case.failures[0].gate}: {case.failures[0].message}",
             "after": [gate.gate for gate in gates],
             "engine": patch.engine,
+            "run": self.journal.id,
             "candidates": self.budget.candidates,
             "boots": self.budget.boots,
             "seconds": round(self.budget.total_seconds(), 3),
@@ -175,7 +176,7 @@ class FixLoop:
     def _credit(self, winner: int | None) -> None:
         try:
             for number in sorted(self.lessons_tried):
-                self.lessons.credit(number, helped=number == winner)
+                self.lessons.credit(number, helped=number == winner, run=self.journal.id)
         except InputError as error:
             self.say(f"which lessons helped is not noted: {error.message}")
 

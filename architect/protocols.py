@@ -206,5 +206,5 @@ class LessonStore(Protocol):
     ) -> int:
         """Stores a lesson, returns its id; an equal one gains evidence instead."""
 
-    def credit(self, lesson: int, *, helped: bool) -> None:
-        """Counts one use of a lesson."""
+    def credit(self, lesson: int, *, helped: bool, run: str = "") -> None:
+        """Counts one use of a lesson; of one ``run`` only once."""

@@ -237,6 +237,53 @@ def test_a_run_that_spent_its_budget_is_resumed_with_one_of_its_own(tmp_path: Pa
     assert verdict.outcome == "fixed" and verdict.boots == 2
 
 
+def ended(store: SqliteLessons) -> tuple[int, int, int]:
+    """What the only lesson has: how often it helped, how often it misled, pieces of evidence."""
+    (lesson,) = store.all()
+    return lesson.helped, lesson.misled, len(lesson.evidence["runs"])
+
+
+@pytest.mark.parametrize("dies", ["record", "credit", "end"])
+def test_a_run_that_is_killed_after_its_lesson_counts_once(
+    tmp_path: Path, dies: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended behind what ``dies`` names, before the journal says that the run is over; then resumed to its end."""
+
+    def again() -> LessonsEngine:
+        return LessonsEngine(SqliteLessons(tmp_path / "lessons"))
+
+    def kill(of: type, method: str) -> None:
+        real = getattr(of, method)
+
+        def killed(*arguments: Any, **named: Any) -> None:
+            real(*arguments, **named)
+            raise KeyboardInterrupt
+
+        patched.setattr(of, method, killed)
+
+    with rig(tmp_path, Scripted(patch(GOOD, operator="constant"))) as made:
+        verdict = made.loop.run()
+        made.journal.end(verdict.outcome, verdict.reason)
+        assert ended(made.store) == (0, 0, 1)
+    with monkeypatch.context() as patched, rig(tmp_path, again()) as made:
+        if dies != "end":
+            kill(SqliteLessons, dies)
+            with pytest.raises(KeyboardInterrupt):
+                made.loop.run()
+        else:
+            assert made.loop.run().outcome == "fixed"
+        name = made.journal.id
+    with rig(tmp_path, again()) as made:
+        assert made.journal.resumed and made.journal.id == name
+        verdict = made.loop.run()
+        made.journal.end(verdict.outcome, verdict.reason)
+        assert verdict.outcome == "fixed" and ended(made.store) == (1, 0, 2)
+    with rig(tmp_path, again()) as made:
+        assert made.journal.id != name
+        made.loop.run()
+        assert ended(made.store) == (2, 0, 3), "another run counts again"
+
+
 def test_what_needs_no_boot_is_tried_when_none_is_left(tmp_path: Path) -> None:
     with rig(tmp_path, Scripted(patch(GOOD)), max_boots=3, reserve=3) as made:
         verdict = made.loop.run()

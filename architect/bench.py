@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -174,9 +174,10 @@ class Bench:
                 return self.known[name]
         if name in self.known:
             return replace(self.known[name], patch=patch, duplicate=True, booted=False, boots=0)
-        whole = self.session.build(changed)
+        whole = self.session.build(changed, lines=False)
         names, files = self._changes(patch)
-        return self._tried(patch, gate, whole, boots, demands, names, files)
+        lined = partial(self.session.build, changed)
+        return self._tried(patch, gate, whole, boots, demands, names, files, lined)
 
     def _image(self, changed: Mapping[str, str]) -> Image:
         """What a candidate is asked by: where it can be, with only the changed made anew."""
@@ -221,6 +222,7 @@ class Bench:
         demands: Demands,
         names: Sequence[str] | None,
         files: Sequence[str],
+        lined: Callable[[], Image],
     ) -> Evaluation:
         """Every gate on an image that no worker has tried."""
         data, sha = linked(image)
@@ -249,6 +251,7 @@ class Bench:
                 probe=demands.probe,
             )
             trial = self._trial(image, data, folder, terms)
+            trial.lined = lined
             passed = trial.run()
             evaluation = Evaluation(
                 patch,

@@ -97,6 +97,9 @@ class Trial:
         folder: where its logs go.
         tree: sources for the fault report's excerpts.
         terms: which gates, how long, how many boots.
+
+    Attributes:
+        lined: makes the same image with its lines, where ``image`` has none: few candidates are told about by them.
     """
 
     judge: Judge
@@ -114,6 +117,7 @@ class Trial:
     result: BootResult | None = None
     ready: BootResult | None = None  # a first boot that was looked at when it was ready
     report: FaultReport | None = None
+    lined: Callable[[], Image] | None = None
     taken: list[dict[str, Any]] = field(
         default_factory=list
     )  # boots of the gate that is asked, for its evidence
@@ -164,7 +168,15 @@ class Trial:
     def _checks(self) -> GateResult:
         from architect import checks
 
+        found = checks.run(self.image, self.judge.sources, self.terms.routines)
+        if found.passed or self.lined is None:
+            return found
+        self._take_lines()
         return checks.run(self.image, self.judge.sources, self.terms.routines)
+
+    def _take_lines(self) -> None:
+        if self.lined is not None:
+            self.image, self.lined = self.lined(), None
 
     def _contract(self) -> GateResult:
         if not self.terms.explain:
@@ -302,6 +314,7 @@ class Trial:
         from toolchain.symbols import SymbolTable
 
         if self.terms.explain or self.judge.reached(result.serial) > self.terms.reached:
+            self._take_lines()
             report = fault.analyse(result, SymbolTable(self.image), self.tree)
         else:
             report = brief.report(result, self.image)

@@ -212,13 +212,13 @@ class _Watch:
         now = time.monotonic()
         if self.log.ready is not None and not self.exits:
             return self._finish("ready")
+        if self.enough is not None and (said := self.enough(self.log)) is not None:
+            return self._finish(said)
         self.machine.qmp.pump()
         while self.machine.qmp.events and self.outcome is None:
             self._event(self.machine.qmp.events.popleft())
         if self.outcome is not None:
             return None
-        if self.enough is not None and (said := self.enough(self.log)) is not None:
-            return self._finish(said)
         if any(number == self.handle for number, _ in ready):
             return self._exited()
         if self.reported is None and (

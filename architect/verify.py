@@ -310,10 +310,10 @@ class Trial:
 
     def _death(self, result: BootResult) -> str:
         """Why a boot ended as it did, in a sentence; keeps the fault report of the first one."""
-        from toolchain import fault
-        from toolchain.symbols import SymbolTable
-
         if self.terms.explain or self.judge.reached(result.serial) > self.terms.reached:
+            from toolchain import fault  # with what it imports half a second of a worker that never needs it
+            from toolchain.symbols import SymbolTable
+
             self._take_lines()
             report = fault.analyse(result, SymbolTable(self.image), self.tree)
         else:

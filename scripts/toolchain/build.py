@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from toolchain.errors import InputError
-from toolchain.kerneltree import GENERATED, STAGE, kernel_tree, reader, source_names, sources
+from toolchain.fresh import Fresh
+from toolchain.kerneltree import GENERATED, STAGE, kernel_tree, source_names, sources
 from toolchain.session import Session, no_collection
 
 if TYPE_CHECKING:
     from toolchain.command import Ui
-    from toolchain.objects import Objects
-    from toolchain.parallel import Assembly
+    from toolchain.objects import Products
     from toolchain.types import BuildResult, Image
 
 __all__ = ["GENERATED", "Session", "build", "kernel_tree", "once", "source_names", "sources"]
@@ -40,59 +39,20 @@ def once(tree: Path, cache: Path | None = None) -> tuple[Image, dict[str, str]]:
         InputError: ``tree`` is no kernel tree; every error of every unit, or of the link.
     """
     kernel_tree(tree)
-    with no_collection():
-        found = _without_errors(tree.resolve(), cache)
-    if found is not None:
-        return found
-    with Session(tree) as session:
-        return session.build(), session.sources()
+    with no_collection(), Fresh(tree.resolve(), cache) as fresh:
+        found = _image(tree, fresh)
+        if fresh.add():
+            fresh.keep()
+    return found
 
 
-def _without_errors(tree: Path, cache: Path | None) -> tuple[Image, dict[str, str]] | None:
-    """``once`` for a tree without errors; None when there are any, which ``Session`` tells all at once."""
-    from toolchain import forked
-    from toolchain.encode_guard import Guard
-
-    guard, twin = Guard(), Guard()
-    kept: Objects | None = None
-    try:
-        if cache is not None:
-            from toolchain.objects import Objects
-
-            kept = Objects(cache, tree)
-        known = kept is not None and kept.load()
-        if not known:
-            # The worker loads its libraries while this process loads the rest.
-            guard.start_with(twin) if forked.available() else guard.start()
-        from toolchain import generate, layout
-
-        loaded = layout.load(tree / "image.toml")
-        preprocessor = reader(tree, loaded, generate.texts(tree))
-        names = source_names(tree, loaded.sources, {})
-        made, texts = kept.find(names, preprocessor) if kept is not None and known else ({}, {})
-        missing = {name: (tree / name).stat().st_size for name in names if name not in made}
-        new: Assembly | None = None
-        if missing:
-            from toolchain.parallel import assemble
-
-            answers = kept.answers() if kept is not None else {}
-            tracer = kept.trace if kept is not None else None
-            new = assemble(missing, preprocessor, (guard, twin), answers, tracer)
-            if new is None:
-                return None
-            made |= {name: item.object for name, item in new.made.items()}
-            texts |= new.texts
-        from toolchain import link
-
-        image = link.link([made[name] for name in names], loaded)
-        if kept is not None:
-            kept.keep(names, new)
-        return image, texts
-    except InputError:
-        return None
-    finally:
-        twin.close()
-        guard.close()
+def _image(tree: Path, fresh: Fresh) -> tuple[Image, dict[str, str]]:
+    """The image and its sources' texts; a tree in error is built again by what tells all errors at once."""
+    found = fresh.image()
+    if found is None:
+        with Session(tree) as session:
+            found = session.build(), session.sources()
+    return found
 
 
 def build(
@@ -123,8 +83,10 @@ def build(
         InputError: errors in the sources, or ``out`` cannot be written.
         ToolError: a program that the ISO needs is missing or failed.
     """
+    from toolchain import generate, programs
     from toolchain import modules as modules_module
-    from toolchain import programs
+    from toolchain.files import write_atomic
+    from toolchain.types import BuildResult
 
     began = time.monotonic()
     if iso:
@@ -132,35 +94,18 @@ def build(
 
         check_tools()
     packed = modules_module.archive(programs.resolve(modules, out)) if modules else b""
-    image, read = once(tree, cache)
+    kernel_tree(tree)
+    with no_collection(), Fresh(tree.resolve(), cache) as fresh:
+        made = fresh.products()
+        if made is None or not made.stand_in(out):
+            made = _write(tree, out, fresh)
+            fresh.keep_products(made)
+        generate.write(fresh.generated, out)
+    elf, map_, listing = (out / f"{NAME}.{kind}" for kind in _KINDS)
     if ui is not None:
-        for warning in image.warnings:
+        for warning in made.warnings:
             ui.note(warning)
-    from toolchain import elf, generate, listing
-    from toolchain.files import make_folder, write_atomic
-    from toolchain.forked import Forked, available
-    from toolchain.types import BuildResult
-
-    with no_collection():
-        child = Forked(lambda: listing.listing_text(image, read)) if available() else None
-        try:
-            data = elf.write(image)
-            map_ = listing.map_text(image)
-            lines: Any = child.result() if child is not None else None
-        finally:
-            if child is not None:
-                child.cancel()
-        if lines is None:
-            lines = listing.listing_text(image, read)
-    make_folder(out, stage=STAGE)
-    generate.generate(tree, out)
-    elf_path = out / f"{NAME}.elf"
-    write_atomic(elf_path, data, stage=STAGE)
-    map_path, listing_path = out / f"{NAME}.map", out / f"{NAME}.lst"
-    write_atomic(map_path, map_, stage=STAGE)
-    write_atomic(listing_path, lines, stage=STAGE)
-    if ui is not None:
-        ui.step(f"{elf_path}: {len(data)} bytes")
+        ui.step(f"{elf}: {made.bytes} bytes")
     modules_path = iso_path = None
     if packed:
         modules_path = out / modules_module.NAME
@@ -169,11 +114,46 @@ def build(
         from toolchain import iso as iso_module
 
         iso_path = out / f"{NAME}.iso"
-        iso_module.make(elf_path, iso_path, cmdline=cmdline, modules=packed)
+        iso_module.make(elf, iso_path, cmdline=cmdline, modules=packed)
         if ui is not None:
             ui.step(f"{iso_path}: BIOS and UEFI")
     seconds = round(time.monotonic() - began, 3)
-    sizes = len(data), len(image.symbols)
     return BuildResult(
-        elf_path, iso_path, map_path, listing_path, *sizes, seconds, image.warnings, modules_path
+        elf, iso_path, map_, listing, made.bytes, made.symbols, seconds, made.warnings, modules_path
     )
+
+
+_KINDS = ("elf", "map", "lst")
+
+
+def _write(tree: Path, out: Path, fresh: Fresh) -> Products:
+    """Make the ELF, its map and its listing, and write them when all three are made."""
+    image, read = _image(tree, fresh)
+    from toolchain import elf, forked, listing
+    from toolchain.files import make_folder, write_atomic
+    from toolchain.objects import Products
+    from toolchain.sealed import digest
+
+    adds = fresh.add()
+
+    def rest() -> bytes:
+        """What a second process does meanwhile."""
+        if adds:
+            fresh.keep()
+        return listing.listing_text(image, read).encode()
+
+    child = forked.Forked(rest) if forked.available() else None
+    try:
+        data = elf.write(image), listing.map_text(image).encode()
+        lines: Any = child.result() if child is not None else None
+    finally:
+        if child is not None:
+            child.cancel()
+    contents = (*data, rest() if lines is None else lines)
+    make_folder(out, stage=STAGE)
+    files = []
+    for kind, content in zip(_KINDS, contents, strict=True):
+        name = f"{NAME}.{kind}"
+        write_atomic(out / name, content, stage=STAGE)
+        files.append((name, len(content), digest(content)))
+    return Products(tuple(files), len(data[0]), len(image.symbols), image.warnings)

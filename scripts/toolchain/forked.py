@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import marshal
+import mmap
 import os
 import signal
 import sys
@@ -56,9 +57,8 @@ class Forked:
         done = os.read(self._source, 1)
         found: object | None = None
         if done:
-            os.lseek(self._memory, 0, os.SEEK_SET)
-            with os.fdopen(self._memory, "rb", closefd=False) as file:
-                found = marshal.loads(file.read())
+            with mmap.mmap(self._memory, 0, prot=mmap.PROT_READ) as data:
+                found = marshal.loads(data)
         self._close()
         return found
 

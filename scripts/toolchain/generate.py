@@ -57,10 +57,15 @@ def generate(tree: Path, out: Path) -> list[Path]:
     Raises:
         InputError: ``boot.toml`` is missing or wrong, or ``out`` cannot be written.
     """
+    return write(texts(tree), out)
+
+
+def write(found: Mapping[str, str], out: Path) -> list[Path]:
+    """Write what ``texts`` has found under ``out/gen``; returns and raises as ``generate``."""
     folder = out / "gen"
     make_folder(folder, stage=STAGE)
     written = []
-    for name, text in texts(tree).items():
+    for name, text in found.items():
         write_atomic(folder / name, text, stage=STAGE)
         written.append(folder / name)
     return written

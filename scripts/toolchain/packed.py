@@ -61,7 +61,12 @@ def unpack(data: bytes, sources: dict[str, SourceFile]) -> ObjectFile:
 Answers = dict[str, str]  # the worker's, by request: see ``encode_worker``
 
 
+def pack_answers(answers: Answers) -> bytes:
+    """``answers`` as bytes."""
+    return marshal.dumps(answers)
+
+
 def unpack_answers(data: bytes) -> Answers:
-    """What ``marshal.dumps`` was given."""
+    """What ``pack_answers`` was given."""
     found: Any = marshal.loads(data)
     return dict(found)

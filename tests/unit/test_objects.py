@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import cli
-from toolchain import bench_kernel, build, objects, parallel
+from toolchain import bench_kernel, build, link, objects, parallel, sealed
 from toolchain.command import Ui
 from toolchain.errors import InputError
 from toolchain.objects import Objects
@@ -114,8 +114,13 @@ def same(tree: Path, cache: Path) -> None:
 
 
 def the_file(cache: Path) -> Path:
-    (path,) = cache.iterdir()
+    (path,) = cache.glob("*.objects")
     return path
+
+
+def named(tree: Path) -> str:
+    """The file of a tree's objects."""
+    return f"{sealed.digest(os.fsencode(tree)).hex()}.objects"
 
 
 def later(path: Path, text: str | bytes) -> None:
@@ -212,7 +217,7 @@ def test_another_toolchain_believes_nothing(
 ) -> None:
     build.once(tree, cache)
     made(assembled)
-    monkeypatch.setattr(objects, "_origin", lambda: b"another version")
+    monkeypatch.setattr(objects, "_mark", lambda: b"another version")
     build.once(tree, cache)
     assert made(assembled) == NAMES
 
@@ -225,13 +230,13 @@ def test_the_toolchain_is_known_by_the_content_of_its_sources(
     for path in Path(objects.__file__).parent.iterdir():
         if path.suffix in (".py", ".tsv"):
             shutil.copy(path, copy)
-    before = objects._origin()
+    before = objects._mark()
     monkeypatch.setattr(objects, "__file__", str(copy / "objects.py"))
-    assert objects._origin() == before
+    assert objects._mark() == before
     for name in ("resolve.py", "encode_forms.tsv"):
         (copy / name).write_text((copy / name).read_text() + "\n")
-        assert objects._origin() != before
-        before = objects._origin()
+        assert objects._mark() != before
+        before = objects._mark()
 
 
 # --- the same with and without -----------------------------------------------------------------------------
@@ -358,7 +363,7 @@ def _flipped(path: Path) -> None:
 def _of_another_tree(path: Path) -> None:
     """A whole file with a digest of its own, as somebody could write it who does not know what made it."""
     body = marshal.dumps(({}, b""))
-    path.write_bytes(objects._MAGIC + objects._digest(body) + body)
+    path.write_bytes(sealed._MAGIC + sealed.digest(body) + body)
 
 
 def _open_to_all(path: Path) -> None:
@@ -417,7 +422,7 @@ def test_a_file_that_is_not_whole_and_ours_is_not_believed(
         raise AssertionError("marshal was given bytes that nobody vouches for")
 
     with monkeypatch.context() as patch:
-        patch.setattr(objects, "marshal", type("Marshal", (), {"loads": never, "dumps": marshal.dumps}))
+        patch.setattr(sealed, "marshal", type("Marshal", (), {"loads": never, "dumps": marshal.dumps}))
         assert build.once(tree, cache) == expected
     assert made(assembled) == NAMES
     same(tree, cache)
@@ -471,20 +476,19 @@ def test_a_full_disk_leaves_what_was_there(tree: Path, cache: Path, monkeypatch:
 def test_the_folder_stays_small(
     tree: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "TREES_MAX", 3)
+    monkeypatch.setattr(sealed, "FILES_MAX", 3)
     for number in range(5):
         copy = tmp_path / f"copy{number}"
         shutil.copytree(tree, copy)
         build.once(copy, cache)
-        os.utime(cache / objects._digest(os.fsencode(copy)).hex(), (number, number))
-    kept = {path.name for path in cache.iterdir()}
-    assert kept == {objects._digest(os.fsencode(tmp_path / f"copy{n}")).hex() for n in (2, 3, 4)}
+        os.utime(cache / named(copy), (number, number))
+    assert {path.name for path in cache.iterdir()} == {named(tmp_path / f"copy{n}") for n in (2, 3, 4)}
 
 
 def test_a_file_that_would_be_too_large_is_not_written(
     tree: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(objects, "FILE_MAX", 100)
+    monkeypatch.setattr(sealed, "FILE_MAX", 100)
     same(tree, cache)
     assert not cache.exists()
 
@@ -493,7 +497,7 @@ def test_a_toolchain_that_was_edited_meanwhile_keeps_nothing(
     tree: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     versions = iter([b"before", b"after"])
-    monkeypatch.setattr(objects, "_origin", lambda: next(versions))
+    monkeypatch.setattr(objects, "_mark", lambda: next(versions))
     build.once(tree, cache)
     assert not cache.exists()
 
@@ -550,3 +554,73 @@ def test_the_command_keeps_unless_told_not_to(
     assert cli.main(command) == 0
     assert the_file(cache).stat().st_mode & 0o777 == 0o600
     assert cache.stat().st_mode & 0o777 == 0o700
+
+
+# --- a build in which nothing has changed -------------------------------------------------------------------
+
+
+@pytest.fixture
+def linked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A word for each link; emptied by ``made``."""
+    found: list[str] = []
+    really = link.link
+
+    def noted(*arguments: object) -> object:
+        found.append("link")
+        return really(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(link, "link", noted)
+    return found
+
+
+def test_products_that_stand_are_left_alone(
+    tree: Path, cache: Path, tmp_path: Path, linked: list[str]
+) -> None:
+    (tree / "start.s").write_text(START + '    .warning "look here"\n')
+    out = tmp_path / "out"
+    first = build.build(tree, out, iso=False, cache=cache)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    made(linked)
+    told = io.StringIO()
+    again = build.build(tree, out, iso=False, cache=cache, ui=Ui(told))
+    assert made(linked) == []
+    assert again._replace(seconds=0) == first._replace(seconds=0)
+    assert "warning: look here" in told.getvalue()
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", [*PRODUCTS, "gen/boot_table.inc"])
+@pytest.mark.parametrize("how", ["removed", "changed", "cut"])
+def test_a_product_that_is_not_what_was_made_is_made_again(
+    tree: Path, cache: Path, tmp_path: Path, name: str, how: str
+) -> None:
+    path = tmp_path / "out" / name
+    build.build(tree, tmp_path / "out", iso=False, cache=cache)
+    whole = path.read_bytes()
+    if how == "removed":
+        path.unlink()
+    else:
+        path.write_bytes(whole[:-1] + (b"" if how == "cut" else b"?"))
+    build.build(tree, tmp_path / "out", iso=False, cache=cache)
+    assert path.read_bytes() == whole
+
+
+def test_another_layout_or_folder_or_tree_is_linked(
+    tree: Path, cache: Path, tmp_path: Path, linked: list[str]
+) -> None:
+    def products_now(out: str) -> dict[str, bytes]:
+        build.build(tree, tmp_path / out, iso=False, cache=cache)
+        return products(tmp_path / out)
+
+    plain = products_now("out")
+    assert products_now("elsewhere") == plain
+    assert made(linked) == ["link", "link"]
+    (tree / "image.toml").write_text(IMAGE.replace("0x100000", "0x200000"))
+    assert products_now("out") != plain
+    assert made(linked) == ["link"]
+    (tree / "image.toml").write_text(IMAGE)
+    (tree / "cpu/other.s").rename(tree / "zother.s")
+    moved = products_now("out")
+    assert made(linked) == ["link"]
+    build.build(tree, tmp_path / "plain", iso=False)
+    assert products(tmp_path / "plain") == moved

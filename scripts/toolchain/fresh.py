@@ -1,0 +1,140 @@
+"""One build in a process that makes just one: what is kept is taken, the rest is assembled, on two cores.
+
+Owns: the order of the steps, and which of them can be left out. It knows no errors: where anything is wrong it makes
+nothing, and ``session`` tells all errors at once. Writes nothing but what is kept for later runs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolchain.errors import InputError
+from toolchain.kerneltree import reader, source_names
+
+if TYPE_CHECKING:
+    from toolchain.layout import Layout
+    from toolchain.objects import Objects, Products
+    from toolchain.parallel import Assembly
+    from toolchain.preprocess import Preprocessor
+    from toolchain.types import Image
+
+_STAGE = "build"
+
+
+class Fresh:
+    """A build of ``tree`` (resolved). Use as a context manager: worker processes belong to it.
+
+    Args:
+        tree: the kernel tree.
+        cache: where object files are kept between runs, or None.
+
+    Attributes:
+        names: the units, in the order of the image; empty when the tree is in error.
+        current: those of which the object was kept.
+    """
+
+    def __init__(self, tree: Path, cache: Path | None) -> None:
+        from toolchain import forked
+        from toolchain.encode_guard import Guard
+
+        self._tree = tree
+        self._guard, self._twin = Guard(), Guard()
+        self._kept: Objects | None = None
+        self._new: Assembly | None = None
+        self._is_made = False
+        self.names: list[str] = []
+        self.current: list[str] = []
+        if cache is not None:
+            from toolchain.objects import Objects
+
+            self._kept = Objects(cache, tree)
+        known = self._kept is not None and self._kept.load()
+        if not known:
+            # The worker loads its libraries while this process loads the rest.
+            self._guard.start_with(self._twin) if forked.available() else self._guard.start()
+        try:
+            self._look(known)
+        except InputError:
+            self.names = []
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Fresh:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker processes."""
+        self._twin.close()
+        self._guard.close()
+
+    def _look(self, known: bool) -> None:
+        """Find the units, and those that are kept."""
+        from toolchain import generate, layout, tomlfile
+
+        path = self._tree / "image.toml"
+        self._layout_text: str = tomlfile.text(path, stage=_STAGE)
+        self._layout: Layout = layout.parse(self._layout_text, path)
+        self.generated: dict[str, str] = generate.texts(self._tree)
+        self._reader: Preprocessor = reader(self._tree, self._layout, self.generated)
+        names = source_names(self._tree, self._layout.sources, {})
+        if self._kept is not None and known:
+            self.current = self._kept.current(names, self._reader)
+        self.names = names
+
+    def products(self) -> Products | None:
+        """What an earlier run made of the same tree, when that is kept."""
+        if self._kept is None or not self.names or len(self.current) < len(self.names):
+            return None
+        return self._kept.products(self.names, self._layout_text)
+
+    def image(self) -> tuple[Image, dict[str, str]] | None:
+        """The image, and the texts of its sources by name; None when there are errors to be told."""
+        if not self.names:
+            return None
+        try:
+            found = self._assembled_and_linked()
+        except InputError:
+            return None
+        finally:
+            self.close()
+        self._is_made = found is not None
+        return found
+
+    def _assembled_and_linked(self) -> tuple[Image, dict[str, str]] | None:
+        objects, texts = self._kept.take(self.current, self._reader) if self._kept is not None else ({}, {})
+        sizes = {name: (self._tree / name).stat().st_size for name in self.names if name not in objects}
+        if sizes:
+            from toolchain.parallel import assemble
+
+            answers = self._kept.answers() if self._kept is not None else {}
+            tracer = self._kept.trace if self._kept is not None else None
+            new = self._new = assemble(sizes, self._reader, (self._guard, self._twin), answers, tracer)
+            if new is None:
+                return None
+            objects |= {name: item.object for name, item in new.made.items()}
+            texts |= new.texts
+        from toolchain import link
+
+        return link.link([objects[name] for name in self.names], self._layout), texts
+
+    def add(self) -> bool:
+        """Take over what was made, once ``image`` has given one; True when there is something to ``keep``."""
+        if self._kept is None or self._new is None or not self._is_made:
+            return False
+        self._kept.add(self.names, self._new)
+        return True
+
+    def keep(self) -> None:
+        """Keep the objects that were added for later runs."""
+        if self._kept is not None:
+            self._kept.keep()
+
+    def keep_products(self, products: Products) -> None:
+        """Keep what the products are, after ``add``."""
+        if self._kept is not None and self._is_made:
+            self._kept.keep_products(self.names, self._layout_text, products)

@@ -41,8 +41,7 @@ def once(tree: Path, cache: Path | None = None) -> tuple[Image, dict[str, str]]:
     kernel_tree(tree)
     with no_collection(), Fresh(tree.resolve(), cache) as fresh:
         found = _image(tree, fresh)
-        if fresh.add():
-            fresh.keep()
+        fresh.keep()
     return found
 
 
@@ -99,7 +98,6 @@ def build(
         made = fresh.products()
         if made is None or not made.stand_in(out):
             made = _write(tree, out, fresh)
-            fresh.keep_products(made)
         generate.write(fresh.generated, out)
     elf, map_, listing = (out / f"{NAME}.{kind}" for kind in _KINDS)
     if ui is not None:
@@ -134,26 +132,27 @@ def _write(tree: Path, out: Path, fresh: Fresh) -> Products:
     from toolchain.objects import Products
     from toolchain.sealed import digest
 
-    adds = fresh.add()
-
-    def rest() -> bytes:
+    def rest() -> tuple[bool, bytes, bytes]:
         """What a second process does meanwhile."""
-        if adds:
-            fresh.keep()
-        return listing.listing_text(image, read).encode()
+        may_keep = fresh.keep()
+        text = listing.listing_text(image, read).encode()
+        return may_keep, text, digest(text)
 
     child = forked.Forked(rest) if forked.available() else None
     try:
-        data = elf.write(image), listing.map_text(image).encode()
-        lines: Any = child.result() if child is not None else None
+        data, map_ = elf.write(image), listing.map_text(image).encode()
+        found: Any = child.result() if child is not None else None
     finally:
         if child is not None:
             child.cancel()
-    contents = (*data, rest() if lines is None else lines)
+    may_keep, lines, lines_digest = rest() if found is None else found
+    contents = (data, digest(data)), (map_, digest(map_)), (lines, lines_digest)
     make_folder(out, stage=STAGE)
     files = []
-    for kind, content in zip(_KINDS, contents, strict=True):
-        name = f"{NAME}.{kind}"
-        write_atomic(out / name, content, stage=STAGE)
-        files.append((name, len(content), digest(content)))
-    return Products(tuple(files), len(data[0]), len(image.symbols), image.warnings)
+    for kind, (content, known) in zip(_KINDS, contents, strict=True):
+        write_atomic(out / f"{NAME}.{kind}", content, stage=STAGE)
+        files.append((f"{NAME}.{kind}", len(content), known))
+    products = Products(tuple(files), len(data), len(image.symbols), image.warnings)
+    if may_keep:
+        fresh.keep_products(products)
+    return products

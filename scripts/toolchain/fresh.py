@@ -6,20 +6,22 @@ nothing, and ``session`` tells all errors at once. Writes nothing but what is ke
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from toolchain import forked, packed
 from toolchain.errors import InputError
 from toolchain.kerneltree import reader, source_names
 
 if TYPE_CHECKING:
     from toolchain.layout import Layout
     from toolchain.objects import Objects, Products
-    from toolchain.parallel import Assembly
     from toolchain.preprocess import Preprocessor
     from toolchain.types import Image
 
 _STAGE = "build"
+FEW = 64 << 10  # bytes of sources that are one process's work, while another takes what is kept
 
 
 class Fresh:
@@ -35,13 +37,12 @@ class Fresh:
     """
 
     def __init__(self, tree: Path, cache: Path | None) -> None:
-        from toolchain import forked
         from toolchain.encode_guard import Guard
 
         self._tree = tree
         self._guard, self._twin = Guard(), Guard()
         self._kept: Objects | None = None
-        self._new: Assembly | None = None
+        self._new: packed.Assembly | None = None
         self._is_made = False
         self.names: list[str] = []
         self.current: list[str] = []
@@ -103,38 +104,67 @@ class Fresh:
         finally:
             self.close()
         self._is_made = found is not None
+        if self._is_made and self._kept is not None and self._new is not None:
+            self._kept.add(self.names, self._new)
         return found
 
     def _assembled_and_linked(self) -> tuple[Image, dict[str, str]] | None:
-        objects, texts = self._kept.take(self.current, self._reader) if self._kept is not None else ({}, {})
-        sizes = {name: (self._tree / name).stat().st_size for name in self.names if name not in objects}
-        if sizes:
-            from toolchain.parallel import assemble
+        kept = self._kept
+        current = set(self.current)
+        missing = {name: (self._tree / name).stat().st_size for name in self.names if name not in current}
+        child = self._begun(missing) if kept is not None and current and missing else None
+        try:
+            # What a second process can assemble meanwhile, this one need not even load.
+            known, texts = kept.take(self.current, self._reader) if kept is not None else ({}, {})
+            from toolchain import link
 
-            answers = self._kept.answers() if self._kept is not None else {}
-            tracer = self._kept.trace if self._kept is not None else None
-            new = self._new = assemble(sizes, self._reader, (self._guard, self._twin), answers, tracer)
-            if new is None:
-                return None
-            objects |= {name: item.object for name, item in new.made.items()}
-            texts |= new.texts
-        from toolchain import link
+            if child is not None:
+                result = child.result()
+                self._new = packed.received(result) if result is not None else None
+            elif missing:
+                self._new = self._assembled(missing)
+        finally:
+            if child is not None:
+                child.cancel()
+        if missing and self._new is None:
+            return None
+        objects = {name: symbols.unit for name, symbols in known.items()}
+        if self._new is not None:
+            for name, item in self._new.made.items():
+                objects[name] = item.object
+                if item.symbols is not None:
+                    known[name] = item.symbols
+            texts |= self._new.texts
+        work = link.Kept()
+        work.symbols = {unit: known[name] for unit, name in enumerate(self.names) if name in known}
+        return link.link([objects[name] for name in self.names], self._layout, work), texts
 
-        return link.link([objects[name] for name in self.names], self._layout), texts
+    def _begun(self, missing: Mapping[str, int]) -> forked.Forked | None:
+        """A second process that assembles a few units; None where it does not pay."""
+        if sum(missing.values()) >= FEW or not forked.available():
+            return None
 
-    def add(self) -> bool:
-        """Take over what was made, once ``image`` has given one; True when there is something to ``keep``."""
-        if self._kept is None or self._new is None or not self._is_made:
-            return False
-        self._kept.add(self.names, self._new)
-        return True
+        def work() -> object:
+            try:
+                found = self._assembled(missing)
+            finally:
+                self.close()  # the worker that this process has started, if it had to
+            return None if found is None else packed.carried(found, answers=True)
 
-    def keep(self) -> None:
-        """Keep the objects that were added for later runs."""
-        if self._kept is not None:
-            self._kept.keep()
+        return forked.Forked(work)
+
+    def _assembled(self, missing: Mapping[str, int]) -> packed.Assembly | None:
+        from toolchain.parallel import assemble
+
+        answers = self._kept.answers() if self._kept is not None else {}
+        tracer = self._kept.trace if self._kept is not None else None
+        return assemble(missing, self._reader, (self._guard, self._twin), answers, tracer)
+
+    def keep(self) -> bool:
+        """Keep the objects that ``image`` made for later runs; False where nothing of this build may be kept."""
+        return self._kept is not None and self._is_made and self._kept.keep()
 
     def keep_products(self, products: Products) -> None:
-        """Keep what the products are, after ``add``."""
-        if self._kept is not None and self._is_made:
+        """Keep what the products are, if ``keep`` has said that it may be."""
+        if self._kept is not None:
             self._kept.keep_products(self.names, self._layout_text, products)

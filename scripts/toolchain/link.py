@@ -6,20 +6,19 @@ assembled again. Errors are collected over all units. What the image looks like 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from operator import attrgetter, itemgetter
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from toolchain.layout import CODE_FILL, PAGE, Layout, OutputSection
 from toolchain.link_errors import LinkErrors
+from toolchain.link_symbols import SymbolRow, UnitSymbols, at_address, unit_symbols
 from toolchain.objectfile import ObjectFile, ObjectSection, ObjectSymbol
 from toolchain.resolve import BOUNDS
 from toolchain.types import Image, Line, Section, Symbol
 
 STAGE = "link"
 _ADDRESSES = 1 << 64
-_MODULE_VERB_NOUN = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)+")
 
 
 class Placed(NamedTuple):
@@ -59,7 +58,7 @@ class Kept:
         self.values: dict[str, int] = {}
         self.fields: dict[tuple[int, int], _Fields] = {}
         self.symbols: dict[int, UnitSymbols] = {}
-        self.placed_symbols: dict[tuple[int, int], tuple[list[_SymbolRow], int, list[Symbol]]] = {}
+        self.placed_symbols: dict[tuple[int, int], tuple[list[SymbolRow], int, list[Symbol]]] = {}
 
 
 class _Fields(NamedTuple):
@@ -70,18 +69,6 @@ class _Fields(NamedTuple):
     homes: list[int]
     names: frozenset[str]
     data: bytes
-
-
-# name, offset in its section, size, kind, file, line, whether all units see it
-_SymbolRow = tuple[str, int, int, Literal["func", "object", "notype"], str, int, bool]
-
-
-class UnitSymbols(NamedTuple):
-    """The symbols of a unit: those with fixed values, and those of its sections by index."""
-
-    unit: ObjectFile
-    fixed: list[Symbol]
-    rows: dict[int, list[_SymbolRow]]
 
 
 def link(
@@ -360,45 +347,3 @@ def _symbols(
         found.append(Symbol(name, value, 0, "notype", section, "", 0, True))
     found.sort(key=attrgetter("address", "name"))
     return found
-
-
-def unit_symbols(made: ObjectFile) -> UnitSymbols:
-    """The symbols of a unit, their places still within its sections."""
-    fixed: list[Symbol] = []
-    of_section: dict[int, list[ObjectSymbol]] = {}
-    for symbol in made.symbols:
-        if symbol.section is None:
-            file, line = symbol.statement.origin
-            kind = symbol.kind or "notype"
-            fixed.append(Symbol(symbol.name, symbol.value, symbol.size or 0, kind, None, file, line, True))
-        else:
-            of_section.setdefault(symbol.section, []).append(symbol)
-    rows = {index: _section_symbols(symbols, made.sections[index]) for index, symbols in of_section.items()}
-    return UnitSymbols(made, fixed, rows)
-
-
-def _section_symbols(symbols: list[ObjectSymbol], section: ObjectSection) -> list[_SymbolRow]:
-    code = {line[0] for line in section.lines} if "x" in section.flags else set()
-    kinds: dict[str, Literal["func", "object", "notype"]] = {}
-    for symbol in symbols:
-        named = symbol.binding != "local" or _MODULE_VERB_NOUN.fullmatch(symbol.name) is not None
-        kinds[symbol.name] = symbol.kind or ("func" if symbol.value in code and named else "notype")
-    starts = sorted(symbol.value for symbol in symbols if kinds[symbol.name] == "func")
-    following = dict(zip(starts, [*starts[1:], section.size], strict=False))
-    found: list[_SymbolRow] = []
-    for symbol in symbols:
-        kind = kinds[symbol.name]
-        size = symbol.size
-        if size is None:
-            size = following[symbol.value] - symbol.value if kind == "func" else 0
-        is_global = symbol.binding != "local"
-        found.append((symbol.name, symbol.value, size, kind, *symbol.statement.origin, is_global))
-    return found
-
-
-def at_address(rows: list[_SymbolRow], base: int, section: str) -> list[Symbol]:
-    """The symbols of a section of a unit that lies at ``base``."""
-    return [
-        Symbol(name, base + value, size, kind, section, file, line, is_global)
-        for name, value, size, kind, file, line, is_global in rows
-    ]

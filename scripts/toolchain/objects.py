@@ -12,18 +12,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolchain import packed
 from toolchain.errors import InputError
-from toolchain.objectfile import ObjectFile
-from toolchain.sealed import DIGEST, Sealed, digest
+from toolchain.sealed import DIGEST, Sealed, blake2b, digest
 from toolchain.source import SourceFile
 
 if TYPE_CHECKING:
-    from toolchain.parallel import Assembly, Trace
+    from toolchain.link_symbols import UnitSymbols
+    from toolchain.objectfile import ObjectFile
     from toolchain.preprocess import Preprocessor, Unit
 
 SWITCH = "PXOS_NO_CACHE"  # an environment variable that is not empty: keep nothing, believe nothing
@@ -77,8 +76,10 @@ class Objects:
         self._files = Sealed(folder, self._mark)
         name = digest(os.fsencode(tree)).hex()
         self._objects, self._products = f"{name}.objects", f"{name}.products"
-        self._units: dict[str, list[tuple[Any, bytes]]] = {}
+        # By unit, the one that it is now first: what it was made of, and the object, packed or as it was just made.
+        self._units: dict[str, list[tuple[Any, bytes | ObjectFile]]] = {}
         self._answers = b""
+        self._has_more = False
         self._digests: dict[SourceFile, bytes] = {}
         self._same: dict[Any, bool] = {}
 
@@ -130,13 +131,14 @@ class Objects:
 
     def take(
         self, names: Sequence[str], reader: Preprocessor
-    ) -> tuple[dict[str, ObjectFile], dict[str, str]]:
-        """The objects of units that are ``current``, and the texts of their sources by name."""
-        objects: dict[str, ObjectFile] = {}
+    ) -> tuple[dict[str, UnitSymbols], dict[str, str]]:
+        """The objects of units that are ``current``, with their symbols, and the texts of their sources by name."""
+        objects: dict[str, UnitSymbols] = {}
         texts: dict[str, str] = {}
         sources: dict[str, SourceFile] = {}
         for name in names:
             (_, _, asked), data = self._units[name][0]
+            assert isinstance(data, bytes)
             objects[name] = packed.unpack(data, sources)
             paths = [reader.find(file) for file, _, _, is_text in asked if is_text]
             for path in (self._tree / name, *paths):
@@ -165,7 +167,7 @@ class Objects:
 
     # --- what is added -------------------------------------------------------------------------------------
 
-    def trace(self, unit: Unit) -> Trace | None:
+    def trace(self, unit: Unit) -> packed.Trace | None:
         """What ``unit`` was made of: a digest of it all, that of its text, and what it asked for.
 
         Returns:
@@ -186,27 +188,36 @@ class Objects:
         own = self._of(unit.sources[0])
         return digest(repr((own, asked)).encode()), own, tuple(asked)
 
-    def add(self, names: Sequence[str], new: Assembly) -> None:
+    def add(self, names: Sequence[str], new: packed.Assembly) -> None:
         """Take over the units ``names`` of a build without errors, of which ``new`` were not kept."""
         self._units = {name: self._units.get(name, [])[:VARIANTS] for name in names}
         for name, item in new.made.items():
             before = self._units[name]
             self._units[name] = []  # an older object is not this unit's: without a trace nothing is
             if item.trace is not None:
-                data = packed.pack(item.object) if item.packed is None else item.packed
-                self._units[name] = [(item.trace, data), *before][:VARIANTS]
+                self._units[name] = [(item.trace, item.packed or item.object), *before][:VARIANTS]
         said = {request: reply for request, reply in new.answers.items() if reply}
+        self._has_more = True
         self._answers = packed.pack_answers(said if len(said) <= ANSWERS_MAX else {})
 
-    def keep(self) -> None:
-        """Write what was added, unless somebody has edited the toolchain meanwhile."""
-        if self._mark == _mark():
-            self._files.store(self._objects, (self._units, self._answers))
+    def keep(self) -> bool:
+        """Write what was added, if anything was; False when somebody has edited the toolchain meanwhile."""
+        is_same = self._mark == _mark()
+        if is_same and self._has_more:
+            units = {
+                name: [
+                    (trace, data if isinstance(data, bytes) else packed.pack(data))
+                    for trace, data in variants
+                ]
+                for name, variants in self._units.items()
+            }
+            self._files.store(self._objects, (units, self._answers))
+        return is_same
 
     def keep_products(self, names: Sequence[str], layout: str, products: Products) -> None:
-        """Write what the products of the units ``names`` are, all of which are kept or added."""
+        """Write what the products of the units ``names`` are, all of which are kept or added; after ``keep``."""
         key = self._key(names, layout)
-        if key is not None and self._mark == _mark():
+        if key is not None:
             self._files.store(self._products, (key, tuple(products)))
 
     def _of(self, source: SourceFile) -> bytes:

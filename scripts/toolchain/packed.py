@@ -7,10 +7,55 @@ need: of each, file and line are kept. Never judges where bytes came from: ``mar
 from __future__ import annotations
 
 import marshal
-from typing import Any
+from typing import Any, NamedTuple
 
+from toolchain.link_symbols import UnitSymbols, unit_symbols
 from toolchain.objectfile import ObjectFile, ObjectSection, ObjectSymbol, Relocation
 from toolchain.source import SourceFile, Statement
+from toolchain.types import Symbol
+
+Answers = dict[str, str]  # the worker's, by request: see ``encode_worker``
+Trace = tuple[Any, ...]  # what a unit was made of, as marshal carries it
+
+
+class Made(NamedTuple):
+    """One unit, assembled.
+
+    Attributes:
+        symbols: worked out already, if it was carried.
+        packed: as ``pack`` has it, if it was carried.
+        trace: what it was made of, if that is known.
+    """
+
+    object: ObjectFile
+    symbols: UnitSymbols | None
+    packed: bytes | None
+    trace: Trace | None
+
+
+class Assembly(NamedTuple):
+    """Units, assembled: each by its name; the texts of their sources by name; and the worker's answers."""
+
+    made: dict[str, Made]
+    texts: dict[str, str]
+    answers: Answers
+
+
+def carried(found: Assembly, answers: bool) -> tuple[Any, ...]:
+    """``found`` as marshal carries it; the worker's answers when they are wanted."""
+    objects = [(pack(made.object), made.trace) for made in found.made.values()]
+    return objects, found.texts, found.answers if answers else {}
+
+
+def received(result: Any) -> Assembly:
+    """What ``carried`` was given."""
+    objects, texts, answers = result
+    sources: dict[str, SourceFile] = {}
+    made = {}
+    for data, trace in objects:
+        known = unpack(data, sources)
+        made[known.unit.file] = Made(known.unit, known, data, trace)
+    return Assembly(made, texts, answers)
 
 
 def pack(made: ObjectFile) -> bytes:
@@ -26,17 +71,19 @@ def pack(made: ObjectFile) -> bytes:
     symbols = [
         (s.name, s.section, s.value, s.size, s.kind, s.binding, *s.statement.origin) for s in made.symbols
     ]
-    return marshal.dumps((made.file, sections, symbols, sorted(made.weak), made.warnings))
+    known = unit_symbols(made)
+    rows = [tuple(symbol) for symbol in known.fixed], known.rows
+    return marshal.dumps((made.file, sections, symbols, sorted(made.weak), made.warnings, rows))
 
 
-def unpack(data: bytes, sources: dict[str, SourceFile]) -> ObjectFile:
-    """What ``pack`` was given, with statements that know file and line and nothing else.
+def unpack(data: bytes, sources: dict[str, SourceFile]) -> UnitSymbols:
+    """What ``pack`` was given, with statements that know file and line and nothing else; and its symbols.
 
     Args:
         data: from ``pack``.
         sources: the files that statements of other units have, by name; those of this one are added.
     """
-    file, sections, symbols, weak, warnings = marshal.loads(data)
+    file, sections, symbols, weak, warnings, (fixed, placed) = marshal.loads(data)
     make = tuple.__new__
 
     def at(name: str, line: int) -> Statement:
@@ -55,10 +102,8 @@ def unpack(data: bytes, sources: dict[str, SourceFile]) -> ObjectFile:
         ObjectSymbol(name, section, value, size, kind, binding, at(home, line))
         for name, section, value, size, kind, binding, home, line in symbols
     ]
-    return ObjectFile(file, tuple(rebuilt), tuple(named), frozenset(weak), warnings)
-
-
-Answers = dict[str, str]  # the worker's, by request: see ``encode_worker``
+    made = ObjectFile(file, tuple(rebuilt), tuple(named), frozenset(weak), warnings)
+    return UnitSymbols(made, [Symbol(*row) for row in fixed], placed)
 
 
 def pack_answers(answers: Answers) -> bytes:

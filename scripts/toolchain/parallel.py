@@ -10,44 +10,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from toolchain import forked, packed
 from toolchain.assemble import assemble_units
 from toolchain.encode import Encoder
 from toolchain.encode_guard import Guard
-from toolchain.objectfile import ObjectFile
+from toolchain.packed import Answers, Assembly, Made, Trace
 from toolchain.pool import Pool
 from toolchain.preprocess import Preprocessor, Unit
-from toolchain.source import SourceFile
 
 SMALL = 64 << 10  # bytes of sources below which a second process costs more than it saves
 _TURN = 2  # bytes of a turn in a queue
 TURNS_MAX = 2048  # what the smallest pipe holds (pipe(7): a page); with more names each turn is several
 
-Trace = tuple[Any, ...]  # what a unit was made of, as marshal carries it
 Tracer = Callable[[Unit], "Trace | None"]
-
-
-class Made(NamedTuple):
-    """One unit, assembled.
-
-    Attributes:
-        packed: as ``packed.pack`` has it, if it was carried.
-        trace: what the tracer said of it.
-    """
-
-    object: ObjectFile
-    packed: bytes | None
-    trace: Trace | None
-
-
-class Assembly(NamedTuple):
-    """All units, assembled: each by its name, the texts of their sources by name, and the worker's answers."""
-
-    made: dict[str, Made]
-    texts: dict[str, str]
-    answers: packed.Answers
 
 
 class Queue:
@@ -77,7 +54,7 @@ def assemble(
     names: Mapping[str, int],
     preprocessor: Preprocessor,
     workers: tuple[Guard, Guard],
-    answers: packed.Answers,
+    answers: Answers,
     tracer: Tracer | None = None,
 ) -> Assembly | None:
     """Assemble units, on two cores where there are two and it pays.
@@ -126,7 +103,7 @@ def _work(queue: Queue, preprocessor: Preprocessor, encoder: Encoder, tracer: Tr
 
     objects = assemble_units(taken(), Pool(encoder))
     made = {
-        unit.file: Made(item, None, tracer(unit) if tracer is not None else None)
+        unit.file: Made(item, None, None, tracer(unit) if tracer is not None else None)
         for unit, item in zip(units, objects, strict=True)
     }
     texts = {source.name: source.text for unit in units for source in unit.sources}
@@ -142,17 +119,14 @@ class _Second:
         preprocessor: Preprocessor,
         first: Guard,
         guard: Guard,
-        answers: packed.Answers,
+        answers: Answers,
         tracer: Tracer | None,
     ) -> None:
         def work() -> object:
             first.leave()
             guard.claim()
             with Encoder(guard=guard, answers=answers) as encoder:
-                found = _work(queue, preprocessor, encoder, tracer)
-                carried = [(packed.pack(made.object), made.trace) for made in found.made.values()]
-                new = found.answers if tracer is not None else {}
-                return carried, found.texts, new
+                return packed.carried(_work(queue, preprocessor, encoder, tracer), answers=tracer is not None)
 
         self._child = forked.Forked(work)
         guard.close()
@@ -166,10 +140,5 @@ class _Second:
         result: Any = self._child.result()
         if result is None:
             return None
-        carried, texts, answers = result
-        sources: dict[str, SourceFile] = {}
-        made = dict(own.made)
-        for data, trace in carried:
-            item = packed.unpack(data, sources)
-            made[item.file] = Made(item, data, trace)
-        return Assembly(made, own.texts | texts, own.answers | answers)
+        other = packed.received(result)
+        return Assembly(own.made | other.made, own.texts | other.texts, own.answers | other.answers)

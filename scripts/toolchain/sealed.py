@@ -12,7 +12,7 @@ import contextlib
 import marshal
 import os
 import stat
-from hashlib import blake2b
+from _blake2 import blake2b as blake2b  # hashlib would load OpenSSL first: two milliseconds in every build
 from pathlib import Path
 from typing import Any
 

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain
 from operator import attrgetter
 
-from toolchain import link
+from toolchain import link, link_symbols
 from toolchain.layout import CODE_FILL, Layout
 from toolchain.link_errors import LinkErrors
 from toolchain.objectfile import ObjectFile, ObjectSection
@@ -182,12 +182,12 @@ class Sketch:
         return [self._at[key] for key in sorted(found) if key in self._at]
 
     def _symbols_of(self, unit: int, made: ObjectFile) -> list[Symbol]:
-        known = link.unit_symbols(made)
+        known = link_symbols.unit_symbols(made)
         found = list(known.fixed)
         for index, rows in known.rows.items():
             if (unit, index) in self._at:
                 number, placed = self._at[unit, index]
-                found += link.at_address(rows, placed.address, self._outputs[number].layout.name)
+                found += link_symbols.at_address(rows, placed.address, self._outputs[number].layout.name)
         return found
 
     def _image(self, sections: Sequence[Section], symbols: Sequence[Sequence[Symbol]]) -> Image:

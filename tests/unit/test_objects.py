@@ -89,22 +89,24 @@ def cache(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def assembled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The units that were assembled; emptied by ``made``."""
-    found: list[str] = []
+def assembled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The names of the units that were assembled, in whatever process; emptied by ``made``."""
+    found = tmp_path / "assembled"
+    found.touch()
     really = parallel.assemble
 
     def noted(names: dict[str, int], *others: object) -> object:
-        found.extend(names)
+        with found.open("a") as file:
+            file.writelines(f"{name}\n" for name in names)
         return really(names, *others)  # type: ignore[arg-type]
 
     monkeypatch.setattr(parallel, "assemble", noted)
     return found
 
 
-def made(assembled: list[str]) -> list[str]:
-    names = sorted(assembled)
-    assembled.clear()
+def made(assembled: Path) -> list[str]:
+    names = sorted(assembled.read_text().split())
+    assembled.write_text("")
     return names
 
 
@@ -133,7 +135,7 @@ def later(path: Path, text: str | bytes) -> None:
 # --- what is redone ----------------------------------------------------------------------------------------
 
 
-def test_nothing_is_assembled_twice(tree: Path, cache: Path, assembled: list[str]) -> None:
+def test_nothing_is_assembled_twice(tree: Path, cache: Path, assembled: Path) -> None:
     plain = build.once(tree)
     assert made(assembled) == NAMES
     assert build.once(tree, cache) == plain
@@ -153,7 +155,7 @@ def test_nothing_is_assembled_twice(tree: Path, cache: Path, assembled: list[str
     ],
 )
 def test_what_has_changed_is_redone_whatever_its_time_says(
-    tree: Path, cache: Path, assembled: list[str], name: str, content: str | bytes, redone: list[str]
+    tree: Path, cache: Path, assembled: Path, name: str, content: str | bytes, redone: list[str]
 ) -> None:
     before = build.once(tree, cache)
     made(assembled)
@@ -164,7 +166,7 @@ def test_what_has_changed_is_redone_whatever_its_time_says(
     assert after == build.once(tree)
 
 
-def test_an_edit_that_is_taken_back_is_still_there(tree: Path, cache: Path, assembled: list[str]) -> None:
+def test_an_edit_that_is_taken_back_is_still_there(tree: Path, cache: Path, assembled: Path) -> None:
     before = build.once(tree, cache)
     (tree / "start.s").write_text(START.replace("ret", "nop"))
     edited = build.once(tree, cache)
@@ -179,7 +181,7 @@ def test_an_edit_that_is_taken_back_is_still_there(tree: Path, cache: Path, asse
     ("name", "unit"), [("values.inc", "start.s"), ("deeper.inc", "start.s"), ("picture.bin", "picture.s")]
 )
 def test_a_file_that_comes_before_the_one_found_is_seen(
-    tree: Path, cache: Path, assembled: list[str], name: str, unit: str
+    tree: Path, cache: Path, assembled: Path, name: str, unit: str
 ) -> None:
     build.once(tree, cache)
     made(assembled)
@@ -189,7 +191,7 @@ def test_a_file_that_comes_before_the_one_found_is_seen(
     assert after == build.once(tree)
 
 
-def test_units_come_and_go(tree: Path, cache: Path, assembled: list[str]) -> None:
+def test_units_come_and_go(tree: Path, cache: Path, assembled: Path) -> None:
     build.once(tree, cache)
     made(assembled)
     (tree / "more.s").write_text(".intel_syntax noprefix\n.global more\nmore: hlt\n")
@@ -203,7 +205,7 @@ def test_units_come_and_go(tree: Path, cache: Path, assembled: list[str]) -> Non
     assert "more" not in {symbol.name for symbol in image.symbols}
 
 
-def test_touched_files_and_copies_are_not_redone(tree: Path, cache: Path, assembled: list[str]) -> None:
+def test_touched_files_and_copies_are_not_redone(tree: Path, cache: Path, assembled: Path) -> None:
     build.once(tree, cache)
     made(assembled)
     for path in tree.rglob("*.*"):
@@ -213,7 +215,7 @@ def test_touched_files_and_copies_are_not_redone(tree: Path, cache: Path, assemb
 
 
 def test_another_toolchain_believes_nothing(
-    tree: Path, cache: Path, assembled: list[str], monkeypatch: pytest.MonkeyPatch
+    tree: Path, cache: Path, assembled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build.once(tree, cache)
     made(assembled)
@@ -254,7 +256,7 @@ def test_products_are_the_same_bytes(tmp_path: Path, tree: Path, cache: Path) ->
 
 
 @pytest.mark.long
-def test_the_kernel_is_the_same_bytes(tmp_path: Path, cache: Path, assembled: list[str]) -> None:
+def test_the_kernel_is_the_same_bytes(tmp_path: Path, cache: Path, assembled: Path) -> None:
     build.build(KERNEL, tmp_path / "plain", iso=False)
     for run in ("first", "second"):
         build.build(KERNEL, tmp_path / run, iso=False, cache=cache)
@@ -274,7 +276,7 @@ def test_the_kernel_is_the_same_bytes(tmp_path: Path, cache: Path, assembled: li
 
 
 def test_two_processes_keep_what_one_does(
-    tmp_path: Path, cache: Path, assembled: list[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path, assembled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench_kernel.write(tmp_path / "tree", 900)
     monkeypatch.setattr(parallel, "SMALL", 0)
@@ -410,7 +412,7 @@ def _empty(path: Path) -> None:
 def test_a_file_that_is_not_whole_and_ours_is_not_believed(
     tree: Path,
     cache: Path,
-    assembled: list[str],
+    assembled: Path,
     monkeypatch: pytest.MonkeyPatch,
     spoil: Callable[[Path], None],
 ) -> None:
@@ -429,7 +431,7 @@ def test_a_file_that_is_not_whole_and_ours_is_not_believed(
 
 
 def test_a_file_of_somebody_else_is_not_believed(
-    tree: Path, cache: Path, assembled: list[str], monkeypatch: pytest.MonkeyPatch
+    tree: Path, cache: Path, assembled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build.once(tree, cache)
     made(assembled)
@@ -503,7 +505,7 @@ def test_a_toolchain_that_was_edited_meanwhile_keeps_nothing(
 
 
 def test_a_binary_that_changes_while_it_is_read_is_not_kept(
-    tree: Path, cache: Path, assembled: list[str], monkeypatch: pytest.MonkeyPatch
+    tree: Path, cache: Path, assembled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(objects, "_of_binary", lambda path, unit: None)
@@ -560,22 +562,22 @@ def test_the_command_keeps_unless_told_not_to(
 
 
 @pytest.fixture
-def linked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def linked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A word for each link; emptied by ``made``."""
-    found: list[str] = []
+    found = tmp_path / "linked"
+    found.touch()
     really = link.link
 
     def noted(*arguments: object) -> object:
-        found.append("link")
+        with found.open("a") as file:
+            file.write("link\n")
         return really(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(link, "link", noted)
     return found
 
 
-def test_products_that_stand_are_left_alone(
-    tree: Path, cache: Path, tmp_path: Path, linked: list[str]
-) -> None:
+def test_products_that_stand_are_left_alone(tree: Path, cache: Path, tmp_path: Path, linked: Path) -> None:
     (tree / "start.s").write_text(START + '    .warning "look here"\n')
     out = tmp_path / "out"
     first = build.build(tree, out, iso=False, cache=cache)
@@ -606,7 +608,7 @@ def test_a_product_that_is_not_what_was_made_is_made_again(
 
 
 def test_another_layout_or_folder_or_tree_is_linked(
-    tree: Path, cache: Path, tmp_path: Path, linked: list[str]
+    tree: Path, cache: Path, tmp_path: Path, linked: Path
 ) -> None:
     def products_now(out: str) -> dict[str, bytes]:
         build.build(tree, tmp_path / out, iso=False, cache=cache)

@@ -240,7 +240,7 @@ fn pixel(code: u32, x: u32, y: u32) -> u32 {
   let number = SIDE * y + x;
   switch FAMILY {
     case SOLID: { return OPAQUE | (code >> 8u); }
-    case GREY: { return unsigned(code, GREY_LEVEL) * 0x010101u | (unsigned(code, GREY_ALPHA) << 24u); }
+    case GREY: { return (unsigned(code, GREY_LEVEL) * 0x010101u) | (unsigned(code, GREY_ALPHA) << 24u); }
     case PAIR: { return (code >> 8u) * 0x10001u; }
     case COUNT: { return unsigned(code, COUNT_START) + unsigned(code, COUNT_STEP) * number; }
     case GRADIENT: { return gradient(code, x, y); }

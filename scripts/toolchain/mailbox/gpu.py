@@ -74,6 +74,7 @@ class Gpu:
         self._writes = np.zeros(1 << 8, np.bool_)
         self._writes[list(_WRITES)] = True
         self._heap = self.device.buffer(heap_bytes, "heap")
+        self._kernels: dict[str, Kernel] = {}  # of registered shaders, by name
         self._nn: Nn | None = None
 
     def drain(self, rows: Rows) -> tuple[Any, Any]:
@@ -184,7 +185,9 @@ class Gpu:
         self, shader: registry.Shader, work: Execute, bound: list[Any], copies: list[bytes], iterations: int
     ) -> int:
         device = self.device
-        kernel = device.kernel(wgsl.load(shader.file), shader.entry)
+        kernel = self._kernels.get(shader.name)
+        if kernel is None:
+            kernel = self._kernels[shader.name] = device.kernel(wgsl.load(shader.file), shader.entry)
         began = time.perf_counter_ns()
         buffers = []
         for buffer, copy in zip(bound, copies, strict=True):
@@ -195,12 +198,15 @@ class Gpu:
                 device.write(made, copy or bytes(buffer.view))
             buffers.append(made)
         device.dispatch(kernel, buffers, work.groups, iterations=iterations)
-        for buffer, made in zip(bound, buffers, strict=True):
-            if buffer.writes and buffer.heap is not None:
+        written = [(buffer, made) for buffer, made in zip(bound, buffers, strict=True) if buffer.writes]
+        for buffer, made in written:
+            if buffer.heap is not None:
                 device.copy(made, self._heap, buffer.length, 0, buffer.heap)
-            elif buffer.writes:
-                buffer.view[:] = device.download(made, buffer.length)
-        device.finish()
+        given = [(buffer, made) for buffer, made in written if buffer.heap is None]
+        for buffer, made in given:
+            buffer.view[:] = device.download(made, buffer.length)
+        if not given:  # a download has waited for all
+            device.finish()
         return time.perf_counter_ns() - began
 
     def limit(self, number: int) -> int | None:

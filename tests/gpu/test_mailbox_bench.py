@@ -32,7 +32,7 @@ ROWS = [
 
 @pytest.mark.slow
 def test_the_rows_of_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = {"ROUNDS": 1, "POLLED": 50, "RUNG": 20, "SHADER": 3, "SMALL": 1000, "DEVICE": 512}
+    sizes = {"ROUNDS": 1, "POLLED": 50, "RUNG": 20, "SHADER": 3, "SMALL": 1000, "POSTS": 50, "DEVICE": 512}
     for name, value in sizes.items():
         monkeypatch.setattr(bench, name, value)
     answer = pxos("bench", "mailbox", "--json", "-q")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 BRIEF = 10e-6  # seconds: what is still looked where looking does not pay
 FETCH = 200e-6  # seconds: what one call of ``Rings.fetch`` looks at most
+AWAY = 1e-3  # seconds: a client that needed so long was not kept waiting by us
 PROBE = 32  # of so many times that it did not pay, one is as long as it may be, to see whether it would
 
 
@@ -43,3 +44,8 @@ class Patience:
         self._misses += 1
         probes = self._misses % PROBE == 0
         self.seconds = self._most if probes else max(self.seconds / 2, self._least)
+
+    def slept(self, seconds: float) -> None:
+        """A sleep has ended: whoever comes after a while may have more, and is looked for whole again."""
+        if seconds >= AWAY:
+            self.found()

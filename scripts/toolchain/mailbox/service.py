@@ -162,7 +162,9 @@ class Service:
                 idle_since = time.monotonic()
             elif time.monotonic() - idle_since >= self.patience.seconds:
                 self.patience.missed()
+                asleep_since = time.monotonic()
                 self.sleep()
+                self.patience.slept(time.monotonic() - asleep_since)
                 slept = True
 
     def turn(self) -> bool:

@@ -132,11 +132,9 @@ def _write(tree: Path, out: Path, fresh: Fresh) -> Products:
     from toolchain.objects import Products
     from toolchain.sealed import digest
 
-    def rest() -> tuple[bool, bytes, bytes]:
+    def rest() -> tuple[bool, bytes]:
         """What a second process does meanwhile."""
-        may_keep = fresh.keep()
-        text = listing.listing_text(image, read).encode()
-        return may_keep, text, digest(text)
+        return fresh.keep(), listing.listing_text(image, read).encode()
 
     child = forked.Forked(rest) if forked.available() else None
     try:
@@ -145,14 +143,13 @@ def _write(tree: Path, out: Path, fresh: Fresh) -> Products:
     finally:
         if child is not None:
             child.cancel()
-    may_keep, lines, lines_digest = rest() if found is None else found
-    contents = (data, digest(data)), (map_, digest(map_)), (lines, lines_digest)
+    may_keep, lines = rest() if found is None else found
+    contents = dict(zip(_KINDS, (data, map_, lines), strict=True))
     make_folder(out, stage=STAGE)
-    files = []
-    for kind, (content, known) in zip(_KINDS, contents, strict=True):
+    for kind, content in contents.items():
         write_atomic(out / f"{NAME}.{kind}", content, stage=STAGE)
-        files.append((f"{NAME}.{kind}", len(content), known))
-    products = Products(tuple(files), len(data), len(image.symbols), image.warnings)
+    made = Products((), len(data), len(image.symbols), image.warnings)
     if may_keep:
-        fresh.keep_products(products)
-    return products
+        files = [(f"{NAME}.{kind}", len(content), digest(content)) for kind, content in contents.items()]
+        fresh.keep_products(made._replace(files=tuple(files)))
+    return made

@@ -102,6 +102,30 @@ def rows(mnemonic: str, mode: Mode) -> tuple[Row, ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=1024)
+def _by_first(mnemonic: str, mode: Mode) -> dict[str, list[tuple[int, Row]]]:
+    """The rows with their order, by each name that the first operand may have there; "" for none.
+
+    ``mov`` has a dozen rows for registers that hardly any statement names: what is looked at is one or two.
+    """
+    found: dict[str, list[tuple[int, Row]]] = {}
+    for place, row in enumerate(rows(mnemonic, mode)):
+        for name in row.patterns[0] if row.patterns else ("",):
+            found.setdefault(name, []).append((place, row))
+    return found
+
+
+def _candidates(mnemonic: str, mode: Mode, tokens: Sequence[tuple[str, ...]]) -> list[Row]:
+    """The rows, in order, whose first operand may be the statement's."""
+    by_first = _by_first(mnemonic, mode)
+    if not by_first:
+        return []
+    found = [by_first[name] for name in (tokens[0] if tokens else ("",)) if name in by_first]
+    if len(found) < 2:
+        return [row for _, row in found[0]] if found else []
+    return [row for _, row in sorted({place: row for rows in found for place, row in rows}.items())]
+
+
 def encode(
     mode: Mode,
     mnemonic: str,
@@ -123,7 +147,7 @@ def encode(
         data_prefix: the statement asks for the other operand size (``data16``, ``data32``).
         rex_w: the statement asks for REX.W.
     """
-    for row in rows(mnemonic, mode):
+    for row in _candidates(mnemonic, mode, tokens):
         if len(row.patterns) == len(operands) and all(
             not pattern.isdisjoint(token) for pattern, token in zip(row.patterns, tokens, strict=True)
         ):

@@ -63,7 +63,6 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         raise InputError("--module: a boot module goes into the ISO: leave --no-iso away", stage="build")
     gc.disable()  # from the first import on: a build makes many objects and hardly any cycle
     try:
-        from toolchain import objects
         from toolchain.build import build, kernel_tree
 
         result = build(
@@ -73,7 +72,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
             ui=ui,
             cmdline=args.cmdline,
             modules=args.module,
-            cache=None if args.no_cache else objects.folder(),
+            cache=None if args.no_cache else _cache(),
         )
     finally:
         gc.freeze()  # what is left is not searched for cycles when the process ends
@@ -98,3 +97,9 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     return Outcome(
         STATUS_OK, data, f"{products}: {result.bytes} bytes, {result.symbols} symbols, {result.seconds:.2f} s"
     )
+
+
+def _cache() -> Path | None:
+    from toolchain import objects
+
+    return objects.folder()

@@ -98,7 +98,7 @@ def build(
         made = fresh.products()
         if made is None or not made.stand_in(out):
             made = _write(tree, out, fresh)
-        generate.write(fresh.generated, out)
+        generate.write(fresh.generated or generate.texts(tree), out)
     elf, map_, listing = (out / f"{NAME}.{kind}" for kind in _KINDS)
     if ui is not None:
         for warning in made.warnings:

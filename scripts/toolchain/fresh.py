@@ -34,6 +34,7 @@ class Fresh:
     Attributes:
         names: the units, in the order of the image; empty when the tree is in error.
         current: those of which the object was kept.
+        generated: the generated includes by name.
     """
 
     def __init__(self, tree: Path, cache: Path | None) -> None:
@@ -46,6 +47,7 @@ class Fresh:
         self._is_made = False
         self.names: list[str] = []
         self.current: list[str] = []
+        self.generated: dict[str, str] = {}
         if cache is not None:
             from toolchain.objects import Objects
 
@@ -80,7 +82,7 @@ class Fresh:
         path = self._tree / "image.toml"
         self._layout_text: str = tomlfile.text(path, stage=_STAGE)
         self._layout: Layout = layout.parse(self._layout_text, path)
-        self.generated: dict[str, str] = generate.texts(self._tree)
+        self.generated = generate.texts(self._tree)
         self._reader: Preprocessor = reader(self._tree, self._layout, self.generated)
         names = source_names(self._tree, self._layout.sources, {})
         if self._kept is not None and known:

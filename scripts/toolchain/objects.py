@@ -2,13 +2,15 @@
 
 Owns: what is kept of a tree, and which object in it is that of a unit now. An object counts when all that went into it
 is the same by content: the unit's text; every file that it included or took with ``.incbin``, generated ones too, and
-where each was found; and the toolchain: its sources, Python, Keystone, Capstone. Of a whole build it is kept what the
+where each was found; and the toolchain: its sources, the version of Python, Keystone and Capstone (those two by size
+and time). Of a whole build it is kept what the
 products were, so that a build in which nothing has changed leaves them alone. Whether a file may be believed is
 ``sealed``'s. Never keeps anything of a build with errors.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -240,7 +242,7 @@ def _of_binary(path: Path, unit: Unit) -> bytes | None:
 
 
 def _mark() -> bytes:
-    """What made the objects besides the sources: the toolchain's files by content, the libraries, Python."""
+    """What made the objects besides the sources: the toolchain by content, libraries by size and time, Python."""
     from toolchain.encode_cache import libraries
 
     made = blake2b(digest_size=DIGEST)
@@ -248,7 +250,12 @@ def _mark() -> bytes:
     here = Path(__file__).parent
     for name in sorted(os.listdir(here)):  # noqa: PTH208 - names, not paths
         if name.endswith((".py", ".tsv")):
-            with open(f"{here}/{name}", "rb") as file:  # noqa: PTH123 - a third of the time of Path.open
+            data = b""
+            # An editor may have left a link to nowhere, or take a file away just now.
+            with (
+                contextlib.suppress(OSError),
+                open(f"{here}/{name}", "rb") as file,  # noqa: PTH123 - a third of the time of Path.open
+            ):
                 data = file.read()
             made.update(f"{name} {len(data)}\n".encode())
             made.update(data)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import cli
-from toolchain import bench_kernel, build, link, objects, parallel, sealed
+from toolchain import bench_kernel, build, fresh, link, objects, parallel, sealed
 from toolchain.command import Ui
 from toolchain.errors import InputError
 from toolchain.objects import Objects
@@ -235,6 +235,8 @@ def test_the_toolchain_is_known_by_the_content_of_its_sources(
     before = objects._mark()
     monkeypatch.setattr(objects, "__file__", str(copy / "objects.py"))
     assert objects._mark() == before
+    (copy / ".#editing.py").symlink_to("nowhere")
+    before = objects._mark()
     for name in ("resolve.py", "encode_forms.tsv"):
         (copy / name).write_text((copy / name).read_text() + "\n")
         assert objects._mark() != before
@@ -283,6 +285,29 @@ def test_two_processes_keep_what_one_does(
     plain = build.once(tmp_path / "tree", cache)
     assert made(assembled)
     assert build.once(tmp_path / "tree", cache) == plain
+    assert made(assembled) == []
+
+
+@pytest.mark.parametrize("few", [0, 1 << 20])
+def test_an_edit_by_two_processes_and_by_one_beside_the_kept_units(
+    tmp_path: Path, cache: Path, assembled: Path, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    tree = tmp_path / "tree"
+    bench_kernel.write(tree, 900)
+    monkeypatch.setattr(parallel, "SMALL", few)
+    monkeypatch.setattr(fresh, "FEW", few)
+    build.once(tree, cache)
+    made(assembled)
+    names = sorted(path.name for path in tree.glob("*.s"))[:2]
+    for name in names:
+        (tree / name).write_text(
+            (tree / name).read_text() + ".text\n    mov rdi, qword ptr [r9 + r10*8 + 0x1234]\n"
+        )
+    edited = build.once(tree, cache)
+    assert made(assembled) == names
+    assert edited == build.once(tree)
+    made(assembled)
+    assert build.once(tree, cache) == edited
     assert made(assembled) == []
 
 

@@ -20,7 +20,10 @@ from toolchain.pieces import Pieces
 from toolchain.roomy import ROOM, TEXT
 from toolchain.types import Image, Section, Symbol, Symbols
 
-_ROOM = 64  # bytes behind the code of each unit: a candidate inserts a few instructions
+_ROOM = (
+    64  # bytes behind the code and the data of each unit: a candidate inserts a few instructions, or a row
+)
+_GROWING = (TEXT, ".rodata", ".data", ".bss")  # what other units put there is no part of a table
 
 
 class Sketch:
@@ -53,7 +56,7 @@ class Sketch:
             id(section): _ROOM + ROOM * routines.get(id(section), 0)
             for made in self.objects
             for section in made.sections
-            if section.name == TEXT and section.size
+            if section.name in _GROWING and section.size
         }
         self._outputs = link.place(self.objects, layout, errors, self._room)
         self._homes = link.addresses_of(self.objects, self._outputs)
@@ -166,7 +169,7 @@ class Sketch:
             return False
         for one, other in zip(old.sections, new.sections, strict=True):
             alike = one.name == other.name and one.flags == other.flags and one.nobits == other.nobits
-            fits = other.size <= self._room(one) if one.name == TEXT else other.size == one.size
+            fits = other.size <= self._room(one) if id(one) in self._rooms else other.size == one.size
             if not alike or not fits or other.align > one.align:
                 return False
         return True

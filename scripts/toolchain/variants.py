@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
+from toolchain.bodies import Bodies
 from toolchain.build import GENERATED, Session
 from toolchain.constants import Constants
 from toolchain.pieces import Bytes, Change, Pieces
@@ -77,6 +78,8 @@ class Variants:
         old = lines[first : first + count]
         if file.endswith(".inc") or any(_ASSIGNMENT.match(line) for line in old):
             found = self._constants.variant(file, old, new)
+            if found is None and file.endswith(".inc"):
+                found = self._bodies.variant(file, lines, first, count, new)
             return None if found is None else self._put(found)
         pieces = self._with_room(file)
         made = None if pieces is None else pieces.variant(first + 1, count, new)
@@ -93,6 +96,10 @@ class Variants:
         return Constants(
             self._units, self._made, self._reach, self._session.pool, self._stands, self._with_room
         )
+
+    @cached_property
+    def _bodies(self) -> Bodies:
+        return Bodies(self._units, self._made, self._session.pool, self._stands)
 
     def _with_room(self, file: str) -> Pieces | None:
         """A unit with room behind its routines, which stands in the image from now on; None where it cannot."""

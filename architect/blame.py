@@ -99,7 +99,7 @@ def _test_routines(reader: Reader, name: str) -> list[str]:
     tree = reader.tree
     found: dict[str, None] = {}
     quoted = f'"{name}"'
-    for s in tree.statements():
+    for s in tree.once("quoted", lambda: [one for one in tree.statements() if '"' in one.text]):
         if quoted not in s.text:
             continue
         for near in range(s.line - 2, s.line + 3):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
 from itertools import count
 from math import log2
 from pathlib import Path
+from typing import NamedTuple
 
 from architect.anomalies import anomalies
 from architect.classes import classes
@@ -43,18 +43,17 @@ _MARGIN = 1.0
 _NEVER = 30.0  # bits of what has no operator
 
 
-@dataclass(order=True)
-class _Entry:
+class _Entry(NamedTuple):
     """Something to expand or to propose, by cost; ``number`` makes the order total."""
 
     cost: float
     number: int
-    site: Site = field(compare=False)
-    operator: Operator | None = field(compare=False, default=None)
-    rest: list[Variant] = field(compare=False, default_factory=list)
-    variant: Variant | None = field(compare=False, default=None)
-    judged: bool = field(compare=False, default=False)
-    bonus: float = field(compare=False, default=0.0)
+    site: Site
+    operator: Operator | None = None
+    rest: list[Variant] | None = None
+    variant: Variant | None = None
+    judged: bool = False
+    bonus: float = 0.0
 
 
 class _Floor:
@@ -157,7 +156,7 @@ class Frontier:
         expected = self._base + self._place_bits(site) - self.bonus[self._owner(site)]
         expected += self._cheapest.get(site.sort, _NEVER) + self._site_floor.bits
         if expected > entry.cost + _MARGIN:
-            heapq.heappush(self._heap, replace(entry, cost=expected, number=next(self._number)))
+            heapq.heappush(self._heap, entry._replace(cost=expected, number=next(self._number)))
             return True
         return False
 
@@ -189,7 +188,7 @@ class Frontier:
     def _push(self, entry: _Entry) -> None:
         bonus = self.bonus[self._owner(entry.site)]
         cost = entry.cost + entry.bonus - bonus
-        heapq.heappush(self._heap, replace(entry, cost=cost, number=next(self._number), bonus=bonus))
+        heapq.heappush(self._heap, _Entry(cost, next(self._number), *entry[2:7], bonus))
 
     def _generate(self, entry: _Entry) -> None:
         assert entry.operator is not None
@@ -222,7 +221,7 @@ class Frontier:
 
     def _advance(self, entry: _Entry) -> None:
         """Take the best variant of a stream, queue it by how usual its text is, and queue the stream again."""
-        assert entry.operator is not None
+        assert entry.operator is not None and entry.rest
         variant = entry.rest.pop()
         if entry.rest:
             self._schedule(entry.site, entry.operator, entry.rest)
@@ -232,7 +231,7 @@ class Frontier:
         if mark not in self._seen:
             self._seen.add(mark)
             cost = self._prior(entry.site, entry.operator, variant) + self.judge.usual(variant.edits)
-            self._push(_Entry(cost + self._hope(entry.site), 0, entry.site, entry.operator, [], variant))
+            self._push(_Entry(cost + self._hope(entry.site), 0, entry.site, entry.operator, None, variant))
 
     def _judge(self, entry: _Entry, variant: Variant) -> None:
         """Queue a variant by its whole cost, the data flow that it leaves included."""
@@ -242,7 +241,7 @@ class Frontier:
             - self._hope(entry.site)
             + self.judge.odd(variant.edits, self._mended(entry.site))
         )
-        self._push(replace(entry, cost=cost, bonus=0.0, judged=True))
+        self._push(entry._replace(cost=cost, bonus=0.0, judged=True))
 
     def _patch(self, entry: _Entry) -> Patch:
         assert entry.variant is not None and entry.operator is not None

@@ -76,6 +76,11 @@ NUMBERS = frozenset({"code", "number", "constant", "data", "directive"})
 NAMES = frozenset({"code", "constant", "data", "directive"})
 LAYOUT = frozenset({"code", "label", "data", "directive"})
 EVERYWHERE = frozenset({"code", "label", "number", "constant", "data", "directive"})
+# Directives that say where a block begins and ends: what it takes in is no matter of order, nor has its end a place.
+BLOCKS = frozenset({
+    ".macro", ".endm", ".exitm", ".rept", ".irp", ".irpc", ".endr",
+    ".if", ".ifdef", ".ifndef", ".else", ".elseif", ".endif",
+})  # fmt: skip
 
 Generate = Callable[[Site], Iterable[Variant]]
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from difflib import SequenceMatcher
 
 from architect.operators.base import (
+    BLOCKS,
     EVERYWHERE,
     LAYOUT,
     Operator,
@@ -35,7 +36,7 @@ _DATA = frozenset({".byte", ".word", ".short", ".long", ".quad", ".int"})
 def alignments(site: Site) -> Iterator[Variant]:
     """An alignment before a datum or routine, put in; the number of one changed is for ``number-near``."""
     s = site.statement
-    if not s.labels and s.kind != "directive":
+    if s.name in BLOCKS or (not s.labels and s.kind != "directive"):
         return
     if s.name in (".balign", ".align", ".p2align"):
         for rank, value in enumerate((8, 16, 4096, 4, 64, 32)):

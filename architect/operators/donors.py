@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from heapq import nlargest
 from math import log2
 
@@ -26,7 +27,7 @@ _AFTER = ((1, 3.0, 1.5), (2, 1.2, 0.6), (3, 0.5, 0.2))
 _USUAL_BITS = 9.0  # how rare a form is whose neighbourhood has the weights above
 _SCANNED = {1: 480, 2: 80, 3: 50, 4: 30}  # donors looked at per gap, by the length of their run
 _FRESH = 1.0  # bits for using what the statement before has just made
-_SCORES_KEPT = 8  # those of one site: its lengths and its replacement are asked for together
+_SCORES_KEPT = 24  # those of the last sites: lengths and replacement of one are asked for together
 _POOL = {1: 30, 2: 12, 3: 8, 4: 6}  # donors adapted per gap, by the length of their run
 
 # rank, statements, registers of theirs -> ours
@@ -67,12 +68,13 @@ class Donors:
     def __init__(self, view: View) -> None:
         self.view = view
         self.runs: dict[tuple[int, int], list[_Run]] = {}
-        self._known: dict[tuple[int, ...], Mapping[int, float]] = {}
+        self._known: dict[tuple[object, ...], Mapping[int, float]] = {}
+        self._alike: dict[tuple[int, int, str], tuple[Sequence[int], Sequence[int]]] = {}
         self.entries, self._index = indexed(view.tree)
 
     def _scores(self, side: int, neighbours: Sequence[Statement]) -> Mapping[int, float]:
         """Entry -> how much the statements on one side of it are like ``neighbours``; that of the last few is kept."""
-        key = (side, *(id(s) for s in neighbours))
+        key = (side, *((shape(s), sort_of(s)) for s in neighbours))
         if key not in self._known:
             if len(self._known) >= _SCORES_KEPT:
                 del self._known[next(iter(self._known))]
@@ -80,18 +82,31 @@ class Donors:
         return self._known[key]
 
     def _score(self, side: int, neighbours: Sequence[Statement]) -> Mapping[int, float]:
-        scores: defaultdict[int, float] = defaultdict(float)
+        scores: dict[int, float] = {}
         for (distance, exact, alike), other in zip(_BEFORE if side < 0 else _AFTER, neighbours, strict=False):
-            same = self._index.get((side, distance, shape(other)), ())
-            worth = exact * self._rarity(shape(other))
-            for number in same:
-                scores[number] += worth
-            known = set(same)
-            worth = alike * self._rarity(sort_of(other))
-            for number in self._index.get((side, distance, sort_of(other)), ()):
-                if number not in known:
-                    scores[number] += worth
+            same, others = self._likes(side, distance, shape(other), sort_of(other))
+            for numbers, worth in (
+                (same, exact * self._rarity(shape(other))),
+                (others, alike * self._rarity(sort_of(other))),
+            ):
+                if scores:
+                    known = scores.get
+                    for number in numbers:
+                        scores[number] = known(number, 0.0) + worth
+                else:
+                    scores = dict.fromkeys(numbers, worth)
         return scores
+
+    def _likes(self, side: int, distance: int, form: str, sort: str) -> tuple[Sequence[int], Sequence[int]]:
+        """The entries with a neighbour of one shape, and those whose neighbour is only of its sort."""
+        key = (side, distance, form)
+        found = self._alike.get(key)
+        if found is None:
+            same = self._index.get(key, [])
+            known = set(same)
+            others = [n for n in self._index.get((side, distance, sort), ()) if n not in known]
+            found = self._alike[key] = (same, others)
+        return found
 
     def _rarity(self, form: str) -> float:
         """What it tells that two places have a neighbour of one form: the less, the commoner that is."""
@@ -104,14 +119,15 @@ class Donors:
 
         ``before`` and ``after`` are the statements around the gap, nearest first.
         """
-        scores = defaultdict(float, self._scores(-1, before))
+        scores = dict(self._scores(-1, before))
+        known, entries = scores.get, self.entries
         for number, amount in self._scores(1, after).items():
             first = number - (length - 1)
-            if first >= 0 and self.entries[first][0] is self.entries[number][0]:
-                scores[first] += amount
+            if length == 1 or (first >= 0 and entries[first][0] is entries[number][0]):
+                scores[first] = known(first, 0.0) + amount
         words = set((routine or "").split("_"))
         ranked = []
-        for number, score in nlargest(_SCANNED[length], scores.items(), key=lambda item: (item[1], -item[0])):
+        for number, score in _best(scores, _SCANNED[length]):
             found, place = self.entries[number]
             if place + length <= len(found):
                 name = found[place].routine or ""
@@ -119,6 +135,16 @@ class Donors:
                 ranked.append((score + kin, number))
         ranked.sort(key=lambda item: (-item[0], item[1]))
         return ranked
+
+
+def _best(scores: Mapping[int, float], count: int) -> list[tuple[int, float]]:
+    """The ``count`` entries with the highest scores; of equal ones those that come first."""
+    if len(scores) <= count:
+        return list(scores.items())
+    least = nlargest(count, scores.values())[-1]
+    found = [item for item in scores.items() if item[1] > least]
+    equal = sorted(number for number, score in scores.items() if score == least)
+    return found + [(number, least) for number in equal[: count - len(found)]]
 
 
 @kept
@@ -245,9 +271,15 @@ def _alignment(
     return names
 
 
-def _registers(s: Statement) -> list[str]:
-    found = (headers.full_register(t.text) for o in s.operands for t in tokens(o.text))
-    return [r for r in found if r]
+def _registers(s: Statement) -> Iterator[str]:
+    for operand in s.operands:
+        yield from _registers_of(operand.text)
+
+
+@lru_cache(maxsize=1 << 14)
+def _registers_of(text: str) -> tuple[str, ...]:
+    """The registers that a text names, in order, by their 64-bit names."""
+    return tuple(r for t in tokens(text) if (r := headers.full_register(t.text)))
 
 
 def _labelled(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from architect.operators.base import (
+    BLOCKS,
     GAPS,
     LAYOUT,
     Operator,
@@ -25,7 +26,9 @@ _REACH = 12
 
 
 def _movable(s: Statement) -> bool:
-    """A statement alone on its line."""
+    """A statement alone on its line, and no end of a block."""
+    if s.name in BLOCKS:
+        return False
     return s.kind in ("instruction", "macro", "directive") and not s.labels and ";" not in s.code.text
 
 

@@ -212,13 +212,24 @@ def with_register(name: str, like: str) -> str:
 
 def with_registers(line: str, names: Mapping[str, str]) -> str:
     """A line with registers exchanged, each in its own width; ``names`` has them by their 64-bit names."""
+    if not names:
+        return line
     out, last = [], 0
-    for token in tokens(line):
-        full = headers.full_register(token.text)
-        if full is not None and full in names:
-            out += [line[last : token.start], with_register(names[full], token.text)]
-            last = token.end
+    for start, end, text, full in _named_registers(line):
+        if full in names:
+            out += [line[last:start], with_register(names[full], text)]
+            last = end
     return "".join(out) + line[last:]
+
+
+@lru_cache(maxsize=1 << 14)
+def _named_registers(line: str) -> tuple[tuple[int, int, str, str], ...]:
+    """The registers of a line: columns, name, 64-bit name."""
+    return tuple(
+        (token.start, token.end, token.text, full)
+        for token in tokens(line)
+        if (full := headers.full_register(token.text)) is not None
+    )
 
 
 @lru_cache(maxsize=256)

@@ -150,14 +150,14 @@ class Bench:
 
         An image that was tried before, here or in another worker, is not booted again: its verdict stands.
         """
+        if not self.begun:
+            self.begin(demands)
         began = time.perf_counter()
         evaluation = self._verified(patch, boots, demands, began)
         return replace(evaluation, took=time.perf_counter() - began)
 
     def _verified(self, patch: Patch, boots: int, demands: Demands, began: float) -> Evaluation:
         try:
-            if not self.begun:
-                self._begin(demands)
             changed = self.workspace.apply(patch)
             image = self._image(changed)
         except InputError as error:
@@ -184,9 +184,10 @@ class Bench:
         image = self.variants.image(changed) if self.variants is not None else None
         return self.session.build(changed, lines=False) if image is None else image
 
-    def _begin(self, demands: Demands) -> None:
+    def begin(self, demands: Demands) -> None:
         """Before the first candidate: what it is compared with, and which broken contracts show soonest."""
         self.begun = True
+        self.session.prepare()  # candidates hold instructions that the tree does not
         with suppress(InputError):  # it may not assemble
             # What candidates are held to byte by byte: no sketch of it.
             whole = self.session.build(lines=False)

@@ -30,6 +30,9 @@ class Judge(Protocol):
     def diagnose(self, gates: tuple[str, ...], boots: int) -> Diagnosis:
         """The unpatched tree through some gates, none left out because another failed."""
 
+    def begin(self, demands: Demands) -> None:
+        """What every candidate needs, made while nobody waits for one; ``verify`` sees to it otherwise."""
+
     def verify(self, patch: Patch, boots: int, demands: Demands) -> Evaluation:
         """The gates on one candidate, until one fails."""
 

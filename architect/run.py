@@ -303,6 +303,8 @@ class _Court:
         demands = Demands.of(found)
         self.evaluator.terms = (demands,)
         self.evaluator.boots_each = BOOTS_PER_CANDIDATE + len(demands.gates)
+        if found.case.failures:
+            self.workers.tell("begin", demands)  # while the engines make up their first proposals
         gates = [gate_to_json(gate) for gate in found.case.failures]
         self.journal.write("diagnosis", {"failures": gates})
         cause = found.case.report.cause if found.case.report else None

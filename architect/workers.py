@@ -29,6 +29,7 @@ from toolchain.interrupts import uninterrupted
 _COLLECT_AFTER = (500_000, 10, 10)
 GRACE_SECONDS = 2.0  # for a worker that closed its pipe to be gone
 _PR_SET_PDEATHSIG = 1
+_TOLD = 0  # the number of a call that wants no answer
 
 Start = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -128,6 +129,16 @@ class Workers:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             worker.pipe.send((self._calls, method, arguments))
         return self._calls
+
+    def tell(self, method: str, *arguments: Any) -> None:
+        """Have every idle worker call a method before whatever it is asked next; nobody waits for it or sees its error.
+
+        What it prepares must come about without it too: a worker that takes the place of another was not told.
+        """
+        for worker in self._workers:
+            if worker.call is None:
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    worker.pipe.send((_TOLD, method, arguments))
 
     def answers(self, timeout: float) -> Iterator[Answer]:
         """The calls that finished, waiting up to ``timeout`` seconds for the first."""
@@ -284,7 +295,10 @@ def _serve(
             failure = _failure(0, error, "start")
         while True:
             number, method, arguments = pipe.recv()
-            if failure is None:
+            if number == _TOLD:
+                if failure is None:
+                    _answer(number, service, method, arguments)
+            elif failure is None:
                 pipe.send(_answer(number, service, method, arguments))
             else:
                 pipe.send(replace(failure, call=number))

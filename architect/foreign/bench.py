@@ -134,6 +134,9 @@ class ForeignBench:
         gate = GateResult(BOOTS, boot.good, time.perf_counter() - began, message, evidence)
         return boot, gate, told
 
+    def begin(self, demands: Demands) -> None:
+        """There is nothing to make before a candidate."""
+
     def verify(self, patch: Patch, boots: int, demands: Demands) -> Evaluation:
         """One candidate: does it apply, build, and boot to what must be seen? Equal images are booted once."""
         began = time.perf_counter()

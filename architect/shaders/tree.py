@@ -91,6 +91,9 @@ class ShaderBench:
         case = Case(self.workspace.tree, texts, None, None, None, diagnostics, failing, asked=rows)
         return Diagnosis(case)
 
+    def begin(self, demands: Demands) -> None:
+        """There is nothing to make before a candidate."""
+
     def verify(self, patch: Patch, boots: int, demands: Demands) -> Evaluation:
         """The gates on one candidate, until one fails; what the tree broke is asked first."""
         began = time.perf_counter()

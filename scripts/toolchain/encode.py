@@ -61,6 +61,10 @@ class Encoder:
         """What the worker has said so far, by request."""
         return self._answers
 
+    def prepare(self) -> None:
+        """Start the worker, so that it loads its libraries while the caller goes on."""
+        self._guard.start()
+
     def close(self) -> None:
         """Keep the answers, if that is wanted, and end the worker."""
         self._guard.close()

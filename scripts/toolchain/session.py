@@ -71,6 +71,10 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def prepare(self) -> None:
+        """Let the encoder's worker load its libraries, for instructions whose like was never encoded."""
+        self._encoder.prepare()
+
     def close(self) -> None:
         """End the worker process."""
         self._encoder.close()

@@ -191,3 +191,26 @@ def test_each_ends_with_the_first_error(workers: Workers) -> None:
     with pytest.raises(InternalError):
         workers.each("die_at", [0, 1, 2, 3], seconds=30, say=told.append)
     assert 1 not in told
+
+
+def test_what_workers_are_told_comes_before_their_next_call_and_is_not_answered(workers: Workers) -> None:
+    for _ in range(3):
+        workers.tell("echo", 0)
+    workers.tell("stumble")  # nobody sees it
+    workers.tell("no_such_method")
+    numbers = [workers.submit("count", seconds=10) for _ in range(2)]
+    found: dict[int, object] = {}
+    while workers.busy:
+        found |= {answer.call: answer.value for answer in workers.answers(10)}
+    assert found == dict.fromkeys(numbers, 3)
+
+
+def test_a_worker_that_dies_of_what_it_was_told_is_replaced(workers: Workers) -> None:
+    workers.tell("die")
+    for _ in range(2):
+        workers.submit("count", seconds=10)
+    found = []
+    while workers.busy:
+        found += list(workers.answers(10))
+    assert ["SIGKILL" in str(answer.error) for answer in found] == [True, True]
+    assert workers.call("count", seconds=10) == 0

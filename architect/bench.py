@@ -34,6 +34,7 @@ from architect.verify import (
     accused,
     broken,
 )
+from architect.workers import give_back
 from architect.workspace import TreeCopy
 from toolchain.changes import Original
 from toolchain.errors import InputError
@@ -187,6 +188,7 @@ class Bench:
     def begin(self, demands: Demands) -> None:
         """Before the first candidate: what it is compared with, and which broken contracts show soonest."""
         self.begun = True
+        give_back()  # what the diagnosis held
         self.session.prepare()  # candidates hold instructions that the tree does not
         with suppress(InputError):  # it may not assemble
             # What candidates are held to byte by byte: no sketch of it.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from architect import contracts
@@ -69,8 +70,7 @@ def runs(
     asked: list[tuple[str, bool, list[Coverage]]] = []
     broken = frozenset(broken)
     near = [item for item in contracts.registry().values() if not broken.isdisjoint(item.judges)]
-    with recording() as recorder:
-        harness = Harness(image)
+    with recording() as recorder, closing(Harness(image)) as harness:
 
         def ask(item: contracts.Contract) -> None:
             first = len(recorder.runs)
@@ -110,8 +110,7 @@ def _traced(
     known = contracts.registry()
     found: dict[str, Origins] = {}
     for name in names[:_TRACED]:
-        with stepping() as stepper:
-            harness = Harness(image)
+        with stepping() as stepper, closing(Harness(image)) as harness:
             if name in known:
                 violations = known[name].violations(harness)
             else:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from architect.contracts.model import Broken, Violation
 from architect.protocols import GateResult
+from toolchain.emulator import machines_closed
 from toolchain.errors import InputError
 from toolchain.harness import Harness
 from toolchain.headers import Routine, parse
@@ -125,8 +126,11 @@ class Contract:
             return []
         harness.renew()
         try:
-            if self.check(harness) is not None:  # type: ignore[func-returns-value]
-                raise TypeError(f"the model {self.name} returns something: a generator would check nothing")
+            with machines_closed():
+                if self.check(harness) is not None:  # type: ignore[func-returns-value]
+                    raise TypeError(
+                        f"the model {self.name} returns something: a generator would check nothing"
+                    )
         except Broken as broken:
             return [broken.violation]
         except InputError as error:  # it left a pointer that leads nowhere, or addresses that cannot be used

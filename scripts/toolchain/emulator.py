@@ -9,7 +9,8 @@ Code on trial may do anything: every run is bounded by a count of instructions, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -99,6 +100,22 @@ def default_port_in(port: int, size: int) -> int:
     return _UART_READY if port == _UART_LINE_STATUS else (1 << (8 * size)) - 1
 
 
+_SCOPES: list[list[Emulator]] = []
+
+
+@contextmanager
+def machines_closed() -> Iterator[None]:
+    """Close every machine that is made meanwhile: each holds megabytes, and its hooks keep it alive."""
+    made: list[Emulator] = []
+    _SCOPES.append(made)
+    try:
+        yield
+    finally:
+        _SCOPES.remove(made)
+        for machine in made:
+            machine.close()
+
+
 class Emulator:
     """A CPU with the image's symbols, and nothing mapped.
 
@@ -142,6 +159,8 @@ class Emulator:
             add(self._u.UC_HOOK_INSN, self._out, None, 1, 0, self._c.UC_X86_INS_OUT),
             add(self._u.UC_HOOK_INSN, self._cpuid, None, 1, 0, self._c.UC_X86_INS_CPUID),
         )
+        if _SCOPES:
+            _SCOPES[-1].append(self)
         self._recorder = recorder()
         if self._recorder is not None:
             self._recorder.attach(self._uc, self._u, image, bits)

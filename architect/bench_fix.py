@@ -110,13 +110,16 @@ def bench(
         results.append(result)
         ui.step(line(result))
     taken = [result.taken for result in results]
-    empty: list[float] = []
-    if any(part.get("first") for part in taken):  # repairs of shaders boot nothing, and need no QEMU
+    booted: bench_rates.Seconds = {}
+    if any(bug.tree == "kernel" for bug in bugs):  # repairs of shaders boot nothing, and need no QEMU
+        from architect import bench_boots
+
+        ui.step("candidates that are booted, beside an empty kernel")
         with scratch.folder("pxos-bench-") as scratched:
-            empty = bench_rates.empty_boots(scratched)
+            booted = bench_boots.rates(bugs, tree, scratched)
     return {
         "machine": measure.machine(),
-        "rows": totals(results) + bench_rates.rows(taken, empty),
+        "rows": totals(results) + bench_rates.rows(taken, booted),
         "bugs": [row(result) for result in results],
         "prevention_rate": rate(sum(r.before_boot for r in results), len(results)),
     }

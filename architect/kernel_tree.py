@@ -21,6 +21,9 @@ from toolchain.errors import InputError
 if TYPE_CHECKING:
     from architect.run import Settings
 
+# Contracts take as long as all else, and then as long again where they are broken: one worker has them alone.
+OTHERS = (*(name for name in STATIC if name != "contract"), *BOOTS)
+
 
 def opened(settings: Settings) -> Opened:
     """A kernel tree, ready for a repair.
@@ -31,10 +34,8 @@ def opened(settings: Settings) -> Opened:
     workspace = TreeCopy(settings.tree)
     verdicts = judge.load(settings.tree, workspace.files, settings.baseline)
     bench = partial(_on_bench, workspace, verdicts)
-    # Contracts take as long as all else, and then as long again where they are broken: one worker has them alone.
-    others = (*(name for name in STATIC if name != "contract"), *BOOTS)
     return Opened(
-        workspace, bench, ("contract",), others, REST, FINAL_BOOTS, prepare=partial(_read, workspace)
+        workspace, bench, ("contract",), OTHERS, REST, FINAL_BOOTS, prepare=partial(_read, workspace)
     )
 
 

@@ -77,17 +77,22 @@ def test_candidates_are_counted_by_what_was_asked_of_them(tmp_path: Path) -> Non
     journal.close()
     taken = bench_rates.of_journals(tmp_path)
     assert taken == {
-        "contract": [0.4], "first": [0.05, 0.15], "booted": [0.1], "tested": [0.6], "hung": [2.0]
+        "contract": [0.4], "first": [0.05], "booted": [0.1], "tested": [0.6], "hung": [2.0]
     }  # fmt: skip
     cores = os.cpu_count() or 1
-    rows = {row["what"]: row for row in bench_rates.rows([taken, taken], [0.05, 0.05])}
+    rows = {row["what"]: row for row in bench_rates.rows([taken, taken], {"empty": [0.05, 0.05]})}
     assert rows["contract-tested candidates/s"]["ours"] == pytest.approx(cores / 0.4)
     booted = rows["booted candidates/s"]
     assert (booted["ours"], booted["ratio"]) == (pytest.approx(cores / 0.1), pytest.approx(0.5))
     first = rows["first boots/s"]
-    assert (first["ratio"], first["runs"], first["unit"]) == (pytest.approx(0.5), 4, "boots/s")
+    assert (first["ratio"], first["runs"], first["unit"]) == (pytest.approx(1.0), 2, "boots/s")
     assert rows["candidates that hang/s"]["peer_value"] is None
-    assert bench_rates.rows([{}], [0.05]) == []
+    assert bench_rates.rows([{}], {"empty": [0.05]}) == []
+    apart: bench_rates.Seconds = {"booted": [0.2, 0.2], "first": [0.1], "hung": [9.0], "empty": [0.08]}
+    rows = {row["what"]: row for row in bench_rates.rows([taken], apart)}
+    assert rows["booted candidates/s"]["ours"] == pytest.approx(cores / 0.2)
+    assert rows["first boots/s"]["ratio"] == pytest.approx(0.8)
+    assert rows["candidates that hang/s"]["ours"] == pytest.approx(cores / 2.0)
 
 
 def patch(line: int) -> Patch:

@@ -13,7 +13,7 @@ from math import fsum, log2
 from typing import NamedTuple
 
 from architect.clue import Evidence
-from architect.control import settings
+from architect.control import contradictions, settings
 from architect.effects import effects
 from architect.evidence import Reader
 from architect.protocols import Case
@@ -85,7 +85,7 @@ class _Gift(NamedTuple):
 def localise(case: Case, tree: Tree, reader: Reader | None = None) -> Localisation:
     """The suspicion of every editable line of a case, from its evidence alone."""
     reader = reader or Reader(case, tree)
-    return mix((*reader.read(), *settings(reader)), tree, reader.coverage)
+    return mix((*reader.read(), *settings(reader), *contradictions(reader)), tree, reader.coverage)
 
 
 def mix(

@@ -1,4 +1,4 @@
-"""``pxos check`` on a foreign tree: its build's own warnings, odd data flow, learnt guards. Nothing is booted.
+"""``pxos check`` on a foreign tree: its build's own warnings, odd data flow, definitions, learnt guards; no boot.
 
 Owns gathering the findings. The tree is built in the sandbox, because a kernel that does not build has no findings but
 errors; its sources are looked at in the words of the search.
@@ -53,6 +53,7 @@ def findings(tree: Path, guards: list[Any], ui: Ui, *, unsafe: bool) -> dict[str
         made = translated(copy)
         editable = set(copy.sources())
         rows += [row for row in _odd(made, nothing) if row["file"] in editable]
+        rows += _contradictions({name: text for name, text in made.sources.items() if name in editable})
         routines = len(_routines(made, nothing))
         if guards:
             from architect.learn import guards as learnt
@@ -89,6 +90,16 @@ def _odd(made: Translation, folder: Path) -> Iterator[dict[str, Any]]:
             home = next((s.routine for s in tree.by_line.get((file, line), ())), None)
             said = f"{anomaly.kind}: {anomaly.register}"
             yield {"rule": "data-flow", "message": said, "routine": home, "file": file, "line": line}
+
+
+def _contradictions(sources: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Definitions whose names say another value."""
+    from architect.checks import architecture
+
+    for file, text in sources.items():
+        for name, value, what, line in architecture.contradictions(text):
+            message = f"{name} is {value:#x} here, but {what}"
+            yield {"rule": architecture.RULE, "message": message, "routine": None, "file": file, "line": line}
 
 
 def _routines(made: Translation, folder: Path) -> Mapping[str, Any]:

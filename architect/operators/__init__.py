@@ -11,6 +11,7 @@ from functools import cache
 
 from architect.operators import (
     amounts,
+    architecture,
     compose,
     constants,
     directives,
@@ -35,6 +36,7 @@ def operators() -> tuple[Operator, ...]:
     """Every operator, in no order that matters."""
     modules = (
         amounts,
+        architecture,
         constants,
         registers,
         siblings,

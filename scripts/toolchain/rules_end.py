@@ -69,15 +69,37 @@ def silent(clues: Clues) -> Diagnosis | None:
         "silent",
         f"The kernel was entered and wrote nothing to COM1; in {mode}, {_state(clues)}.",
         clues.routines(),
-        "see that the serial port is set up first, and that the first unit is reached",
+        ""
+        if _waits(clues)
+        else "see that the serial port is set up first, and that the first unit is reached",
     )
+
+
+def no_interrupt(clues: Clues) -> Diagnosis | None:
+    """It waits for an interrupt, and none comes."""
+    if clues.result.outcome not in ("timeout", "silent") or clues.chain or not _waits(clues):
+        return None
+    return Diagnosis(
+        "no-interrupt",
+        f"The processor halts with interrupts on at {here(clues)}, and none comes that it waits for.",
+        clues.routines(),
+        "see that its line is unmasked (8259 IMR, IO-APIC entry, LVT), that the device was set up, and that each "
+        "handler ends its interrupt (EOI)",
+    )
+
+
+def _waits(clues: Clues) -> bool:
+    """Whether the processor is halted until an interrupt comes."""
+    before = clues.code.before(clues.rip)
+    waits = clues.registers.get("rflags", 0) & _RFLAGS_IF
+    return before is not None and before.name == "hlt" and bool(waits)
 
 
 def _state(clues: Clues) -> str:
     """Halted, spinning, or simply somewhere."""
     before = clues.code.before(clues.rip)
     if before is not None and before.name == "hlt":
-        if clues.registers.get("rflags", 0) & _RFLAGS_IF:
+        if _waits(clues):
             return f"the processor waits in hlt at {here(clues)} for an interrupt that does not come"
         return f"the processor is halted at {here(clues)} with interrupts off: nothing can wake it"
     loop = _loop_around(clues)
@@ -198,4 +220,4 @@ def stuck_in_handler(clues: Clues) -> Diagnosis | None:
     )
 
 
-RULES = (hang, loader, silent, panic, reset, shutdown, silent_fault, storm, stuck_in_handler)
+RULES = (hang, loader, silent, no_interrupt, panic, reset, shutdown, silent_fault, storm, stuck_in_handler)

@@ -168,6 +168,8 @@ MISTAKES = [
     Mistake("constant-sibling", "shr rcx, PT_SHIFT", "shr rcx, PD_SHIFT", 0),
     Mistake("flag-term", "PTE_PRESENT | PTE_WRITE\n", "PTE_PRESENT\n", 2),
     Mistake("flag-term", "PTE_PRESENT | PTE_WRITE\n", "PTE_PRESENT | PTE_WRITE | PTE_LARGE\n", 6),
+    Mistake("architecture-value", "CR4_PAE, 1 << 5", "CR4_PAE, 1 << 4", 0, PAGING, ".set CR4_PAE, 1 << 5\n"),
+    Mistake("architecture-value", "EFER_LME, 0x100", "EFER_LME, 0x400", 1, PAGING, ".set EFER_LME, 0x100\n"),
     Mistake("number-near", "mov eax, 1\n", "mov eax, 2\n", 3),
     Mistake("number-near", "PDPT_SHIFT, 30", "PDPT_SHIFT, 31", 3, PAGING),
     Mistake("number-near", "TABLE_MASK, 0x1ff", "TABLE_MASK, 0xff", 3, PAGING),

@@ -1,0 +1,114 @@
+"""Bits and numbers that the architecture fixes, by the names that kernels give them: CR4_PAE is bit 5 everywhere.
+
+Owns the table (Intel SDM vol. 3: 2.5 control registers, 4.5 paging-structure entries; vol. 1: 3.4.3 RFLAGS; vol. 4:
+MSRs; the Multiboot specifications; the PC's fixed ports) and the reading of a name. A name is told only when all of it
+is understood: ``CR4_PAE``, ``X86_CR4_PAE`` and ``CR4_PAE_BIT`` are, ``CR4_WANTED`` is not. Never reads a tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+_CR0 = {
+    "PE": 0,
+    "MP": 1,
+    "EM": 2,
+    "TS": 3,
+    "ET": 4,
+    "NE": 5,
+    "WP": 16,
+    "AM": 18,
+    "NW": 29,
+    "CD": 30,
+    "PG": 31,
+}
+_CR4 = {
+    "VME": 0, "PVI": 1, "TSD": 2, "DE": 3, "PSE": 4, "PAE": 5, "MCE": 6, "PGE": 7, "PCE": 8, "OSFXSR": 9,
+    "OSXMMEXCPT": 10, "UMIP": 11, "LA57": 12, "VMXE": 13, "SMXE": 14, "FSGSBASE": 16, "PCIDE": 17, "OSXSAVE": 18,
+    "SMEP": 20, "SMAP": 21, "PKE": 22, "CET": 23,
+}  # fmt: skip
+_EFER = {"SCE": 0, "LME": 8, "LMA": 10, "NXE": 11, "NX": 11, "SVME": 12}
+_FLAGS = {
+    "CF": 0, "PF": 2, "AF": 4, "ZF": 6, "SF": 7, "TF": 8, "IF": 9, "DF": 10, "OF": 11, "NT": 14, "RF": 16, "VM": 17,
+    "AC": 18, "VIF": 19, "VIP": 20, "ID": 21,
+}  # fmt: skip
+_REGISTERS: Mapping[str, Mapping[str, int]] = {
+    "CR0": _CR0, "CR4": _CR4, "EFER": _EFER, "RFLAGS": _FLAGS, "EFLAGS": _FLAGS,
+}  # fmt: skip
+# A large page's name may as well be its size, which is no bit of an entry: such names may be right all the same.
+_ENTRY = {
+    "PRESENT": 0, "P": 0, "WRITE": 1, "WRITABLE": 1, "WRITEABLE": 1, "RW": 1, "W": 1, "USER": 2, "US": 2, "U": 2,
+    "PWT": 3, "PCD": 4, "ACCESSED": 5, "DIRTY": 6, "PS": 7, "LARGE": 7, "HUGE": 7, "GLOBAL": 8, "NX": 63, "XD": 63,
+}  # fmt: skip
+_ENTRIES = frozenset(("PAGE", "PTE", "PDE", "PDPTE", "PML4E", "PT"))
+_MSRS: Mapping[tuple[str, ...], int] = {
+    ("EFER",): 0xC0000080, ("STAR",): 0xC0000081, ("LSTAR",): 0xC0000082, ("CSTAR",): 0xC0000083,
+    ("FMASK",): 0xC0000084, ("SFMASK",): 0xC0000084, ("FS", "BASE"): 0xC0000100, ("GS", "BASE"): 0xC0000101,
+    ("KERNEL", "GS", "BASE"): 0xC0000102, ("TSC", "AUX"): 0xC0000103, ("APIC", "BASE"): 0x1B, ("PAT",): 0x277,
+    ("TSC",): 0x10, ("TSC", "DEADLINE"): 0x6E0, ("SYSENTER", "CS"): 0x174, ("SYSENTER", "ESP"): 0x175,
+    ("SYSENTER", "EIP"): 0x176, ("MISC", "ENABLE"): 0x1A0, ("MTRR", "DEF", "TYPE"): 0x2FF,
+}  # fmt: skip
+_NUMBERS: Mapping[tuple[str, ...], tuple[int, ...]] = {
+    ("MULTIBOOT", "MAGIC"): (0x1BADB002, 0x2BADB002), ("MULTIBOOT", "HEADER", "MAGIC"): (0x1BADB002,),
+    ("MULTIBOOT", "BOOTLOADER", "MAGIC"): (0x2BADB002,), ("MULTIBOOT2", "HEADER", "MAGIC"): (0xE85250D6,),
+    ("MULTIBOOT2", "MAGIC"): (0xE85250D6, 0x36D76289), ("MULTIBOOT2", "BOOTLOADER", "MAGIC"): (0x36D76289,),
+    ("COM1",): (0x3F8,), ("COM2",): (0x2F8,), ("VGA", "TEXT"): (0xB8000,), ("PIC1", "COMMAND"): (0x20,),
+    ("PIC1", "DATA"): (0x21,), ("PIC2", "COMMAND"): (0xA0,), ("PIC2", "DATA"): (0xA1,), ("PIC", "EOI"): (0x20,),
+    ("PIT", "CHANNEL0"): (0x40,), ("PIT", "CHANNEL2"): (0x42,), ("PIT", "COMMAND"): (0x43,),
+    ("PCI", "CONFIG", "ADDRESS"): (0xCF8,), ("PCI", "CONFIG", "DATA"): (0xCFC,),
+}  # fmt: skip
+_BEFORE = frozenset(("X86", "IA32", "MSR", "AMD64"))
+_AFTER = frozenset(("BIT", "FLAG", "MASK", "SHIFT", "ENABLE", "PORT", "BASE", "INDEX", "NUMBER"))
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What a name must be.
+
+    Attributes:
+        what: a clause for a person.
+        values: what it may be; for a bit its mask and its number, the mask first.
+        bit: the number of the bit, or None for a plain number.
+        sure: nothing else bears such a name.
+    """
+
+    what: str
+    values: tuple[int, ...]
+    bit: int | None = None
+    sure: bool = True
+
+
+@lru_cache(maxsize=8192)
+def fixed(name: str) -> Fixed | None:
+    """What the architecture says of a name; None when it says nothing, or not all of the name is understood."""
+    words = name.upper().strip("_").split("_")
+    if words[0] in ("MSR", "IA32") or words[:2] == ["X86", "MSR"]:
+        bare = tuple(_trimmed(words, ("INDEX", "NUMBER")))
+        if bare in _MSRS:
+            return Fixed(f"MSR {'_'.join(bare)} is {_MSRS[bare]:#x}", (_MSRS[bare],))
+    bare = tuple(_trimmed(words, _AFTER))
+    if len(bare) == 2 and bare[1] in _REGISTERS.get(bare[0], ()):
+        return _bit(f"{bare[0]}.{bare[1]}", _REGISTERS[bare[0]][bare[1]], sure=True)
+    if len(bare) == 2 and bare[0] in _ENTRIES and bare[1] in _ENTRY:
+        return _bit(f"{bare[1]} of a paging-structure entry", _ENTRY[bare[1]], sure=False)
+    if bare in _NUMBERS:
+        values = _NUMBERS[bare]
+        return Fixed(f"{name} is {' or '.join(f'{v:#x}' for v in values)} by its specification", values)
+    return None
+
+
+def _trimmed(words: list[str], after: frozenset[str] | tuple[str, ...]) -> list[str]:
+    """The words without what only says that it is a register of the architecture, or a bit."""
+    first = 0
+    while first < len(words) - 1 and words[first] in _BEFORE:
+        first += 1
+    last = len(words)
+    while last > first + 1 and words[last - 1] in after:
+        last -= 1
+    return words[first:last]
+
+
+def _bit(what: str, number: int, *, sure: bool) -> Fixed:
+    return Fixed(f"{what} is bit {number}", (1 << number, number), number, sure)

@@ -1,0 +1,50 @@
+"""Names that say which bit or number they are, and the check and the search that hold definitions to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from architect.architectural import fixed
+from architect.checks.architecture import contradictions
+
+KERNEL = Path(__file__).resolve().parents[2] / "kernel"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CR4_PAE", 1 << 5), ("X86_CR4_PAE_BIT", 5), ("EFER_LME", 0x100), ("CR0_PG", 1 << 31), ("RFLAGS_IF", 0x200),
+        ("MSR_EFER", 0xC0000080), ("MSR_EFER_LME", 0x100), ("IA32_KERNEL_GS_BASE", 0xC0000102),
+        ("PTE_NX", 1 << 63), ("COM1_PORT", 0x3F8), ("PIC1_COMMAND", 0x20),
+        ("MULTIBOOT_MAGIC", 0x2BADB002),
+    ],
+)  # fmt: skip
+def test_what_names_mean(name: str, value: int) -> None:
+    meant = fixed(name)
+    assert meant is not None and value in meant.values
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["CR4_WANTED", "PAGE_SIZE", "EFER", "FLAGS_IF", "PAE", "CR4_PAE_CR4", "PTE_OWNED", "_", "", "MSR_MINE"],
+)
+def test_names_that_are_not_wholly_understood_say_nothing(name: str) -> None:
+    assert fixed(name) is None
+
+
+def test_a_definition_that_contradicts_the_architecture_is_found() -> None:
+    text = (
+        "        .set CR4_PAE, 1 << 4\n.set EFER_LME, 0x100  # right\n"
+        ".equ MSR_EFER, 0xc0000081\n.set PTE_LARGE, 0x200000\n"
+    )
+    found = contradictions(text)
+    assert [(name, line) for name, _, _, line in found] == [("CR4_PAE", 1), ("MSR_EFER", 3)]
+    assert found[0][2] == "CR4.PAE is bit 5"
+
+
+def test_the_kernel_contradicts_nothing() -> None:
+    for path in sorted(KERNEL.rglob("*")):
+        if path.suffix in (".s", ".inc"):
+            assert contradictions(path.read_text()) == (), path

@@ -27,6 +27,7 @@ class Diagnosis:
         incomplete: no boots or no time were left for some gates, so an empty ``case.failures`` proves nothing.
         probe: the cheapest boot in which it failed.
         proof: seconds that a finalist's gates may take, by what these took; 0 where that tells nothing.
+        still: seconds after which a candidate that stands still counts as hung; 0 where nobody looks for that.
     """
 
     case: Case
@@ -37,6 +38,7 @@ class Diagnosis:
     incomplete: bool = False
     probe: Probe = PLAIN
     proof: float = 0.0
+    still: float = 0.0
 
     def joined(self, other: Diagnosis) -> Diagnosis:
         """This and what ``other`` gates say of the same tree; the boot of whichever booted."""
@@ -54,6 +56,7 @@ class Diagnosis:
             boots=self.boots + other.boots,
             incomplete=self.incomplete or other.incomplete,
             proof=max(proofs) if main.case.diagnostics else sum(proofs),
+            still=max(self.still, other.still),
         )
 
 
@@ -77,6 +80,7 @@ class Demands:
             some of the broken contracts has come further.
         free: routines and files that the diagnosis accuses: what reports may be changed there alone.
         probe: the first boot of a candidate.
+        still: seconds after which a candidate that stands still counts as hung.
     """
 
     gates: tuple[str, ...] = ()
@@ -87,6 +91,7 @@ class Demands:
     several: bool = False
     free: tuple[str, ...] = ()
     probe: Probe = PLAIN
+    still: float = 0.0
 
     @classmethod
     def of(cls, diagnosis: Diagnosis) -> Demands:
@@ -99,7 +104,15 @@ class Demands:
         several = bool(rows) and not frozenset.intersection(*rows)
         free = accusable(diagnosis.case)
         return cls(
-            extra, failing, diagnosis.reached, diagnosis.timeout, hangs, several, free, diagnosis.probe
+            extra,
+            failing,
+            diagnosis.reached,
+            diagnosis.timeout,
+            hangs,
+            several,
+            free,
+            diagnosis.probe,
+            diagnosis.still,
         )
 
     @property

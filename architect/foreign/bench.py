@@ -40,7 +40,8 @@ RUN = "the boot"  # the one row of what was executed
 FINAL_BOOTS = 3  # the same image again and again: a repair that holds by luck is none
 CANDIDATE_LEAST = 1.2  # seconds that a candidate's boot may take at least
 LIFE_FACTOR = 4.0  # times what the unpatched kernel took to its last sign of life
-BUSY_MAX = 4.0  # how much longer it may be for other work on the machine
+STILL_LEAST = 0.3  # seconds that a candidate may stand still
+STILL_FACTOR = 2.0  # times what the unpatched kernel stood still and went on
 SAID_LINES = 50.0
 NEVER = -10.0
 
@@ -99,7 +100,7 @@ class ForeignBench:
             return Diagnosis(case, built.sha256, timeout=CANDIDATE_LEAST)
         if not boots:
             return Diagnosis(case, built.sha256, timeout=self.foreign.timeout, incomplete=True)
-        boot, gate, told = self._boot(built, self.folder / "original", None)
+        boot, gate, told = self._boot(built, self.folder / "original")
         life = max(
             CANDIDATE_LEAST, LIFE_FACTOR * (boot.last_sign if not gate.passed else boot.result.seconds)
         )
@@ -109,7 +110,8 @@ class ForeignBench:
             runs, taken = self._executed(built), 2
         failures = () if gate.passed else (gate,)
         case = replace(case, boot=boot.result, report=told, failures=failures, runs=runs)
-        return Diagnosis(case, built.sha256, _progress(boot), min(life, self.foreign.timeout), taken)
+        life, still = min(life, self.foreign.timeout), STILL_FACTOR * boot.stood
+        return Diagnosis(case, built.sha256, _progress(boot), life, taken, still=still)
 
     def _executed(self, built: Built) -> tuple[Run, ...]:
         """Which source lines the failing boot executed."""
@@ -119,11 +121,17 @@ class ForeignBench:
         return (Run(RUN, True, 1.0, frozenset(places), frozenset()),) if places else ()
 
     def _boot(
-        self, built: Built, folder: Path, timeout: float | None
+        self, built: Built, folder: Path, demands: Demands | None = None
     ) -> tuple[Boot, GateResult, FaultReport | None]:
+        """Boot with the tree's own patience, or with what ``demands`` leave a candidate."""
         began = time.perf_counter()
         shutil.rmtree(folder, ignore_errors=True)
-        boot = booting.boot(self.foreign, built, folder, self.sandbox, timeout)
+        if demands is None:
+            boot = booting.boot(self.foreign, built, folder, self.sandbox)
+        else:
+            least = min(self.foreign.timeout, max(demands.timeout, CANDIDATE_LEAST))
+            still = max(demands.still, STILL_LEAST)
+            boot = booting.boot(self.foreign, built, folder, self.sandbox, least, still=still)
         told = report.explain(boot, built.names, self.workspace.tree) if not boot.good else None
         if told is not None and built.names is not None:
             told = places.located(told, built.names.table(), self.translation)
@@ -163,7 +171,7 @@ class ForeignBench:
                 return Evaluation(patch, (gate, none), False, 0.0, False, sha)
             write_atomic(folder / "patch.diff", patch_text(self.workspace, patch), stage=STAGE)
             named = building.with_names(built, self.copy)
-            boot, judged, told = self._boot(named, folder / "boot", self._patience(demands.timeout))
+            boot, judged, told = self._boot(named, folder / "boot", demands)
             evaluation = Evaluation(
                 patch, (gate, judged), judged.passed, _progress(boot), True, sha, report=told, boots=1
             )
@@ -171,11 +179,6 @@ class ForeignBench:
             shutil.rmtree(folder / "boot", ignore_errors=True)
             self.known[sha] = evaluation
             return evaluation
-
-    def _patience(self, seconds: float) -> float:
-        """A candidate's deadline on this machine as busy as it is: a right repair must not fail by a neighbour."""
-        busy = os.getloadavg()[0] / (os.cpu_count() or 1)
-        return min(self.foreign.timeout, max(seconds, CANDIDATE_LEAST) * min(BUSY_MAX, max(1.0, busy)))
 
     def finalise(self, patch: Patch, boots: int, demands: Demands) -> tuple[tuple[GateResult, ...], int]:
         """The whole again on a fresh copy, with the tree's own deadline, booted more than once."""
@@ -192,7 +195,7 @@ class ForeignBench:
             return (_unbuilt(error, time.perf_counter() - began),), 0
         gates = [GateResult("fresh-copy", True, time.perf_counter() - began)]
         for number in range(min(FINAL_BOOTS, boots)):
-            _, judged, _ = self._boot(built, folder / f"boot-{number + 1}", None)
+            _, judged, _ = self._boot(built, folder / f"boot-{number + 1}")
             gates.append(replace(judged, gate=f"boot-{number + 1}"))
             if not judged.passed:
                 break
@@ -202,11 +205,10 @@ class ForeignBench:
 
 
 def _progress(boot: Boot) -> float:
-    """How far a boot came: what it said, and whether it said what it had to."""
+    """How far a boot came: what it said besides what it must not, and how much of what it must."""
     if boot.good:
         return 2.0
-    said = sum(len(text.splitlines()) for text in boot.judge.streams.values())
-    return min(0.9, said / SAID_LINES) + (0.05 if boot.judge.ready is not None else 0.0)
+    return 0.5 * min(1.0, boot.judge.lines() / SAID_LINES) + 0.45 * boot.judge.nearness()
 
 
 def _unbuilt(error: InputError | Timeout, seconds: float) -> GateResult:

@@ -187,11 +187,19 @@ class Machine:
         self.qmp.monitor("log none")
 
     def starved_seconds(self) -> float:
-        """How long QEMU's busiest thread was ready to run and had no core; 0 where the scheduler does not count it.
+        """How long QEMU's busiest thread was ready to run and had no core; 0 where the scheduler does not count it."""
+        return self.scheduled()[1]
 
-        Source: Linux ``Documentation/scheduler/sched-stats.rst``, ``/proc/PID/schedstat``.
+    def scheduled(self) -> tuple[float, float]:
+        """Seconds that QEMU's busiest thread was on a core, and the longest that one was ready to run and had none.
+
+        QEMU is the process that was started, or what a sandbox started in it.
         """
-        return run_delay(Path(f"/proc/{self.process.pid}/task"))
+        number = self.process.pid
+        with suppress(OSError, ValueError, IndexError):  # it ends, or the system does not tell
+            while children := Path(f"/proc/{number}/task/{number}/children").read_text().split():
+                number = int(children[0])
+        return scheduled(Path(f"/proc/{number}/task"))
 
     def stderr_tail(self) -> str:
         """QEMU's own last lines."""
@@ -237,13 +245,17 @@ def terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def run_delay(tasks: Path) -> float:
-    """The longest time, in seconds, that a thread of those in ``tasks`` waited for a core; 0 where none tells."""
-    longest = 0
+def scheduled(tasks: Path) -> tuple[float, float]:
+    """The longest times, in seconds, that threads of those in ``tasks`` ran and waited for a core; 0 where none tells.
+
+    Source: Linux ``Documentation/scheduler/sched-stats.rst``, ``/proc/PID/schedstat``.
+    """
+    ran = waited = 0
     for path in tasks.glob("*/schedstat"):
         with suppress(OSError, ValueError, IndexError):  # the thread has ended
-            longest = max(longest, int(path.read_text().split()[1]))
-    return longest / NANOSECONDS
+            times = [int(word) for word in path.read_text().split()]
+            ran, waited = max(ran, times[0]), max(waited, times[1])
+    return ran / NANOSECONDS, waited / NANOSECONDS
 
 
 def quick_environment(ours: Mapping[str, str]) -> dict[str, str]:

@@ -105,13 +105,13 @@ def test_who_has_heard_enough_ends_the_boot(tmp_path: Path) -> None:
     assert asked[-1] == 1 and set(asked[:-1]) <= {0}
 
 
-def test_how_long_threads_waited_for_a_core(tmp_path: Path) -> None:
-    for number, text in enumerate(("5 1500000000 7\n", "9 20 1\n", "", "no numbers\n")):
+def test_how_long_threads_ran_and_waited_for_a_core(tmp_path: Path) -> None:
+    for number, text in enumerate(("5 1500000000 7\n", "9000000000 20 1\n", "", "no numbers\n")):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "schedstat").write_text(text)
     (tmp_path / "gone").mkdir()
-    assert machine.run_delay(tmp_path) == 1.5
-    assert machine.run_delay(tmp_path / "nothing") == 0.0
+    assert machine.scheduled(tmp_path) == (9.0, 1.5)
+    assert machine.scheduled(tmp_path / "nothing") == (0.0, 0.0)
 
 
 def test_units_and_their_values(tmp_path: Path) -> None:

@@ -22,12 +22,14 @@ from toolchain.foreign.command import DEBUG_NAME, arguments
 from toolchain.foreign.config import Foreign
 from toolchain.foreign.judge import DEBUG, SERIAL, VGA_BYTES, VGA_TEXT, Judge
 from toolchain.foreign.sandbox import Limits, Sandbox
+from toolchain.foreign.stillness import Look, Stillness
 from toolchain.machine import Machine, process_handle, quick_environment
 from toolchain.qmp import QmpClosed
 from toolchain.types import BootResult, OutcomeName, Snapshot
 
 STAGE = "boot"
 SETTLE_SECONDS = 0.3  # a kernel that says it is up must not die in this time
+STILL_SECONDS = 1.5  # after which a machine that stands still counts as hung: more than a clock's second
 LOG_LIMIT = 64 << 20
 LOG_TEXT = 1 << 20
 DEBUG_LIMIT = 16 << 20
@@ -43,17 +45,27 @@ _PAUSE_SECONDS = 0.001
 _QEMU_MEMORY = (
     12 << 30
 )  # bytes of address space: TCG's code buffer and guest memory are mapped, hardly touched
+_BUSY_MAX = 3.0  # times the deadline that it makes up for at most, when the host has no core for the machine
 _POWER_OFF = "guest-shutdown"
 
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """One boot: what it left behind, what it said, the verdict in a sentence, and when it last said something new."""
+    """One boot.
+
+    Attributes:
+        result: what it left behind.
+        judge: what it said.
+        message: the verdict in a sentence.
+        last_sign: when it last said something new, in seconds.
+        stood: the longest, in seconds, that it stood still and went on by itself.
+    """
 
     result: BootResult
     judge: Judge
     message: str
     last_sign: float = 0.0
+    stood: float = 0.0
 
     @property
     def good(self) -> bool:
@@ -68,6 +80,7 @@ def boot(
     sandbox: Sandbox,
     timeout: float | None = None,
     items: str = qemu_args.LOG_ITEMS,
+    still: float = STILL_SECONDS,
 ) -> Boot:
     """Boot once.
 
@@ -78,6 +91,7 @@ def boot(
         sandbox: what keeps QEMU apart.
         timeout: seconds; None for the tree's own.
         items: what QEMU logs.
+        still: seconds after which a machine that stands still counts as hung.
 
     Raises:
         ToolError: QEMU or the sandbox is missing.
@@ -90,7 +104,7 @@ def boot(
     words = quick_environment({})
     wrapped = sandbox.wrapped(command, folder, [folder], [readable], limits, environment=words)
     began = time.monotonic()
-    with Machine(wrapped, folder) as machine, _Watch(machine, foreign, began, seconds) as watch:
+    with Machine(wrapped, folder) as machine, _Watch(machine, foreign, began, seconds, still) as watch:
         watch.run()
         result = watch.result(folder)
     if result.outcome == "qemu-died":
@@ -99,13 +113,15 @@ def boot(
             raise ToolError(f"the sandbox cannot be set up for QEMU: {said[0]}", stage=STAGE)
         qemu_args.check_firmware(result.stderr_tail)
     boot_log.save(result, folder)
-    return Boot(result, watch.judge, watch.message, watch.last_sign)
+    return Boot(result, watch.judge, watch.message, watch.last_sign, watch.stillness.longest)
 
 
 class _Watch:
     """The loop over what QEMU and the guest say, up to an outcome."""
 
-    def __init__(self, machine: Machine, foreign: Foreign, began: float, seconds: float) -> None:
+    def __init__(
+        self, machine: Machine, foreign: Foreign, began: float, seconds: float, still: float
+    ) -> None:
         self.machine = machine
         self.foreign = foreign
         self.judge = Judge(foreign)
@@ -120,6 +136,11 @@ class _Watch:
         self.forbidden_since: float | None = None
         self.last_sign = 0.0
         self.asleep = False  # halted for good
+        self.still = still
+        self.stillness = Stillness()
+        self.hung = ""  # how, when it stands still for too long
+        self.starved = 0.0  # seconds without a core that the deadline has made up for
+        self.most_starved = _BUSY_MAX * seconds
         self.serial = bytearray()
         self.debug_read = 0
         self.logging = True
@@ -183,7 +204,13 @@ class _Watch:
             self._died(
                 "timeout" if self.judge.spoke else "silent", f"halted with interrupts off; {self._late()}"
             )
+        elif self.hung:
+            self._died("timeout" if self.judge.spoke else "silent", f"{self.hung}; {self._late()}")
         elif time.monotonic() >= self.deadline:
+            starved = min(self.machine.starved_seconds(), self.most_starved)
+            self.deadline, self.starved = self.deadline + starved - self.starved, starved
+            if time.monotonic() < self.deadline:
+                return
             self._look()
             if self.judge.forbidden is not None:
                 self._died("panic", self._forbidden())
@@ -309,7 +336,7 @@ class _Watch:
         """The debug port's file, the screen, and how long the log has become."""
         self._debug()
         with suppress(QmpClosed):
-            asleep = self._sleeps()  # before the last look at what it said
+            asleep = self._stands()  # before the last look at what it said
             self.judge.see(self.machine.read_physical(VGA_TEXT, VGA_BYTES))
             self._listen()
             self.asleep = asleep
@@ -317,13 +344,24 @@ class _Watch:
             self.machine.stop_log()
             self.logging = False
 
-    def _sleeps(self) -> bool:
-        """The only processor is halted with interrupts off: no deadline has to be waited for."""
+    def _stands(self) -> bool:
+        """Look whether the only processor gets anywhere; True when it is halted with interrupts off, and never will."""
         if "-smp" in self.foreign.qemu:
             return False
         text = self.machine.qmp.monitor("info registers", _ANSWER_SECONDS)
-        flags = qemulog.parse_registers(text).get("rflags", _IF)
-        return "HLT=1" in text and not flags & _IF
+        registers, halted = qemulog.parse_registers(text), "HLT=1" in text
+        said = self.judge.heard + self.machine.log_size()  # interrupts are logged
+        seconds = self.stillness.look(
+            Look(registers, halted, said, time.monotonic(), *self.machine.scheduled())
+        )
+        if seconds >= self.still and not self.judge.passed:
+            what = (
+                "no interrupt comes to the halted processor"
+                if halted
+                else "it spins, and no register changes"
+            )
+            self.hung = what
+        return halted and not registers.get("rflags", _IF) & _IF
 
     def _debug(self) -> None:
         with suppress(OSError):

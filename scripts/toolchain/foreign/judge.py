@@ -7,12 +7,14 @@ status that was named; silence is neither.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from toolchain.foreign.config import Foreign
 
 SERIAL, DEBUG, SCREEN = "COM1", "the debug port", "the screen"
 KEPT = 256 << 10  # characters of a stream that are searched, from its end
+_NEAR_KEPT = 2 << 10  # the same, for a part of what must be said: many parts are tried
 COLUMNS, ROWS = 80, 25
 _BIOS = re.compile(r"SeaBIOS|iPXE|Booting from|Press Ctrl|$|\s*\*+$")
 VGA_TEXT, VGA_BYTES = 0xB8000, COLUMNS * ROWS * 2
@@ -37,6 +39,7 @@ class Judge:
     forbidden: Match | None = None
     spoke: bool = False
     changed: bool = False
+    heard: int = 0  # how often something new was said
 
     def hear(self, stream: str, text: str) -> None:
         """More characters of a stream."""
@@ -54,6 +57,7 @@ class Judge:
 
     def _look(self, stream: str, text: str) -> None:
         self.changed = True
+        self.heard += 1
         self.streams[stream] = text[-KEPT:]
         for pattern in self.foreign.forbid:
             self.forbidden = self.forbidden or _match(pattern, stream, self.streams[stream])
@@ -70,6 +74,24 @@ class Judge:
     def passed(self) -> bool:
         """What must be said has been said, and nothing that must not."""
         return self.forbidden is None and (self.foreign.ready is None or self.ready is not None)
+
+    def lines(self) -> int:
+        """How many lines were said that are not forbidden."""
+        rows = [row for text in self.streams.values() for row in text.splitlines() if row.strip()]
+        return sum(not any(re.search(p, row) for p in self.foreign.forbid) for row in rows)
+
+    def nearness(self) -> float:
+        """Which part of the expression that proves success, from its beginning, something said matches; 0 to 1."""
+        wanted = self.foreign.ready
+        if wanted is None or self.ready is not None:
+            return 1.0
+        said = [text[-_NEAR_KEPT:] for text in self.streams.values()]
+        for length in range(len(wanted) - 1, 0, -1):
+            with suppress(re.error):  # cut in the middle of a group
+                begun = re.compile(wanted[:length], re.MULTILINE)
+                if any((found := begun.search(text)) and found.end() > found.start() for text in said):
+                    return length / len(wanted)
+        return 0.0
 
     def missing(self) -> str:
         """What has not come, in a clause, with the last line that did."""

@@ -45,7 +45,7 @@ def explain(boot: Boot, names: Names | None, tree: Path) -> FaultReport | None:
             report,
             place=place,
             source=fault.source_lines(tree, place),
-            instruction=_instruction(boot, table, linear, bits),
+            instruction=_instruction(boot, table, linear, bits or 64),
         )
     kept = tuple(d for d in report.diagnosis if _applies(d, names))
     return replace(report, cause=_cause(boot, report, bits), diagnosis=(*_rules(boot, report, bits), *kept))
@@ -61,14 +61,14 @@ def _applies(diagnosis: Diagnosis, names: Names | None) -> bool:
 
 
 def _bits(boot: Boot) -> int:
-    """The width of the code that died: of the first exception's, else of now."""
+    """The width of the code that died: of the first exception's, else of now; 0 where no registers tell."""
     log = _log(boot)
     chain = (
         log.final_chain() if boot.result.outcome in ("fault", "panic", "shutdown") or log.repeats() else ()
     )
     if chain and "bits" in chain[0].registers:
         return chain[0].registers["bits"]
-    return boot.result.snapshot.registers.get("bits", 64) if boot.result.snapshot else 64
+    return boot.result.snapshot.registers.get("bits", 0) if boot.result.snapshot else 0
 
 
 def _log(boot: Boot) -> qemulog.QemuLog:
@@ -97,7 +97,7 @@ def _instruction(boot: Boot, table: SymbolTable | None, linear: int, bits: int) 
 def _cause(boot: Boot, report: FaultReport, bits: int) -> str:
     place = report.place
     where = f" at {describe(place)}" if place is not None and place.address else ""
-    mode = f" in {_MODES.get(bits, 'an unknown mode')}"
+    mode = f" in {_MODES[bits]}" if bits in _MODES else ""
     if report.chain:
         first = report.chain[0]
         what = f": {', '.join(first.decoded)}" if first.decoded else ""

@@ -349,3 +349,17 @@ def test_what_assembles_is_not_taken_for_misspelt(tmp_path: Path, text: str) -> 
     view = View(Reader(case(tmp_path, dict(tree.texts)), tree))
     site = Site(next(s for s in tree.statements() if s.line == 2), view)
     assert [v.note for v in OPERATORS["spelling"].generate(site) if v.note.split()[0] in text.split()] == []
+
+
+def test_the_ends_of_blocks_stay_where_they_are(tmp_path: Path) -> None:
+    """Nobody writes half of a macro's body behind its end, or aligns an end."""
+    known = sources()
+    view = View(Reader(case(tmp_path, known), Tree(known)))
+    ends = {".macro", ".endm"}
+    for name in ("order-neighbours", "order-move", "alignment"):
+        for statement in view.tree.files["include/macros.inc"]:
+            site = Site(statement, view)
+            for variant in OPERATORS[name].generate(site) if site.sort in OPERATORS[name].sorts else ():
+                words = {w for e in variant.edits for line in (*e.old, *e.new) for w in line.split()[:1]}
+                assert words.isdisjoint(ends), (name, variant.note)
+                assert statement.name not in ends, (name, variant.note)

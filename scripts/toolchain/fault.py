@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from toolchain import boot_log, contract, diagnose, qemulog, serial, vectors
+from toolchain import boot_log, contract, diagnose, qemulog, serial, vectors, walk
 from toolchain.clues import Clues, describe
 from toolchain.qemulog import QemuLog, Raised
 from toolchain.symbols import SymbolTable
@@ -282,8 +282,10 @@ def _cause(clues: Clues) -> str:
         return f"{code}: {text}" if code else text
     within = f" within {result.seconds:.1f} s" if result.seconds else ""
     progress = f", boot unit {clues.unit} in progress" if clues.unit else ""
+    efer = clues.registers.get("efer")
+    mode = "" if efer is None or efer & walk.EFER_LMA else ", the processor not in long mode"
     sentences = {
-        "timeout": f"no PXREADY{within}{where}{progress}",
+        "timeout": f"no PXREADY{within}{where}{progress}{mode}",
         "silent": f"the kernel said nothing{within}{where}",
         "reset": f"the guest reset the machine{where}{progress}",
         "shutdown": f"the guest ended the machine before PXREADY{where}{progress}",

@@ -144,7 +144,9 @@ def test_a_hang_is_reported_with_where_the_processor_is() -> None:
     death.outcome = "timeout"
     report = report_of(death)
     assert report.chain == () and report.place is not None and report.place.symbol == "body"
-    assert "no PXREADY within 1.0 s at body" in report.cause
+    assert "no PXREADY within 1.0 s at body" in report.cause and "long mode" not in report.cause
+    death.registers["efer"] = 0x900
+    assert report_of(death).cause.endswith(", the processor not in long mode")
 
 
 def test_numbers_as_the_kernel_prints_them() -> None:

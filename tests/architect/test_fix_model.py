@@ -173,7 +173,7 @@ ENDS: dict[str, tuple[list[Step | str], int, str, tuple[str, ...]]] = {
     "refused key": ([status(401, "no")], 2, "provider", ()),
     "a failure after an answer": ([WRONG, status(500)], 2, "provider", ()),
     "no such model": ([status(404, "model not found")], 2, "provider", ()),
-    "too many requests for good": ([status(429)], 2, "provider", ("--budget", "25")),
+    "too many requests for good": ([status(429)], 2, "provider", ("--budget", "60")),
     "a refusal": ([answer("", refusal="I do not edit kernels")], 2, "refused", ()),
     "never in form": (["Let us talk about it."], 1, "format", ()),
     "tokens": ([WRONG], 3, "limit", ("--max-tokens-total", "25000")),

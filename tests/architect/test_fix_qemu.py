@@ -64,7 +64,7 @@ def test_a_healthy_kernel_is_left_alone(tmp_path: Path) -> None:
     tree = tmp_path / "kernel"
     shutil.copytree(KERNEL, tree)
     before = digest(tree)
-    status, data = fix(tree, tmp_path, "--apply", "--budget", "60")
+    status, data = fix(tree, tmp_path, "--apply", "--budget", "600")
     assert (status, data["outcome"], data["patch"], data["candidates"]) == (0, "healthy", None, 0)
     assert digest(tree) == before and not (tmp_path / "out/patch.diff").exists()
 
@@ -73,7 +73,7 @@ def test_the_missing_store_is_repaired_learnt_and_recalled(tmp_path: Path) -> No
     """BAR0's routine computes the indices and never writes the entry; the second time a lesson knows."""
     tree = plant(tmp_path, "mm/page.s", STORE, "")
     before = digest(tree)
-    status, data = fix(tree, tmp_path, "--engine", "search", "--budget", "120")
+    status, data = fix(tree, tmp_path, "--engine", "search", "--budget", "600")
     assert (status, data["outcome"], data["engine"], data["lesson"]) == (0, "fixed", "search", 1), data[
         "reason"
     ]
@@ -83,7 +83,7 @@ def test_the_missing_store_is_repaired_learnt_and_recalled(tmp_path: Path) -> No
     assert (tmp_path / "out/patch.diff").read_text() == data["patch"]
     folders = list((tmp_path / "out").glob("*/candidates/*/patch.diff"))
     assert len(folders) >= 1
-    status, again = fix(tree, tmp_path, "--engine", "lessons", "--budget", "60", "--apply")
+    status, again = fix(tree, tmp_path, "--engine", "lessons", "--budget", "600", "--apply")
     assert (status, again["outcome"], again["engine"]) == (0, "fixed", "lessons")
     assert again["place"] <= 5, "a lesson of the very bug is tried before nearly all else"
     assert digest(tree) != before and again["applied"] == [str(tree / "mm/page.s")]
@@ -91,7 +91,7 @@ def test_the_missing_store_is_repaired_learnt_and_recalled(tmp_path: Path) -> No
 
 def test_a_tree_that_does_not_assemble_is_a_bug_like_any_other(tmp_path: Path) -> None:
     tree = plant(tmp_path, "mm/page.s", STORE, STORE.replace("mov [rax], rdx", "mov [rax], rdxx"))
-    status, data = fix(tree, tmp_path, "--budget", "120")
+    status, data = fix(tree, tmp_path, "--budget", "600")
     assert data["diagnosis"]["failing"][0]["gate"] == "assembles"
     assert (status, data["outcome"]) == (0, "fixed"), data["reason"]
 

@@ -29,7 +29,7 @@ def test_a_model_repairs_nasm(tmp_path: Path) -> None:
     judge = block("pxos.toml", "timeout = 5", "timeout = 500")
     right = block("main.asm", "imul rdx, rax", "imul rdx, rdx")
     with ModelServer([judge, right]) as server:
-        status, data, _ = fix(tree, tmp_path, server.url, "--engine", "llm", "--budget", "120")
+        status, data, _ = fix(tree, tmp_path, server.url, "--engine", "llm", "--budget", "600")
         assert status == 0 and data["outcome"] == "fixed" and data["engine"] == "llm"
         assert "+        imul rdx, rdx" in data["patch"]
         assert "imul rdx, rax" in server.requests[0].prompt  # their own syntax, not ours
@@ -43,7 +43,7 @@ def test_a_model_cannot_print_the_words_of_ready(tmp_path: Path) -> None:
     hostile = block("src/main.c", "    console_clear();", f"    console_clear();\n{early}")
     right = block("src/text.c", "return crc;", "return ~crc;")
     with ModelServer([hostile, right]) as server:
-        status, data, _ = fix(tree, tmp_path, server.url, "--engine", "llm", "--budget", "120")
+        status, data, _ = fix(tree, tmp_path, server.url, "--engine", "llm", "--budget", "600")
         assert status == 0 and data["outcome"] == "fixed"
         assert "return ~crc;" in data["patch"] and "console_text" not in data["patch"]
         assert "may not write what ready looks for" in server.requests[1].prompt

@@ -183,11 +183,11 @@ def contents(tree: Path) -> dict[Path, bytes]:
 @pytest.mark.slow
 def test_what_was_interrupted_can_be_done_again(start: Callable[..., Run], tmp_path: Path, bug: Path) -> None:
     """A repair that was interrupted goes on in the same folder, and ends well."""
-    first = start("fix", "--kernel", str(bug), "--out", "out", "--budget", "50")
+    first = start("fix", "--kernel", str(bug), "--out", "out", "--budget", "600")
     await_(first, lambda: "failing: " in first.errors)
     first.process.send_signal(signal.SIGINT)
     assert first.process.wait(DEADLINE) == 130
-    second = start("fix", "--kernel", str(bug), "--out", "out", "--budget", "50")
+    second = start("fix", "--kernel", str(bug), "--out", "out", "--budget", "600")
     assert second.process.wait(2 * DEADLINE) == 0, second.errors
     assert second.output.startswith("fixed: ")
     gone(second)

@@ -22,7 +22,7 @@ slow = pytest.mark.slow
     [
         ("boot", *KERNEL, "--out", "out", "--cmdline", "test"),
         ("bugs", "check", "idt-never-loaded", *CORPUS),
-        ("bench", "fix", "large-page-unmapped", "--budget", "30", *CORPUS),
+        ("bench", "fix", "large-page-unmapped", "--budget", "300", *CORPUS),
         pytest.param(("bench", "build", *KERNEL), marks=slow),
         pytest.param(("bench", "boot", *KERNEL), marks=slow),
         pytest.param(("bench", "shaders"), marks=slow),

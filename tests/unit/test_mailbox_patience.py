@@ -6,6 +6,8 @@ import pytest
 
 from tests.unit.mailbox_bench import Bench
 from toolchain.mailbox import layout as m
+from toolchain.mailbox import native
+from toolchain.mailbox.memory import Memory
 from toolchain.mailbox.patience import AWAY, BRIEF, FETCH, PROBE, Patience
 from toolchain.mailbox.service import SPIN_SECONDS
 
@@ -124,3 +126,13 @@ def test_a_client_on_another_processor_is_looked_for_as_long_as_asked(
     service.run(lambda: posts > 2000)
     assert service.counters.values[m.COUNTER_SLEEPS] == 0
     assert service.patience.seconds == SPIN_SECONDS
+
+
+@pytest.mark.skipif(not native.available(), reason="the machine code is for x86-64 Linux")
+def test_a_brief_look_of_the_machine_code_is_short() -> None:
+    rings = native.NativeRings(Memory(bytearray(m.BYTES_MIN)))
+    for brief, rounds in ((False, native.ROUNDS), (True, native.ROUNDS_BRIEF), (False, native.ROUNDS)):
+        rings.brief = brief
+        assert rings.fetch() == 0
+        assert rings._get("ROUNDS") == rounds
+    assert native.ROUNDS_BRIEF * 10 < native.ROUNDS

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.boot.test_shell import Shell
+from tests.unit.pxos import pxos
 from toolchain.mailbox import attach
 from toolchain.mailbox import layout as m
 
 pytestmark = pytest.mark.qemu
 
+KERNEL = Path(__file__).resolve().parents[2] / "kernel"
 SECONDS = 90
 PINGS = 20_000  # of one command of the shell
 MOMENTS = 8  # the worker is killed at so many different times behind the command
@@ -94,6 +96,19 @@ def test_a_session_and_its_round_trips(tmp_path: Path) -> None:
     for line in ("mailbox pong", "mailbox ping 0", "mailbox ping x", "mailbox ping 1 2"):
         assert "expected" in shell.ask(line)["error"]
     shell.close()
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_every_cpu_has_a_queue_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpus: int) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = pxos(
+        "boot", "--gpu", "--json", "-q", "--kernel", str(KERNEL), "--out", "out", "--smp", str(cpus),
+        "--cmdline", "test=session",
+    )  # fmt: skip
+    assert answer.data["outcome"] == "tests-passed", answer.data
+    assert answer.data["tests"] == {"session_serves_a_queue_of_each_cpu": True}
+    said = (tmp_path / "out/boot/serial.log").read_text()
+    assert re.search(r"ok 1 session_serves_a_queue_of_each_cpu\s*$", said, re.M), "skipped"
 
 
 def test_without_a_service_the_kernel_says_so(tmp_path: Path) -> None:

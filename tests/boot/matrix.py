@@ -41,6 +41,7 @@ DEADLINES = {"direct": 120.0, "bios": 120.0, "uefi": 300.0}  # seconds, on a loa
 # Why a test may be skipped, and on which machines.
 _NEVER_HERE = (
     "no edu device", "no 82574",  # tests/boot/test_platform.py has them
+    "no GPU service",  # tests/boot/test_mailbox.py has one
     "this CPU raises no #XM",  # QEMU 7.2 does not under TCG
 )  # fmt: skip
 _ONE_CPU = ("one CPU",)

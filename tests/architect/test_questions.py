@@ -38,7 +38,7 @@ def no_models(monkeypatch: pytest.MonkeyPatch) -> dict[str, Contract]:
     found: dict[str, Contract] = {}
     monkeypatch.setattr(contracts, "registry", lambda: found)
     clock = count()
-    monkeypatch.setattr(contracts, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(contracts, "time", SimpleNamespace(process_time=lambda: next(clock)))
     return found
 
 

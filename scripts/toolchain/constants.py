@@ -52,6 +52,7 @@ class Constants:
         self._stands, self._roomy = stands, roomy
         self._homes: dict[str, Home] = {}
         self._texts: dict[tuple[str, str], str] = {}  # unit ("" for include files) and name -> expression
+        self._lines: dict[tuple[str, str], int] = {}
         self._files: dict[str, str] = {}  # of the constants in include files
         self._twice: set[str] = set()
         sources = {source.name: source for unit in units.values() for source in unit.sources}
@@ -66,6 +67,7 @@ class Constants:
                     if (scope, name) in self._texts:
                         self._twice.add(name)
                     self._texts[scope, name] = text
+                    self._lines[scope, name] = statement.line
                     if not scope:
                         self._files[name] = file
                     users.append((name, names_of(text)))
@@ -111,8 +113,21 @@ class Constants:
             (name, _), (same, text) = assigned(one), assigned(other)
             if name != same or (file not in self._units and self._files.get(name) != file):
                 return None
+            if not self._is_known(file, name, text):
+                return None
             found[name] = text
         return found
+
+    def _is_known(self, file: str, name: str, text: str) -> bool:
+        """Whether all that a new expression names stands in the old one, or is defined above it in its file."""
+        scope = file if file in self._units else ""
+        line = self._lines.get((scope, name), 0)
+        fresh = names_of(text).words - names_of(self._texts.get((scope, name), "")).words
+        return all(
+            word[0].isdigit()
+            or ((scope or self._files.get(word) == file) and self._lines.get((scope, word), line) < line)
+            for word in fresh
+        )
 
     def _hanging(self, changed: Mapping[str, str]) -> set[str] | None:
         """Some constants and all that hang on them; None when more than bytes does."""

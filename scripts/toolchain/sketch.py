@@ -56,7 +56,7 @@ class Sketch:
             id(section): _ROOM + ROOM * routines.get(id(section), 0)
             for made in self.objects
             for section in made.sections
-            if section.name in _GROWING and section.size
+            if section.name == TEXT and section.size
         }
         self._outputs = link.place(self.objects, layout, errors, self._room)
         self._homes = link.addresses_of(self.objects, self._outputs)

@@ -227,6 +227,24 @@ def test_what_does_not_fit_in_place_is_assembled_whole(
     assert image is None or _routines(image) == _routines(whole)
 
 
+@pytest.mark.parametrize("new", ["    .skip 5", "    .skip 3", "    .skip 64"])
+def test_a_buffer_of_another_size_is_not_the_original(variants: Variants, new: str) -> None:
+    text = (KERNEL / "bus/pci_place.s").read_text(encoding="utf-8")
+    head, _, tail = text.rpartition("    .skip 4")  # the last of its unit: nothing of it moves
+    image = variants.image({"bus/pci_place.s": head + new + tail})
+    assert image is None or image.sections != variants.original.sections
+
+
+def test_a_constant_that_is_not_defined_yet_is_none(session: Session, variants: Variants) -> None:
+    text = ".set FRAME_FLAGS_ALL, FRAME_ZEROED | FRAME_SIZE"
+    overrides = _edited("include/frame.inc", ".set FRAME_FLAGS_ALL,", [text])
+    with pytest.raises(InputError) as ours:
+        variants.image(overrides)
+    with pytest.raises(InputError) as whole:
+        session.build(overrides, lines=False)
+    assert ours.value.diagnostics and whole.value.diagnostics
+
+
 @pytest.mark.parametrize(
     "line", ["    jmp nowhere_at_all", "    mov ecx, dl", "    mov ecx, [rip", "    lea ecx, 7"]
 )

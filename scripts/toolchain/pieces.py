@@ -168,7 +168,7 @@ class Pieces:
         op, name = statement[0], statement[1]
         if op == LABEL:
             return not name[0].isdigit()
-        if op[0] in ".=":
+        if op[:1] in ".=":  # a directive, an assignment, or no statement at all
             return op in _FIXED
         return op not in self.macros and statement[6] is None and op.isidentifier()
 

@@ -246,7 +246,15 @@ def test_a_constant_that_is_not_defined_yet_is_none(session: Session, variants: 
 
 
 @pytest.mark.parametrize(
-    "line", ["    jmp nowhere_at_all", "    mov ecx, dl", "    mov ecx, [rip", "    lea ecx, 7"]
+    "line",
+    [
+        "    jmp nowhere_at_all",
+        "    mov ecx, dl",
+        "    mov ecx, [rip",
+        "    lea ecx, 7",
+        "    [ecx], eax",
+        "    (7",
+    ],
 )
 def test_what_does_not_assemble_is_refused_as_by_a_build(
     session: Session, variants: Variants, line: str

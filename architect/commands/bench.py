@@ -88,7 +88,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
 
 
 def _fix(args: argparse.Namespace, ui: Ui) -> Outcome:
-    from architect import bench_fix, engines
+    from architect import bench_fix, bench_result, bench_told, engines
     from architect.kernel_tree import check_tools
     from architect.model.settings import settings_from
 
@@ -102,12 +102,12 @@ def _fix(args: argparse.Namespace, ui: Ui) -> Outcome:
     if "llm" in names and model is None:
         raise InputError("--engine llm needs a model: give --model-url, or PXOS_MODEL_URL", stage=STAGE)
     ledger = model.ledger() if model else None  # one budget for all bugs
-    terms = bench_fix.Terms(seconds=args.budget, model=model, ledger=ledger)
+    terms = bench_result.Terms(seconds=args.budget, model=model, ledger=ledger)
     data = bench_fix.each(ui, (args.kernel, args.shaders), args.bugs, args.ids, terms, names)
     if not args.ids:  # guards learnt from other classes count too, and all of the corpus teaches them
         found = _prevented(args, ui)
         data = {**data, "prevention_rate": found["prevention_rate"], "prevention": found}
-    return Outcome(STATUS_OK, data, (bench_fix.markdown if args.markdown else bench_fix.text)(data))
+    return Outcome(STATUS_OK, data, (bench_told.markdown if args.markdown else bench_told.text)(data))
 
 
 def _prevention(args: argparse.Namespace, ui: Ui) -> Outcome:

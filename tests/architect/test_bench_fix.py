@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
-from architect import bench_fix, bench_rates, corpus
+from architect import bench_fix, bench_rates, bench_told, corpus, run
+from architect.bench_result import Taught, Terms
 from architect.journal import Journal
-from architect.protocols import Edit, Evaluation, GateResult, Patch
+from architect.lessons import SqliteLessons
+from architect.protocols import Edit, Evaluation, GateResult, Lesson, Patch, Signature
 from tests.unit.pxos import pxos
+from toolchain.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,17 +28,17 @@ def bug(plausible: bool, correct: bool, seconds: float, money: str | None = None
 
 def test_a_row_counts_what_is_wrong_and_adds_money_exactly() -> None:
     bugs = [bug(True, True, 1.0, "0.10"), bug(True, False, 9.0, "0.20"), bug(False, False, 2.0)]
-    row = bench_fix.engine_row("llm", {"bugs": bugs})
+    row = bench_told.engine_row("llm", {"bugs": bugs})
     assert (row["plausible"], row["correct"], row["wrong"], row["bugs"]) == (2, 1, 1, 3)
     assert (row["boots"], row["tokens"], row["money"]) == (9, 30, "0.30")
     assert (row["seconds"], row["median_seconds"]) == (12.0, 2.0)
-    assert bench_fix.engine_row("search", {"bugs": []})["median_seconds"] is None
+    assert bench_told.engine_row("search", {"bugs": []})["median_seconds"] is None
 
 
 def test_the_table_is_markdown() -> None:
-    rows = [bench_fix.engine_row(name, {"bugs": [bug(True, True, 1.5)]}) for name in ("search", "auto")]
+    rows = [bench_told.engine_row(name, {"bugs": [bug(True, True, 1.5)]}) for name in ("search", "auto")]
     machine = {"cpu": "a CPU", "cores": 2, "system": "Linux"}
-    lines = bench_fix.markdown({"engines": rows, "prevention_rate": 0.6, "machine": machine}).splitlines()
+    lines = bench_told.markdown({"engines": rows, "prevention_rate": 0.6, "machine": machine}).splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 4 and len({line.count("|") for line in table}) == 1
     assert table[2].startswith("| `search` | 1 | 1 | 1 | 0 | 3 | 1.5 | 10 | - |")
@@ -101,6 +104,40 @@ def patch(line: int) -> Patch:
 
 def test_the_readme_shows_the_run_that_is_kept() -> None:
     kept = json.loads((ROOT / "tests/bugs/repairs.json").read_text())
-    row = bench_fix.engine_row("search", kept)
-    assert bench_fix.markdown({**kept, "engines": [row]}) in (ROOT / "README.md").read_text()
+    row = bench_told.engine_row("search", kept)
+    assert bench_told.markdown({**kept, "engines": [row]}) in (ROOT / "README.md").read_text()
     assert {bug["id"] for bug in kept["bugs"]} == {bug.id for bug in corpus.load(ROOT / "tests/bugs")}
+
+
+def lesson(number: int, cause: str) -> Lesson:
+    step = {
+        "kind": "replace",
+        "old": ["ret"],
+        "new": ["iretq"],
+        "before": [],
+        "after": [],
+        "shape": [],
+        "sort": [],
+    }
+    return Lesson(
+        number,
+        Signature("fault", 14, (), None, None, None, None, (), None),
+        cause,
+        {"operator": "x", "steps": [step]},
+        {"runs": [{}]},
+    )
+
+
+def test_an_engine_is_never_taught_by_the_bug_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    bugs = corpus.load(ROOT / "tests/bugs")
+    one, other = bugs[0], bugs[1]
+    seen: list[str] = []
+
+    def repair(settings: Any, ui: Any) -> Any:
+        seen.extend(found.cause for found in SqliteLessons(settings.lessons).all())
+        raise InputError("that is all that is asked here", stage="test")
+
+    monkeypatch.setattr(run, "repair", repair)
+    taught = (Taught(one.id, lesson(1, "of itself")), Taught(other.id, lesson(1, "of another")))
+    done = bench_fix.repair(one, ROOT / "kernel", Terms(taught=taught))
+    assert seen == ["of another"] and done.outcome == "error"

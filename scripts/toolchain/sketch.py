@@ -20,10 +20,9 @@ from toolchain.pieces import Pieces
 from toolchain.roomy import ROOM, TEXT
 from toolchain.types import Image, Section, Symbol, Symbols
 
-_ROOM = (
-    64  # bytes behind the code and the data of each unit: a candidate inserts a few instructions, or a row
-)
-_GROWING = (TEXT, ".rodata", ".data", ".bss")  # what other units put there is no part of a table
+# Bytes behind the code of each unit: a candidate inserts a few instructions. Data has none: a buffer that grew into its
+# room would give the bytes of the unpatched kernel.
+_ROOM = 64
 
 
 class Sketch:

@@ -164,6 +164,7 @@ class Adapter:
         self.case = case
         self.rank = rank
         self.listings = listings(case.sources)
+        self._used_with: dict[frozenset[str], list[str]] = {}
 
     def edits(self, lesson_edit: Mapping[str, Any]) -> Iterator[tuple[float, tuple[Edit, ...]]]:
         """Ways of making the lesson's edit here, each with a distance: 0 for the same edit in the same context."""
@@ -288,11 +289,16 @@ class Adapter:
 
     def _slot_constants(self, step: Mapping[str, Any]) -> list[str]:
         """Constants that this tree uses with the mnemonics of the inserted statements, commonest first."""
-        kinds = {shape.mnemonic(text) for text in step["insert"]}
+        kinds = frozenset(shape.mnemonic(text) for text in step["insert"])
+        if kinds not in self._used_with:
+            self._used_with[kinds] = self._constants_with(kinds)
+        return self._used_with[kinds]
+
+    def _constants_with(self, kinds: frozenset[str]) -> list[str]:
         counts: dict[str, int] = {}
         for listing in self.listings.values():
             for row in listing.rows:
-                if shape.mnemonic(row.text) in kinds:
+                if row.name in kinds:
                     for constant in shape.constants(row.text):
                         counts[constant] = counts.get(constant, 0) + 1
         return sorted(counts, key=lambda c: -counts[c])

@@ -1,17 +1,17 @@
-"""A check of definitions by their names: CR4_PAE is bit 5, whatever a source says.
+"""A check of sources: definitions whose names say another value, for CR4_PAE is bit 5 whatever a source says.
 
 Owns the reading of ``.set`` lines whose value is written as a number or a bit. What names mean is ``architectural``'s;
-names that other things may bear as well are left alone.
+names that other things may bear as well are left alone. No gate of a repair: an image does not tell its constants.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from functools import lru_cache
 
 from architect.architectural import fixed
-from architect.checks import Finding, Subject
+from architect.checks import Finding
 
 RULE = "architecture"
 _DEFINITION = re.compile(
@@ -20,11 +20,13 @@ _DEFINITION = re.compile(
 )
 
 
-def check(subject: Subject) -> Iterator[Finding]:
-    """Definitions that contradict a specification."""
-    for file, text in subject.sources.items():
-        for name, value, what, line in contradictions(text):
-            yield Finding(RULE, f"{name} is {value:#x} here, but {what}", None, file, line)
+def findings(sources: Mapping[str, str]) -> list[Finding]:
+    """Definitions that contradict a specification, in sources by name."""
+    return [
+        Finding(RULE, f"{name} is {value:#x} here, but {what}", None, file, line)
+        for file, text in sources.items()
+        for name, value, what, line in contradictions(text)
+    ]
 
 
 @lru_cache(maxsize=2048)

@@ -55,6 +55,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         status = STATUS_NO if data["findings"] else STATUS_OK
         return Outcome(status, data, _text(data, wants_colour(sys.stdout)))
     from architect import checks, contracts
+    from architect.checks import architecture
     from architect.learn import guards
     from architect.workspace import TreeCopy
     from toolchain import build
@@ -68,7 +69,8 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         ui.note(warning)
     headers = contracts.routines(sources)
     ui.step("looking at the code")
-    rows = [asdict(finding) for finding in checks.findings(image, sources)]
+    found = [*checks.findings(image, sources), *architecture.findings(sources)]
+    rows = [asdict(finding) for finding in found]
     ui.step("calling every routine that can run alone")
     for violation in contracts.violations(image, headers, seeds=args.seeds):
         header = headers.get(violation.routine)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from architect.checks import architecture
 from architect.foreign.tongue import Translation
 from architect.foreign.workspace import ForeignCopy, others
 from toolchain import scratch
@@ -53,7 +55,8 @@ def findings(tree: Path, guards: list[Any], ui: Ui, *, unsafe: bool) -> dict[str
         made = translated(copy)
         editable = set(copy.sources())
         rows += [row for row in _odd(made, nothing) if row["file"] in editable]
-        rows += _contradictions({name: text for name, text in made.sources.items() if name in editable})
+        texts = {name: text for name, text in made.sources.items() if name in editable}
+        rows += [asdict(finding) for finding in architecture.findings(texts)]
         routines = len(_routines(made, nothing))
         if guards:
             from architect.learn import guards as learnt
@@ -90,16 +93,6 @@ def _odd(made: Translation, folder: Path) -> Iterator[dict[str, Any]]:
             home = next((s.routine for s in tree.by_line.get((file, line), ())), None)
             said = f"{anomaly.kind}: {anomaly.register}"
             yield {"rule": "data-flow", "message": said, "routine": home, "file": file, "line": line}
-
-
-def _contradictions(sources: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Definitions whose names say another value."""
-    from architect.checks import architecture
-
-    for file, text in sources.items():
-        for name, value, what, line in architecture.contradictions(text):
-            message = f"{name} is {value:#x} here, but {what}"
-            yield {"rule": architecture.RULE, "message": message, "routine": None, "file": file, "line": line}
 
 
 def _routines(made: Translation, folder: Path) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from architect import checks, contracts, corpus
+from architect.checks import architecture
 from architect.corpus import Bug
 from architect.learn import guards
 from architect.learn.rules import Suspicion, View, rules, suspicions
@@ -73,7 +74,8 @@ def _found(planted: Path, tree: Path) -> tuple[str, ...]:
     except InputError:
         return ("assembles",)
     texts = corpus.sources(tree)  # the promises are those of the sound tree
-    found = ["checks"] if checks.findings(image, texts) else []
+    said = checks.findings(image, texts) or architecture.findings(corpus.sources(planted))
+    found = ["checks"] if said else []
     if contracts.first(image, contracts.routines(texts), None) is not None:
         found.append("contract")
     return tuple(found)
@@ -205,7 +207,8 @@ def _sound(tree: Path, held: Sequence[guards.Held], view: View) -> int:
     with build.Session(tree) as session:
         image = session.build()
         texts = session.sources()
-    found = len(checks.findings(image, texts)) + len(contracts.violations(image, contracts.routines(texts)))
+    found = len(checks.findings(image, texts)) + len(architecture.findings(texts))
+    found += len(contracts.violations(image, contracts.routines(texts)))
     return found + len(guards.findings(held, view))
 
 

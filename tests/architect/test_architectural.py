@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from architect import checks
 from architect.architectural import fixed
 from architect.checks.architecture import contradictions
+from tests.unit.pxos import pxos
 
 KERNEL = Path(__file__).resolve().parents[2] / "kernel"
 
@@ -42,6 +45,19 @@ def test_a_definition_that_contradicts_the_architecture_is_found() -> None:
     found = contradictions(text)
     assert [(name, line) for name, _, _, line in found] == [("CR4_PAE", 1), ("MSR_EFER", 3)]
     assert found[0][2] == "CR4.PAE is bit 5"
+
+
+def test_the_check_tells_it_and_a_repair_is_not_held_to_it(tmp_path: Path) -> None:
+    """A gate that asked the broken sources would refuse every repair: no image tells its constants."""
+    tree = tmp_path / "kernel"
+    shutil.copytree(KERNEL, tree)
+    path = next(p for p in sorted(tree.rglob("*.inc")) if ".set EFER_NXE, 1 << 11" in p.read_text())
+    path.write_text(path.read_text().replace(".set EFER_NXE, 1 << 11", ".set EFER_NXE, 1 << 12"))
+    rows = pxos("check", "--kernel", str(tree), "--json", "-q").data["findings"]
+    assert [row["file"] for row in rows if row["rule"] == "architecture"] == [
+        path.relative_to(tree).as_posix()
+    ]
+    assert "architecture" not in checks.checks()
 
 
 def test_the_kernel_contradicts_nothing() -> None:

@@ -94,6 +94,8 @@ def test_hangs() -> None:
     assert "nothing can wake it" in diagnosis(halted, "hang").sentence
     waiting = hang("fbf490", rip=BASE + 2, rflags=0x202)
     assert "interrupt that does not come" in diagnosis(waiting, "hang").sentence
+    assert "EOI" in diagnosis(waiting, "no-interrupt").hint
+    assert "no-interrupt" not in rules(halted), "nothing can wake it"
 
 
 def test_silence() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from architect.protocols import Edit, Patch
 from toolchain.errors import InputError
-from toolchain.files import make_folder, write_atomic
+from toolchain.files import make_folder, unwritable, write_atomic
 
 STAGE = "workspace"
 TREE_BYTES_MAX = 64 << 20
@@ -108,7 +108,10 @@ class TreeCopy:
         return "\n".join(changed + lines[position:])
 
     def materialise(self, target: Path, patch: Patch | None = None) -> Path:
-        """Write a fresh copy of the whole tree, with ``patch`` applied, to the new folder ``target``.
+        """Write a copy of the whole tree, with ``patch`` applied, to ``target``; what is right there is left alone.
+
+        No file is made beside another first: whoever is killed here leaves a file cut short, which the next copy mends,
+        and no litter.
 
         Raises:
             InputError: the patch does not apply, or ``target`` cannot be written.
@@ -117,7 +120,8 @@ class TreeCopy:
         for name, data in self.files.items():
             path = target / name
             make_folder(path.parent, stage=STAGE)
-            write_atomic(path, changed.get(name, data), stage=STAGE)
+            text = changed.get(name)
+            _put(path, data if text is None else text.encode())
         return target
 
     def commit(self, patch: Patch) -> list[Path]:
@@ -134,6 +138,15 @@ class TreeCopy:
         for name, text in changed.items():
             write_atomic(self.tree / name, text, stage=STAGE)
         return [self.tree / name for name in changed]
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Let a file of a copy hold ``content``."""
+    try:
+        if not path.is_file() or path.read_bytes() != content:
+            path.write_bytes(content)
+    except OSError as error:
+        raise unwritable(path, error, stage=STAGE) from error
 
 
 def check_text(name: str, old: str, new: str) -> None:

@@ -125,3 +125,12 @@ def test_a_folder_that_is_no_tree(tmp_path: Path) -> None:
         TreeCopy(tmp_path / "absent")
     with pytest.raises(InputError, match=r"no image\.toml"):
         TreeCopy(tmp_path)
+
+
+def test_a_copy_that_was_cut_short_is_mended(tmp_path: Path) -> None:
+    copy = TreeCopy(make_tree(tmp_path / "tree"))
+    copy.materialise(tmp_path / "copy")
+    cut = tmp_path / "copy/mm/page.s"
+    cut.write_text(cut.read_text()[:100])
+    copy.materialise(tmp_path / "copy")
+    assert {n: (tmp_path / "copy" / n).read_bytes() for n in copy.files} == dict(copy.files)

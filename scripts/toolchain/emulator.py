@@ -25,7 +25,7 @@ FLAG_BITS = {"cf": 0, "pf": 2, "af": 4, "zf": 6, "sf": 7, "if": 9, "df": 10, "of
 MASK64 = (1 << 64) - 1
 _UART_LINE_STATUS = 0x3FD
 _UART_READY = 0x60
-_HOOKS_KEPT = 512  # where nobody looks any more: each costs a call when code comes there
+_HOOKS_KEPT = 32  # where nobody looks any more: every instruction that is translated is held against each
 _NOWHERE = 0x00FF_FFFF_FFFF_F000  # not canonical: no code comes there
 _NARROW = {
     "rax",

@@ -12,7 +12,7 @@ import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-from toolchain import boot_log, qemu_args, qemulog, snapshot
+from toolchain import boot_log, hopeless, qemu_args, qemulog, snapshot
 from toolchain.errors import ToolError
 from toolchain.foreign import machine as allowed
 from toolchain.foreign.command import DEBUG_NAME
@@ -32,7 +32,6 @@ SERIAL_LIMIT = 16 << 20
 _CHUNK = 1 << 16
 _LOOK_SECONDS = 0.05  # between two looks at the screen, the debug port's file and the log
 _GRACE_SECONDS = 1.0
-_IF = 1 << 9
 _ANSWER_SECONDS = 3.0  # for QEMU's monitor while the guest runs
 _LINE_SECONDS = 0.2  # between forbidden words and the end of their line
 _PAUSE_SECONDS = 0.001
@@ -285,7 +284,7 @@ class Watch:
                 else "it spins, and no register changes"
             )
             self.hung = what
-        return halted and not registers.get("rflags", _IF) & _IF
+        return hopeless.reason(text, spoken=False) is not None
 
     def _debug(self) -> None:
         with suppress(OSError):

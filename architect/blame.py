@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from architect.clue import Evidence
@@ -20,8 +21,12 @@ from toolchain import headers
 if TYPE_CHECKING:
     from architect.evidence import Reader
 
-_PLACE = re.compile(r"([\w./-]+\.(?:s|inc)):(\d+)")
+_PLACE = re.compile(r"(?<![\w./-])([\w./-]{1,255}\.(?:s|inc)):(\d{1,7})")
 _WORD = re.compile(r"[A-Za-z_][\w]*")
+_TEXT_MAX = (
+    4096  # characters of one text that are read: a serial line's tail comes from a machine that went astray
+)
+_TEXTS_MAX = 512  # texts of one gate, likewise
 _GATES = {"contract": 4.0, "checks": 5.0}  # bits for what a gate names; a boot names only where it ended
 _ROWS = {"test": 4.0, "unit": 1.5}  # bits for what the failed judgements have in common
 _COVERAGE = 7.0  # bits for what broken contracts ran and kept ones did not
@@ -115,7 +120,17 @@ def _test_routines(reader: Reader, name: str) -> list[str]:
 
 
 def entries(message: str, evidence: Any) -> Iterator[str]:
-    """The texts of a gate's evidence; what stands in one mapping belongs together."""
+    """The texts of a gate's evidence; what stands in one mapping belongs together.
+
+    What a broken kernel said may be among them, so that a text of more than 4,096 characters is read at its beginning
+    and its end only, and no more than 512 texts are.
+    """
+    for text in islice(_texts(message, evidence), _TEXTS_MAX):
+        half = _TEXT_MAX // 2
+        yield text if len(text) <= _TEXT_MAX else f"{text[:half]}\n{text[-half:]}"
+
+
+def _texts(message: str, evidence: Any) -> Iterator[str]:
     yield message
     if isinstance(evidence, Mapping):
         flat = [str(v) for v in evidence.values() if isinstance(v, str | int)]
@@ -124,9 +139,9 @@ def entries(message: str, evidence: Any) -> Iterator[str]:
         yield " ".join(flat)
         for value in evidence.values():
             if not isinstance(value, str | int):
-                yield from entries("", value)
+                yield from _texts("", value)
     elif isinstance(evidence, list | tuple):
         for value in evidence:
-            yield from entries("", value)
+            yield from _texts("", value)
     elif isinstance(evidence, str):
         yield evidence

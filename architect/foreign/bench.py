@@ -42,6 +42,7 @@ CANDIDATE_LEAST = 1.2  # seconds that a candidate's boot may take at least
 LIFE_FACTOR = 4.0  # times what the unpatched kernel took to its last sign of life
 STILL_LEAST = 0.3  # seconds that a candidate may stand still
 STILL_FACTOR = 2.0  # times what the unpatched kernel stood still and went on
+SAID_KEPT = 4096  # characters of each stream that a verdict keeps, from its end
 SAID_LINES = 50.0
 NEVER = -10.0
 
@@ -135,7 +136,8 @@ class ForeignBench:
         told = report.explain(boot, built.names, self.workspace.tree) if not boot.good else None
         if told is not None and built.names is not None:
             told = places.located(told, built.names.table(), self.translation)
-        evidence: dict[str, Any] = {"outcome": boot.result.outcome, "said": dict(boot.judge.streams)}
+        said = {stream: text[-SAID_KEPT:] for stream, text in boot.judge.streams.items()}
+        evidence: dict[str, Any] = {"outcome": boot.result.outcome, "said": said}
         message = boot.message if told is None else told.cause
         if boot.result.outcome == "panic" and boot.judge.forbidden is not None:
             evidence["forbidden"] = boot.judge.forbidden.line

@@ -198,6 +198,25 @@ def test_a_place_in_the_evidence_is_blamed_and_its_neighbours_less(tmp_path: Pat
     assert shares == [1.0, 0.4, 0.2, 0.1, 0.0]
 
 
+@pytest.mark.parametrize("astray", ["a", "a.", "aB", "9", "a ", ":", "\n"])
+def test_what_a_machine_that_went_astray_said_is_read_at_both_ends_only(tmp_path: Path, astray: str) -> None:
+    """Reading all of it took time with the square of its length: an hour for each of these."""
+    place = f"{STORE[0]}:{STORE[1]}"
+    said = {"COM1": f"{place} {astray * (1 << 20)} {OTHER[0]}:{OTHER[1]}"}
+    lines = blamed(case(tmp_path, sources(), failures=(GateResult("boot", False, 0.0, "", said),)))[
+        "gate"
+    ].lines
+    assert (lines[STORE], lines[OTHER]) == (1.0, 1.0)
+
+
+def test_of_very_many_texts_the_first_are_read(tmp_path: Path) -> None:
+    said = {"lines": [f"{STORE[0]}:{STORE[1]}", *["x"] * 1000, f"{OTHER[0]}:{OTHER[1]}"]}
+    lines = blamed(case(tmp_path, sources(), failures=(GateResult("boot", False, 0.0, "", said),)))[
+        "gate"
+    ].lines
+    assert STORE in lines and OTHER not in lines
+
+
 def test_a_routine_is_blamed_and_first_where_it_touches_the_register(tmp_path: Path) -> None:
     gate = broken("page_map", "rbx is not preserved")
     lines = blamed(case(tmp_path, sources(), failures=(gate,)))["gate"].lines

@@ -19,6 +19,7 @@ import jsonschema
 import pytest
 
 import cli
+from tests.small_tree import BOOT, IMAGE, OTHER, START, plant
 from toolchain import build, elf, elf_read, forked, generate, layout
 from toolchain.build import Session
 from toolchain.errors import InputError, ToolError
@@ -28,54 +29,10 @@ ROOT = Path(__file__).resolve().parents[2]
 KERNEL = ROOT / "kernel"
 SCHEMA = json.loads((Path(build.__file__).parent / "schemas/build.json").read_text())
 
-IMAGE = """\
-[image]
-entry = "start"
-physical_base = 0x100000
-virtual_base = 0xffffffff80000000
-sources = ["**/*.s"]
-include = ["include"]
-[[section]]
-name = ".text"
-inputs = [".text"]
-flags = "ax"
-[[section]]
-name = ".rodata"
-inputs = [".rodata"]
-flags = "a"
-"""
-BOOT = '[[unit]]\nname = "one"\nentry = "start"\n'
-START = """\
-.intel_syntax noprefix
-.include "values.inc"
-.global start
-start:
-    mov eax, VALUE
-    call other
-    ret
-"""
-OTHER = """\
-.intel_syntax noprefix
-.include "boot_table.inc"
-.text
-.global other
-other:
-    mov edx, BOOT_UNIT_COUNT
-    ret
-"""
-
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    folder = tmp_path / "tree"
-    (folder / "include").mkdir(parents=True)
-    (folder / "cpu").mkdir()
-    (folder / "image.toml").write_text(IMAGE)
-    (folder / "boot.toml").write_text(BOOT)
-    (folder / "include/values.inc").write_text(".set VALUE, 7\n")
-    (folder / "start.s").write_text(START)
-    (folder / "cpu/other.s").write_text(OTHER)
-    return folder
+    return plant(tmp_path / "tree")
 
 
 def text_of(image: Any) -> bytes:

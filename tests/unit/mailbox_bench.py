@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 
 from toolchain.mailbox import layout as m
@@ -87,3 +88,11 @@ class Bench:
     def connect(self) -> Client:
         self.client.connect(SECONDS)
         return self.client
+
+
+def words(*values: int) -> bytes:
+    return struct.pack(f"<{len(values)}I", *values)
+
+
+def control(bench: Bench, field: int) -> int:
+    return bench.memory.words[(m.CONTROL_AT + field) >> 2]

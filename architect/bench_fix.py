@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from architect import bench_rates, corpus, invariants, run
+from architect.bench_kept import Kept
 from architect.bench_result import Result, Taught, Terms
 from architect.bench_told import engine_row, line, told
 from architect.corpus import Bug
@@ -30,7 +31,9 @@ TREES = ("kernel", "shaders")
 BEFORE_BOOT = frozenset(("assembles", "checks", "contract"))  # gates that find a bug without booting it
 
 
-def repairs(ui: Ui, bugs: Sequence[Bug], trees: Mapping[str, Path], terms: Terms) -> list[Result]:
+def repairs(
+    ui: Ui, bugs: Sequence[Bug], trees: Mapping[str, Path], terms: Terms, kept: Kept | None = None
+) -> list[Result]:
     """Every bug repaired, one behind the other.
 
     Args:
@@ -38,15 +41,20 @@ def repairs(ui: Ui, bugs: Sequence[Bug], trees: Mapping[str, Path], terms: Terms
         bugs: of the corpus.
         trees: the sound tree of each kind.
         terms: for each.
+        kept: what an interrupted run has measured; it takes what this one does.
 
     Raises:
-        InputError: a bug no longer applies to its tree.
+        InputError: a bug no longer applies to its tree; what is kept cannot be written.
         ToolError: QEMU or GRUB is missing.
     """
     results = []
     for bug in bugs:
-        results.append(repair(bug, trees[bug.tree], terms))
-        ui.step(line(results[-1]))
+        known = kept.get(bug, terms) if kept else None
+        result = known or repair(bug, trees[bug.tree], terms)
+        if kept and not known:
+            kept.put(result, terms)
+        results.append(result)
+        ui.step(line(result) + (", known from before" if known else ""))
     return results
 
 
@@ -68,6 +76,7 @@ def each(
     ids: Sequence[str],
     terms: Terms,
     engines: Sequence[str],
+    keep: Path | None = None,
 ) -> dict[str, Any]:
     """Several engines, one behind the other under the same terms; totals are those of the first.
 
@@ -78,16 +87,19 @@ def each(
         ids: bugs; all when empty.
         terms: without their engine.
         engines: names.
+        keep: the file in which results are kept as they come, and from which an interrupted run goes on.
 
     Raises:
-        InputError: no such bug, or one that no longer applies to its tree.
+        InputError: no such bug, or one that no longer applies to its tree; the file cannot be read or written.
         ToolError: QEMU or GRUB is missing.
     """
     bugs = chosen(corpus.load(folder), ids)
+    by_kind = dict(zip(TREES, trees, strict=True))
+    kept = Kept(keep, by_kind) if keep else None
     parts: dict[str, dict[str, Any]] = {}
     for name in engines:
         ui.step(f"engine {name}" + (f", taught {len(terms.taught)} lessons of other bugs" if parts else ""))
-        results = repairs(ui, bugs, dict(zip(TREES, trees, strict=True)), replace(terms, engine=name))
+        results = repairs(ui, bugs, by_kind, replace(terms, engine=name), kept)
         if not parts:
             taught = [Taught(result.bug.id, lesson) for result in results for lesson in result.learnt]
             terms = replace(terms, taught=tuple(taught))

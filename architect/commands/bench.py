@@ -48,6 +48,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="fix, prevention: the sound shaders",
     )
+    parser.add_argument(
+        "--keep", type=Path, metavar="FILE",
+        help="fix: write each result down as it comes; the same command goes on from there when it was interrupted",
+    )  # fmt: skip
     parser.add_argument("--markdown", action="store_true", help="fix: a Markdown table of the engines")
     parser.add_argument(
         "--adapter", metavar="NAME", help="shaders: a part of the name of the GPU that is used"
@@ -103,7 +107,7 @@ def _fix(args: argparse.Namespace, ui: Ui) -> Outcome:
         raise InputError("--engine llm needs a model: give --model-url, or PXOS_MODEL_URL", stage=STAGE)
     ledger = model.ledger() if model else None  # one budget for all bugs
     terms = bench_result.Terms(seconds=args.budget, model=model, ledger=ledger)
-    data = bench_fix.each(ui, (args.kernel, args.shaders), args.bugs, args.ids, terms, names)
+    data = bench_fix.each(ui, (args.kernel, args.shaders), args.bugs, args.ids, terms, names, args.keep)
     if not args.ids:  # guards learnt from other classes count too, and all of the corpus teaches them
         found = _prevented(args, ui)
         data = {**data, "prevention_rate": found["prevention_rate"], "prevention": found}

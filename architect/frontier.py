@@ -22,7 +22,7 @@ from architect.localise import gifts, localise
 from architect.names import Names
 from architect.naturalness import Naturalness, surprises
 from architect.operators import EVERYWHERE, Operator, Site, Variant, View, operators
-from architect.operators.donors import indexed
+from architect.operators.surroundings import indexed
 from architect.plausibility import LEAST, MENDED, Judge
 from architect.protocols import Case, Edit, Patch
 from architect.slicing import Key

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from architect.dataflow import Flow, Flows, never_returns
+from architect.dataflow import Flow, Flows, Node, mask_of, names_of, never_returns
 from architect.effects import FLAGS, registers_in
 
 AnomalyKind = Literal["dead", "undefined", "unbalanced", "undeclared", "unreachable", "falls-through"]
@@ -53,32 +53,19 @@ class _Search:
         return Anomaly(kind, site.file, site.line, register)
 
     def _dead(self) -> Iterator[Anomaly]:
+        live = self.flow.live_masks
         for node, item in enumerate(self.flow.nodes):
-            effect, name = item.effects, item.statement.name
-            made = effect.writes - {"rsp"}
-            if (
-                not made
-                or "rbp" in made
-                or effect.flow != "next"
-                or effect.opaque
-                or effect.stores
-                or effect.stack != 0
-            ):
-                continue
-            if made == {FLAGS} and name not in _FOR_FLAGS:
-                continue
-            if name not in _SIDE_EFFECTS and not item.statement.prefix and not made & self.flow.live[node]:
-                yield self._at(node, "dead", min(made - {FLAGS}, default=FLAGS))
+            made = (item.marks or _marked(item))[0]
+            if made and not made & live[node]:
+                yield self._at(node, "dead", min(names_of(made) - {FLAGS}, default=FLAGS))
 
     def _undefined(self) -> Iterator[Anomaly]:
-        for node, effect in enumerate(n.effects for n in self.flow.nodes):
-            if effect.opaque or self.flow.nodes[node].statement.name.startswith("push") or effect.stores:
-                # Saving a register is no use of its value; a store's address is one.
-                used = registers_in(" ".join(effect.stores)) if effect.stores else frozenset()
-            else:
-                used = effect.reads
-            for register in sorted(used - self.flow.defined[node]):
-                yield self._at(node, "undefined", register)
+        defined = self.flow.defined_masks
+        for node, item in enumerate(self.flow.nodes):
+            missing = (item.marks or _marked(item))[1] & ~defined[node]
+            if missing:
+                for register in sorted(names_of(missing)):
+                    yield self._at(node, "undefined", register)
 
     def _stack(self) -> Iterator[Anomaly]:
         depth: dict[int, int | None] = {0: 0}
@@ -109,7 +96,7 @@ class _Search:
         if self.flow.routine.header is None:
             return
         if never_returns(self.flow.routine.header) or not any(
-            self._ends(n) for n, _ in enumerate(n.effects for n in self.flow.nodes)
+            self._ends(n) for n in range(len(self.flow.nodes))
         ):
             return  # never returns: nobody sees what it changed
         code = [node.statement for node in self.flow.nodes]
@@ -117,12 +104,13 @@ class _Search:
         restored = {r for s in code if s.name.startswith("pop") for r in registers_in(s.operand(0))}
         if any(s.name == "leave" or s.operand(0) == "rsp" for s in code):
             restored.add("rbp")
-        allowed = self.flow.may_change | {"rsp", FLAGS}
-        told: set[str] = set()
-        for node, effect in enumerate(n.effects for n in self.flow.nodes):
-            for register in sorted(effect.writes - allowed - (saved & restored) - told):
-                told.add(register)
-                yield self._at(node, "undeclared", register)
+        told = mask_of(self.flow.may_change | {"rsp", FLAGS} | (saved & restored))
+        for node, item in enumerate(self.flow.nodes):
+            changed = mask_of(item.effects.writes) & ~told
+            if changed:
+                told |= changed
+                for register in sorted(names_of(changed)):
+                    yield self._at(node, "undeclared", register)
 
     def _ends(self, node: int) -> bool:
         effect = self.flow.nodes[node].effects
@@ -155,6 +143,31 @@ class _Search:
         effect = self.flow.nodes[node].effects
         header = self.flow.declared.get(effect.target or "")
         return effect.opaque or (header is not None and never_returns(header))
+
+
+def _marked(node: Node) -> tuple[int, int]:
+    """The registers that an instruction is there to make, none where it is there for more; and those it needs."""
+    effect, name = node.effects, node.statement.name
+    made = effect.writes - {"rsp"}
+    if (
+        "rbp" in made
+        or effect.flow != "next"
+        or effect.opaque
+        or effect.stores
+        or effect.stack != 0
+        or (made == {FLAGS} and name not in _FOR_FLAGS)
+        or name in _SIDE_EFFECTS
+        or node.statement.prefix
+    ):
+        made = frozenset()
+    if effect.opaque or name.startswith("push") or effect.stores:
+        # Saving a register is no use of its value; a store's address is one.
+        used = registers_in(" ".join(effect.stores)) if effect.stores else frozenset()
+    else:
+        used = effect.reads
+    marks = mask_of(made), mask_of(used)
+    object.__setattr__(node, "marks", marks)
+    return marks
 
 
 def anomalies(flows: Flows) -> dict[tuple[str, int], tuple[Anomaly, ...]]:

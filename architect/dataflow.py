@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 from architect.effects import ALL, FLAGS, Effects, effects
 from architect.source import Macro, Routine, Tree
@@ -25,11 +25,15 @@ CONDITIONAL = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One instruction that executes, and the source statement that it comes from (its own, or a macro call)."""
+    """One instruction that executes, and the source statement that it comes from (its own, or a macro call).
+
+    ``marks`` are kept by ``anomalies``.
+    """
 
     statement: Statement
     site: Statement
     effects: Effects
+    marks: tuple[int, int] | None = field(default=None, init=False, repr=False, compare=False)
 
 
 class Flow:
@@ -84,7 +88,7 @@ class Flow:
     def _resolve(self, node: int, target: str | None) -> int | None:
         if target is None:
             return None
-        match = re.fullmatch(r"(\d+)([bf])", target)
+        match = re.fullmatch(r"(\d+)([bf])", target) if target[:1].isdigit() else None
         if match:
             places = self.labels.get(match[1], [])
             before = [p for p in places if p <= node]
@@ -96,13 +100,18 @@ class Flow:
     @cached_property
     def successors(self) -> tuple[tuple[int, ...], ...]:
         """For each node the nodes that can follow it inside the routine."""
-        edges = []
-        for node, effect in enumerate(n.effects for n in self.nodes):
-            after = [node + 1] if effect.flow in ("next", "branch", "call") or self._may_return(node) else []
+        edges: list[tuple[int, ...]] = [(node + 1,) for node in range(len(self.nodes))]
+        for node, item in enumerate(self.nodes):
+            effect = item.effects
+            if effect.flow in ("next", "call"):
+                continue
+            after = [node + 1] if effect.flow == "branch" or self._may_return(node) else []
             if effect.flow in ("jump", "branch"):
                 target = self._resolve(node, effect.target)
                 after += [] if target is None else [target]
-            edges.append(tuple(n for n in after if n < len(self.nodes)))
+            edges[node] = tuple([n for n in after if n < len(self.nodes)])
+        if edges:  # nothing follows the last one
+            edges[-1] = tuple([n for n in edges[-1] if n < len(self.nodes)])
         return tuple(edges)
 
     def _may_return(self, node: int) -> bool:
@@ -141,23 +150,34 @@ class Flow:
     @cached_property
     def live(self) -> tuple[frozenset[str], ...]:
         """For each node the registers whose value is wanted after it."""
-        after: list[frozenset[str]] = [frozenset()] * len(self.nodes)
-        before: list[frozenset[str]] = [frozenset()] * len(self.nodes)
+        return tuple([names_of(mask) for mask in self.live_masks])
+
+    @cached_property
+    def live_masks(self) -> list[int]:
+        """``live`` as sets of bits, which ``mask_of`` gives."""
+        count = len(self.nodes)
+        after, before = [0] * count, [0] * count
+        rows = []  # node, successors, wanted at the exit, bits that go, bits that come
+        for node in reversed(range(count)):
+            effect, following = self.nodes[node].effects, self.successors[node]
+            leaves = not following or (effect.flow in ("jump", "branch") and self.leaves(node))
+            wanted = mask_of(self._live_at_exit(node)) if leaves else 0
+            if effect.opaque:
+                rows.append((node, following, wanted, 0, EVERYTHING))
+            else:
+                stay = ~(mask_of(effect.writes) & ~mask_of(effect.merges))
+                rows.append((node, following, wanted, stay, mask_of(effect.reads)))
         changed = True
         while changed:
             changed = False
-            for node in reversed(range(len(self.nodes))):
-                effect = self.nodes[node].effects
-                following = self.successors[node]
-                out: frozenset[str] = frozenset().union(*(before[n] for n in following))
-                if not following or (effect.flow in ("jump", "branch") and self.leaves(node)):
-                    out |= self._live_at_exit(node)
-                kills = frozenset() if effect.opaque else effect.writes - effect.merges
-                into = ALL | {FLAGS} if effect.opaque else (out - kills) | effect.reads
+            for node, following, out, stay, reads in rows:
+                for other in following:
+                    out |= before[other]
+                into = (out & stay) | reads
                 if into != before[node] or out != after[node]:
                     before[node], after[node] = into, out
                     changed = True
-        return tuple(after)
+        return after
 
     def leaves(self, node: int) -> bool:
         """True where the jump at a node leads out of the routine."""
@@ -166,33 +186,60 @@ class Flow:
     @cached_property
     def defined(self) -> tuple[frozenset[str], ...]:
         """For each node the registers that every path has defined before it (everything without a header)."""
+        return tuple([names_of(mask) for mask in self.defined_masks])
+
+    @cached_property
+    def defined_masks(self) -> list[int]:
+        """``defined`` as sets of bits, which ``mask_of`` gives."""
         header = self.routine.header
-        everything = ALL | {FLAGS}
-        start = everything
-        if header is not None:
-            start = values_of(header.inputs) | {"rsp", "rbp"}
-        before = [everything] * len(self.nodes)
-        if before:
-            before[0] = start
+        before = [EVERYTHING] * len(self.nodes)
+        if before and header is not None:
+            before[0] = mask_of(values_of(header.inputs)) | mask_of(frozenset({"rsp", "rbp"}))
+        stay = [self._kept(node) for node in self.nodes]
         work = [0] if before else []
         reached = set(work)
         while work:
             node = work.pop()
-            out = self._after(node, before[node])
+            keeps, makes = stay[node]
+            out = (before[node] & keeps) | makes
             for target in self.successors[node]:
-                if target not in reached or not before[target] <= out:
+                if target not in reached or before[target] & ~out:
                     reached.add(target)
                     before[target] &= out
                     work.append(target)
-        return tuple(before)
+        return before
 
-    def _after(self, node: int, known: frozenset[str]) -> frozenset[str]:
-        effect = self.nodes[node].effects
+    def _kept(self, node: Node) -> tuple[int, int]:
+        """The registers that stay defined by an instruction, and those that it defines."""
+        effect = node.effects
         if effect.flow == "call" and not effect.opaque:
             header = self.declared.get(effect.target or "")
             if header is not None:
-                return (known - header.may_change() - {FLAGS}) | values_of(header.outputs)
-        return ALL | {FLAGS} if effect.opaque else known | effect.writes
+                changed = mask_of(header.may_change()) | mask_of(frozenset({FLAGS}))
+                return ~changed, mask_of(values_of(header.outputs))
+        return ~0, EVERYTHING if effect.opaque else mask_of(effect.writes)
+
+
+# A set of registers as bits: one for each name that was ever asked for.
+_BITS: dict[str, int] = {}
+
+
+@lru_cache(maxsize=1 << 12)
+def mask_of(registers: frozenset[str]) -> int:
+    """A set of registers as bits of a number."""
+    mask = 0
+    for name in registers:
+        mask |= 1 << _BITS.setdefault(name, len(_BITS))
+    return mask
+
+
+@lru_cache(maxsize=1 << 12)
+def names_of(mask: int) -> frozenset[str]:
+    """The set of registers whose bits are those of a number."""
+    return frozenset([name for name, bit in _BITS.items() if mask >> bit & 1])
+
+
+EVERYTHING = mask_of(ALL | {FLAGS})
 
 
 def values_of(slots: Iterable[headers.Slot]) -> frozenset[str]:

@@ -98,7 +98,10 @@ def test_the_ranking_is_that_of_each_entry_alone() -> None:
 def test_only_what_can_stand_elsewhere_is_movable() -> None:
     tree, donors = _donors()
     statements = _sequence(tree, "first")
-    before, after = list(reversed(statements[:3])), list(statements[3:6])
+    before, after = (
+        list(reversed(statements[2:5])),
+        list(statements[-1:]),
+    )  # around two, a label on the second
     everything = donors.ranked(before, after, 2, "first")
     movable = donors.ranked(before, after, 2, "first", movable=True)
     runs = {number: donors.run(number, 2) for _, number in everything}

@@ -45,6 +45,7 @@ class Expander(Knowledge):
         macros: macros by name.
         warnings: what ``.warning`` said.
         sources: the files that were read.
+        included: every file that was included, as often as it was.
         expansions: macros expanded so far, what ``\@`` stands for.
     """
 
@@ -56,6 +57,7 @@ class Expander(Knowledge):
         self.macros: dict[str, Macro] = {}
         self.warnings: list[Diagnostic] = []
         self.sources: dict[SourceFile, None] = {}
+        self.included: list[SourceFile] = []
         self.expansions = 0
         self._direct: set[Macro] = set()
         self._depth = 0

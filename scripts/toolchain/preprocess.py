@@ -94,12 +94,9 @@ class Preprocessor:
 
     def is_current(self, unit: Unit) -> bool:
         """Whether ``unit`` would come out the same now: none of its files has another content."""
-        try:
-            return all(
-                source.path is None or self.source(source.path) is source for source in unit.sources
-            ) and all(stamp_of(path) == stamp for path, stamp in unit.binaries.items())
-        except InputError:
-            return False
+        return all(map(self._is_same, unit.sources)) and all(
+            stamp_of(path) == stamp for path, stamp in unit.binaries.items()
+        )
 
     def source(self, path: Path) -> SourceFile:
         """The file at ``path``, or what overrides it.
@@ -216,10 +213,18 @@ class Preprocessor:
             expander.fail(statement, f"circular include: {chain}", "files that do not include each other")
             return
         expander.sources[source] = None
-        if not self._memory.replay(expander, source):
+        expander.included.append(source)
+        if not self._memory.replay(expander, source, self._is_same):
             self._open.append(source)
             self._memory.record(expander, source)
             self._open.pop()
+
+    def _is_same(self, source: SourceFile) -> bool:
+        """Whether a file has the content that it had."""
+        try:
+            return source.path is None or self.source(source.path) is source
+        except InputError:
+            return False
 
     def _suggestion(self, name: str) -> str:
         folders = (*self.include_dirs, self.tree)

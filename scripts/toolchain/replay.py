@@ -1,11 +1,13 @@
 """What an include file does to a unit, remembered.
 
 Owns the memory that lets a file of constants and macros, which every unit includes, be read once: what it asked
-for, and what it left behind. It is done again for a unit that knows the same of what was asked for.
+for, and what it left behind. It is done again for a unit that knows the same of what was asked for, as long as the
+files that it includes itself have not changed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from toolchain.expand import Expander
@@ -27,6 +29,7 @@ class _Effect(NamedTuple):
     equated: set[str]
     macros: dict[str, Macro]
     sources: list[SourceFile]
+    nested: list[SourceFile]
 
 
 class Memory:
@@ -36,16 +39,27 @@ class Memory:
         self._effects: dict[SourceFile, list[_Effect]] = {}
 
     def forget(self, source: SourceFile) -> None:
-        """Drop what ``source`` did; it will not be included again."""
+        """Drop what ``source`` did, and what others did with it; it will not be included again."""
         self._effects.pop(source, None)
+        for effects in self._effects.values():
+            if any(source in effect.nested for effect in effects):
+                effects[:] = [effect for effect in effects if source not in effect.nested]
 
-    def replay(self, expander: Expander, source: SourceFile) -> bool:
-        """Do what ``source`` did before; False when this unit knows something else of what it asked for."""
+    def replay(self, expander: Expander, source: SourceFile, current: Callable[[SourceFile], bool]) -> bool:
+        """Do what ``source`` did before; False when this unit knows something else of what it asked for.
+
+        Args:
+            expander: of the unit.
+            source: the include file.
+            current: whether a file that it included has the same content now.
+        """
         constants, macros = expander.constants, expander.macros
         for effect in self._effects.get(source, ()):
             if any(_known(expander, name) != value for name, value in effect.reads.items()):
                 continue
             if any(macros.get(op) is not known for op, known in effect.ops.items()):
+                continue
+            if not all(map(current, effect.nested)):
                 continue
             if expander.note is not None:
                 for name in effect.reads:
@@ -59,6 +73,7 @@ class Memory:
                 macros.update(effect.macros)
                 expander.macros_changed()
             expander.sources.update(dict.fromkeys(effect.sources))
+            expander.included += effect.nested
             expander.extend(effect.statements)
             return True
         return False
@@ -67,7 +82,7 @@ class Memory:
         """Read ``source`` and remember what it did, if that depends on nothing but what it asked for."""
         constants, equated, macros = dict(expander.constants), set(expander.equated), dict(expander.macros)
         start, errors, expansions = len(expander.out), len(expander.errors), expander.expansions
-        warnings, sources = len(expander.warnings), len(expander.sources)
+        warnings, sources, included = len(expander.warnings), len(expander.sources), len(expander.included)
         reads: dict[str, int | None] = {}
         asked_for_label = False
         outer = expander.note
@@ -109,6 +124,7 @@ class Memory:
                 equations & expander.equated,
                 changed,
                 list(expander.sources)[sources:],
+                expander.included[included:],
             )
         )
 

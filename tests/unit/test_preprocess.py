@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
 
 from toolchain import generate, layout
-from toolchain.preprocess import Preprocessor, Unit, preprocess
+from toolchain.preprocess import TEXTS_KEPT, Preprocessor, Unit, preprocess
 from toolchain.source import CONSTANTS, LABEL, SourceFile
 from toolchain.types import Expansion
 
@@ -196,6 +197,43 @@ def test_later_value_wins_after_a_remembered_include() -> None:
     for prefix in ("", ".set K, 5\n", ".set K, 6\n"):
         unit = preprocessor.run(SourceFile("t.s", prefix + '.include "i.inc"\n.if K == 5\nnop\n.endif\n'))
         assert texts(unit) == ["nop"]
+
+
+@pytest.mark.parametrize("first", ["", '.include "inner.inc"\n'])
+def test_an_include_is_not_remembered_beyond_what_it_includes_itself(first: str) -> None:
+    preprocessor = Preprocessor(Path("/nowhere"))
+    for value in (1, 2, 1):
+        preprocessor.overrides = {
+            "outer.inc": '.include "inner.inc"\n',
+            "inner.inc": f".set K, {value}\n.byte {value}\n",
+        }
+        for name in ("a.s", "b.s"):
+            unit = preprocessor.run(SourceFile(name, first + '.include "outer.inc"\nmov eax, K\n'))
+            assert texts(unit)[-2:] == [f".byte {value}", "mov eax, K"]
+            assert [s.constants.values for s in unit.statements if s.constants][-1] == {"K": value}
+        assert preprocessor.is_current(unit)
+
+
+def test_a_remembered_include_within_another_is_looked_at_too() -> None:
+    preprocessor = Preprocessor(Path("/nowhere"))
+    files = {"outer.inc": '.include "middle.inc"\n', "middle.inc": '.include "inner.inc"\n'}
+    source = (
+        '.include "middle.inc"\n.include "outer.inc"\n'  # outer.inc is read while the others are remembered
+    )
+    for value in (1, 2, 1):
+        preprocessor.overrides = {**files, "inner.inc": f".byte {value}\n"}
+        for _ in range(2):
+            assert texts(preprocessor.run(SourceFile("t.s", source))) == [f".byte {value}"] * 2
+
+
+def test_what_is_remembered_of_texts_long_gone_is_dropped() -> None:
+    preprocessor = Preprocessor(Path("/nowhere"))
+    for value in range(2 * TEXTS_KEPT):
+        preprocessor.overrides = {"outer.inc": '.include "gone.inc"\n', "gone.inc": f".byte {value}\n"}
+        assert texts(preprocessor.run(SourceFile("t.s", '.include "outer.inc"\n'))) == [f".byte {value}"]
+    gc.collect()
+    kept = [one for one in gc.get_objects() if isinstance(one, SourceFile) and one.name == "gone.inc"]
+    assert len(kept) <= TEXTS_KEPT
 
 
 def test_is_current_follows_overrides_and_files(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from toolchain.errors import InputError
 
 if TYPE_CHECKING:
     from architect.tools.desk import Desk
-    from toolchain.emulator import Result
+    from toolchain.called import Result
     from toolchain.harness import Harness
     from toolchain.headers import Routine
 

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from toolchain import harness_stub as stub
-from toolchain.emulator import MASK64, PAGE, STAGE, Emulator, End, PortIn, Result, Run, default_port_in
+from toolchain.called import STAGE, End, Result, Run
+from toolchain.emulator import MASK64, PAGE, Emulator, PortIn, default_port_in
 from toolchain.errors import InputError
 from toolchain.harness_stub import HALT, RETURN_PAGE
 from toolchain.headers import GENERAL

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from toolchain.emulator import PAGE, STAGE, Emulator, End, Result, default_port_in
+from toolchain.called import STAGE, End, Result
+from toolchain.emulator import PAGE, Emulator, default_port_in
 from toolchain.errors import InputError
 from toolchain.types import Image
 

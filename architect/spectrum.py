@@ -63,7 +63,7 @@ def suspicion(rows: Collection[Judgement]) -> dict[str, float]:
     for row in rows:
         for routine, distance in row.runs.items() if row.failed else ():
             nearest[routine] = min(nearest.get(routine, distance), distance)
-    found = _ochiai([(row.failed, row.weight, dict.fromkeys(row.runs, 1.0)) for row in rows])
+    found = ochiai([(row.failed, row.weight, dict.fromkeys(row.runs, 1.0)) for row in rows])
     return {routine: score * _DISTANCE ** nearest[routine] for routine, score in found.items()}
 
 
@@ -73,8 +73,8 @@ def suspicious_lines(runs: Collection[Run], tree: Tree) -> dict[Key, float]:
     A line that no failed run executed, read or named by a constant is not in it.
     """
     named = _Named(tree)
-    lines = _ochiai([(run.failed, run.weight, named.reached(run.lines)) for run in runs])
-    turns = _ochiai([(run.failed, run.weight, dict.fromkeys(run.turns, 1.0)) for run in runs])
+    lines = ochiai([(run.failed, run.weight, named.reached(run.lines)) for run in runs])
+    turns = ochiai([(run.failed, run.weight, dict.fromkeys(run.turns, 1.0)) for run in runs])
     for (file, line, _), score in turns.items():
         lines[file, line] = max(lines.get((file, line), 0.0), score)
     every = _in_every_failure(runs, named)
@@ -92,7 +92,7 @@ def _in_every_failure(runs: Collection[Run], named: _Named) -> frozenset[Key]:
     return frozenset(set.intersection(*failed.values())) if failed else frozenset()
 
 
-def _ochiai(rows: Collection[tuple[bool, float, Mapping[E, float]]]) -> dict[E, float]:
+def ochiai(rows: Collection[tuple[bool, float, Mapping[E, float]]]) -> dict[E, float]:
     """The measure for each element of the rows: (failed, weight of the row, element -> its part in the row)."""
     failed = sum(weight for bad, weight, _ in rows if bad)
     hit: dict[E, float] = {}

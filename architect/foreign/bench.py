@@ -17,7 +17,7 @@ from typing import Any
 
 from architect.coverage import Run
 from architect.diagnosis import Demands, Diagnosis
-from architect.foreign import places, words_of_ready
+from architect.foreign import places, said, words_of_ready
 from architect.foreign.tongue import Translation
 from architect.foreign.workspace import ForeignCopy, others
 from architect.protocols import NO_BOOTS, Case, Evaluation, GateResult, Patch
@@ -109,6 +109,7 @@ class ForeignBench:
         taken = 1
         if not gate.passed and boots > 1:
             runs, taken = self._executed(built), 2
+            runs += self._spoken(runs, boot, sources)
         failures = () if gate.passed else (gate,)
         case = replace(case, boot=boot.result, report=told, failures=failures, runs=runs)
         life, still = min(life, self.foreign.timeout), STILL_FACTOR * boot.stood
@@ -120,6 +121,13 @@ class ForeignBench:
             return ()
         places = executed.lines(self.foreign, built, self.folder / "executed", self.sandbox)
         return (Run(RUN, True, 1.0, frozenset(places), frozenset()),) if places else ()
+
+    def _spoken(self, runs: Sequence[Run], boot: Boot, sources: Mapping[str, str]) -> tuple[Run, ...]:
+        """What the pieces of the line that must come say for and against the lines that made them."""
+        if not runs or self.foreign.ready is None:
+            return ()
+        ran = frozenset(key for run in runs for key in run.lines)
+        return said.rows(boot.judge.streams, self.foreign.ready, sources, self.translation, ran)
 
     def _boot(
         self, built: Built, folder: Path, demands: Demands | None = None
@@ -136,8 +144,8 @@ class ForeignBench:
         told = report.explain(boot, built.names, self.workspace.tree) if not boot.good else None
         if told is not None and built.names is not None:
             told = places.located(told, built.names.table(), self.translation)
-        said = {stream: text[-SAID_KEPT:] for stream, text in boot.judge.streams.items()}
-        evidence: dict[str, Any] = {"outcome": boot.result.outcome, "said": said}
+        heard = {stream: text[-SAID_KEPT:] for stream, text in boot.judge.streams.items()}
+        evidence: dict[str, Any] = {"outcome": boot.result.outcome, "said": heard}
         message = boot.message if told is None else told.cause
         if boot.result.outcome == "panic" and boot.judge.forbidden is not None:
             evidence["forbidden"] = boot.judge.forbidden.line

@@ -9,57 +9,38 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from math import log2
 
+from architect.foreign.cplaces import DEFINE, KEYWORDS, NAME, TOKEN, Sources, names_of, weights
 from architect.protocols import Case, Edit, Patch
 
-SUFFIXES = (".c", ".h")
-NAME = "search"
-_TOKEN = re.compile(
-    r"/\*.*?\*/|//.*|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])+'|0[xX][0-9a-fA-F]+[uUlL]*|\d[\w.]*|[A-Za-z_]\w*"
-    r"|<<=|>>=|<<|>>|->|\+\+|--|&&|\|\||[-+*/%&|^<>=!]=|\s+|."
-)
+ENGINE = "search"
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]+|\d+)([uUlL]*)")
-_NAME = re.compile(r"[A-Za-z_]\w*")
-_KEYWORDS_TEXT = """
-auto break case char const continue default do double else enum extern float for goto if inline int
-long register restrict return short signed sizeof static struct switch typedef union unsigned void
-volatile while define include ifdef ifndef endif uint8_t uint16_t uint32_t uint64_t int8_t int16_t
-int32_t int64_t size_t uintptr_t bool asm __asm__ NULL true false
-"""
-_KEYWORDS = frozenset(_KEYWORDS_TEXT.split())
 _SWAPS: Mapping[str, tuple[str, ...]] = {
     "<": ("<=", "!=", ">", ">="), "<=": ("<", ">=", ">", "=="), ">": (">=", "<", "<=", "!="), ">=": (">", "<=", "<"),
     "==": ("!=", "=", "<=", ">="), "!=": ("==", "<", ">"), "+": ("-", "|", "*"), "-": ("+", "*"), "*": ("/", "+", "<<"),
-    "/": ("%", "*", ">>"), "%": ("/", "&", "*"), "<<": (">>", "*"), ">>": ("<<", "/"), "&": ("|", "&&", "^", "%"),
-    "|": ("&", "||", "^", "+"), "^": ("|", "&"), "&&": ("||", "&"), "||": ("&&", "|"), "++": ("--",), "--": ("++",),
+    "/": ("%", "*", ">>"), "%": ("/", "&", "*"), "%=": ("/=", "="), "<<": (">>", "*"), ">>": ("<<", "/"),
+    "&": ("|", "&&", "^", "%"), "|": ("&", "||", "^", "+"), "^": ("|", "&"), "&&": ("||", "&"), "||": ("&&", "|"),
+    "++": ("--",), "--": ("++",),
     "+=": ("-=", "=", "|=", "*="), "-=": ("+=", "="), "*=": ("/=", "="), "/=": ("*=", "%=", "="),
     "|=": ("=", "&=", "^=", "+="),
     "&=": ("|=", "=", "^="), "^=": ("|=", "=", "&="), "<<=": (">>=",), ">>=": ("<<=",), "=": ("==", "+=", "|="),
 }  # fmt: skip
 _STATEMENT = re.compile(r"^\s+[^#/{}].*;\s*(?://.*|/\*.*\*/)?$")
-_FUNCTION = re.compile(r"^[A-Za-z_][\w\s*]*?\b([A-Za-z_]\w*)\s*\([^;]*$")
-_DEFINE = re.compile(r"^\s*#\s*define\s+([A-Za-z_]\w*)\s+\S")
-_CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
+_STEPS = ("++", "--")
+_COMBINED = ("&=", "|=", "^=", "&", "|", "^")  # operators on bits: a mask may stand there for its complement
+_TYPES = frozenset({"char", "int", "long", "short", "unsigned", "signed", "void", "bool", "size_t", "uintptr_t"}
+                   | {f"{sign}int{bits}_t" for sign in ("u", "") for bits in (8, 16, 32, 64)})  # fmt: skip
 SHARE = 0.4  # how far the variants of a line share it: a longer line has more to be wrong
 PRIORS = {  # bits: how unlikely a mistake of each kind is in a line that can have it
     "c-operator": 2.5, "c-constant": 3.0, "c-name": 3.0, "c-off-by-one": 3.0, "c-arguments": 3.0, "c-unary": 3.5,
     "c-donor": 4.0, "c-order": 4.5, "c-missing": 4.5, "c-delete": 6.5,
 }  # fmt: skip
-_UNRUN = 0.02  # of the weight of a line that the boot did not execute
-_NEARBY = 0.35  # of a line beside one that it did
-_DIED = 6.0  # times, for the function in which it died
-_MENTIONED = 0.45  # of a constant's definition that executed lines name
 _DONORS = 40  # lines that may be missing, for one gap
 _WORDS = 12  # other names that one name is tried as
-
-
-def is_c(name: str) -> bool:
-    """Whether a file of a tree is C, by its name."""
-    return name.endswith(SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,98 +53,10 @@ class Way:
     edits: tuple[Edit, ...]
 
 
-class Sources:
-    """The C files of a tree, their lines as tokens, and which function each line stands in."""
-
-    def __init__(self, texts: Mapping[str, str]) -> None:
-        self.lines = {n: t.split("\n") for n, t in texts.items() if n.endswith(SUFFIXES)}
-        self.functions: dict[tuple[str, int], str] = {}
-        self.defines: dict[str, tuple[str, int]] = {}
-        self.called: set[str] = set()
-        for name, rows in self.lines.items():
-            self._scan(name, rows)
-
-    def _scan(self, name: str, rows: Sequence[str]) -> None:
-        function, depth, waiting = "", 0, ""
-        for number, line in enumerate(rows, 1):
-            found = _FUNCTION.match(line) if depth == 0 else None
-            waiting = found[1] if found else waiting
-            if depth == 0 and line.startswith("{"):
-                function = waiting
-            define = _DEFINE.match(line)
-            if define:
-                self.defines.setdefault(define[1], (name, number))
-            code = "".join(
-                t for t in _TOKEN.findall(line) if t[0] not in "\"'" and not t.startswith(("//", "/*"))
-            )
-            if depth or found:
-                self.functions[name, number] = function if depth else waiting
-            if depth:
-                self.called |= set(_CALL.findall(code))
-            depth = max(0, depth + code.count("{") - code.count("}"))
-            if found and "{" in code:
-                function = found[1]
-
-    def body(self, name: str, number: int) -> list[int]:
-        """The lines of the function that a line stands in."""
-        home = self.functions.get((name, number))
-        return [
-            n for n in range(1, len(self.lines[name]) + 1) if self.functions.get((name, n)) == home and home
-        ]
-
-    def words(self, name: str, number: int) -> list[str]:
-        """The names that a line's function knows, the oftenest first."""
-        found: dict[str, int] = {}
-        for n in self.body(name, number):
-            for word in _names(self.lines[name][n - 1]):
-                found[word] = found.get(word, 0) + 1
-        return sorted(found, key=lambda w: -found[w])
-
-
-def _names(line: str) -> list[str]:
-    return [t for t in _TOKEN.findall(line) if _NAME.fullmatch(t) and t not in _KEYWORDS]
-
-
-def weights(case: Case, sources: Sources) -> dict[tuple[str, int], float]:
-    """How suspicious each line of C is: what the boot executed, where it died, what these lines name."""
-    ran = {key for run in case.runs if run.failed for key in run.lines}
-    pointed = {(d.place.file, d.place.line) for d in case.diagnostics}
-    place = case.report.place if case.report is not None else None
-    homes = {place.symbol} if place is not None and case.report is not None and case.report.chain else set()
-    found: dict[tuple[str, int], float] = {}
-    for name, rows in sources.lines.items():
-        for number, line in enumerate(rows, 1):
-            if not line.strip() or line.lstrip().startswith(
-                ("//", "/*", "*", "#include", "#ifndef", "#endif")
-            ):
-                continue
-            key = (name, number)
-            near = any((name, number + step) in ran for step in (-1, 1))
-            weight = 1.0 if key in ran or not ran else _NEARBY if near else _UNRUN
-            if pointed:
-                weight = (
-                    4.0
-                    if key in pointed
-                    else 0.5
-                    if any((name, number + s) in pointed for s in (-1, 1))
-                    else 0.02
-                )
-            if sources.functions.get(key) in homes:
-                weight *= _DIED
-            found[key] = weight
-    for key in list(ran):
-        if key[0] in sources.lines and 0 < key[1] <= len(sources.lines[key[0]]):
-            for word in _names(sources.lines[key[0]][key[1] - 1]):
-                home = sources.defines.get(word)
-                if home is not None:
-                    found[home] = max(found.get(home, 0.0), _MENTIONED)
-    return found
-
-
 class CSearch:
     """Proposes edits of C lines, likeliest first."""
 
-    name = NAME
+    name = ENGINE
 
     def propose(self, case: Case) -> Iterator[Patch]:
         """Every edit of every line, by the bits of its place and its mistake; made as they are needed."""
@@ -181,7 +74,7 @@ class CSearch:
                 if way.edits not in seen:
                     seen.add(way.edits)
                     edit = way.edits[0]
-                    yield Patch(way.edits, NAME, way.operator, f"{edit.file}:{edit.line}: {way.note}", cost)
+                    yield Patch(way.edits, ENGINE, way.operator, f"{edit.file}:{edit.line}: {way.note}", cost)
                 continue
             assert place is not None
             for made in shared(list(ways(sources, *place))):
@@ -206,7 +99,7 @@ def shared(found: Sequence[Way]) -> Iterator[Way]:
 def ways(sources: Sources, name: str, number: int) -> Iterator[Way]:
     """The edits of one line."""
     line = sources.lines[name][number - 1]
-    tokens = _TOKEN.findall(line)
+    tokens = TOKEN.findall(line)
     starts = [sum(map(len, tokens[:n])) for n in range(len(tokens))]
 
     def put(n: int, text: str, bits: float, operator: str, note: str, length: int = 1) -> Way:
@@ -215,7 +108,7 @@ def ways(sources: Sources, name: str, number: int) -> Iterator[Way]:
         return Way(bits, operator, note, (Edit(name, number, (line,), (new,)),))
 
     known = sources.words(name, number)
-    in_code = (name, number) in sources.functions or bool(_DEFINE.match(line))
+    in_code = (name, number) in sources.functions or bool(DEFINE.match(line))
     for n, token in enumerate(tokens):
         before = next((t for t in reversed(tokens[:n]) if not t.isspace()), "")
         if _NUMBER.fullmatch(token):
@@ -226,10 +119,15 @@ def ways(sources: Sources, name: str, number: int) -> Iterator[Way]:
             token in "*&-+" and before in ("", "(", ",", "=", "return", "&", "|", "<<")
         ):
             for rank, other in enumerate(_SWAPS[token]):
-                yield put(n, other, 3.0 + 0.7 * rank, "c-operator", f"{other} instead of {token}")
+                if other != "==" or _compares(tokens[:n]):
+                    yield put(n, other, 3.0 + 0.7 * rank, "c-operator", f"{other} instead of {token}")
+        if token in _STEPS:
+            yield from _step(tokens, n, token, put)
+        if token == "(" and before in _COMBINED:
+            yield put(n, "~(", 4.0, "c-unary", "with ~")
         if token in ("!", "~") or (token in "-" and before in ("", "(", ",", "=", "return")):
             yield put(n, "", 4.0, "c-unary", f"without {token}")
-        if _NAME.fullmatch(token) and token not in _KEYWORDS:
+        if NAME.fullmatch(token) and token not in KEYWORDS:
             yield from _named(sources, tokens, n, token, known, put)
         if token == "return" and n + 2 < len(tokens) and tokens[n + 2] != ";":
             for sign in ("~", "!", "-"):
@@ -241,6 +139,40 @@ def ways(sources: Sources, name: str, number: int) -> Iterator[Way]:
     yield from _brackets(sources, name, number, line)
     if (name, number) in sources.functions:
         yield from _statements(sources, name, number, line)
+
+
+def _compares(before: Sequence[str]) -> bool:
+    """Whether what follows these tokens stands in a condition: elsewhere a comparison would be thrown away."""
+    return any(token in ("if", "while", "for", "return", "?", "&&", "||") for token in before)
+
+
+def _is_value(tokens: Sequence[str], n: int) -> bool:
+    """Whether a name is read as a value: not declared, assigned, counted, indexed, called, nor the name of a field."""
+    after = next((t for t in tokens[n + 1 :] if not t.isspace()), "")
+    before = next((t for t in reversed(tokens[:n]) if not t.isspace()), "")
+    assigned = after in _SWAPS and after.endswith("=") and after not in ("==", "!=", "<=", ">=")
+    return not (
+        assigned
+        or after in ("[", "(", "{", "->", ".", *_STEPS)
+        or before in ("->", ".", "sizeof", "struct", "define", *_STEPS)
+        or before in _TYPES
+        or bool(NAME.fullmatch(after))
+    )
+
+
+def _step(tokens: Sequence[str], n: int, token: str, put: Callable[..., Way]) -> Iterator[Way]:
+    """A counter that steps after it is used instead of before, or before instead of after."""
+    name = n + 1 if n + 1 < len(tokens) and NAME.fullmatch(tokens[n + 1]) else n - 1
+    if name < 0 or not NAME.fullmatch(tokens[name]):
+        return
+    other = {"++": "--", "--": "++"}[token]
+    first = min(name, n)
+
+    def swapped(sign: str) -> str:
+        return f"{tokens[name]}{sign}" if name > n else f"{sign}{tokens[name]}"
+
+    for sign, bits in ((token, 3.5), (other, 5.0)):
+        yield put(first, swapped(sign), bits, "c-operator", f"{swapped(sign)}: the other order", 2)
 
 
 def _numbers(token: str, put: object) -> Iterator[Way]:
@@ -281,17 +213,17 @@ def _named(
         others = [w for w in known if w != token and not w.isupper() and w not in sources.functions.values()]
     for rank, other in enumerate(others[:_WORDS]):
         yield put(n, other, 3.5 + log2(rank + 1.5), "c-name", f"{other} instead of {token}")  # type: ignore[operator]
-    if not called and n + 1 < len(tokens):
+    if not called and n + 1 < len(tokens) and _is_value(tokens, n):
         for text in (f"{token} - 1", f"{token} + 1"):
             yield put(n, text, 4.0, "c-off-by-one", f"{text} instead of {token}")  # type: ignore[operator]
         yield put(n, f"~{token}", 6.0, "c-unary", f"~{token}")  # type: ignore[operator]
-        if not upper:
+        if not upper and token in sources.pointers:
             yield put(n, f"*{token}", 5.0, "c-unary", f"what {token} points to")  # type: ignore[operator]
     after = "".join(tokens[n + 1 :]).lstrip()
     beside = re.match(r"[+-]\s*1\b", after)
     if beside:
         length = len(
-            _TOKEN.findall(
+            TOKEN.findall(
                 tokens[n]
                 + "".join(tokens[n + 1 :])[: len("".join(tokens[n + 1 :])) - len(after) + beside.end()]
             )
@@ -319,8 +251,8 @@ def _brackets(sources: Sources, name: str, number: int, line: str) -> Iterator[W
         for text in re.findall(r"[\[(]([^()\[\]\"']{2,40})[\])]", row):
             pieces[text.strip()] = pieces.get(text.strip(), 0) + 1
     for found in re.finditer(r"[\[(]([^()\[\]\"']+)[\])]", line):
-        mine = set(_names(found[1]))
-        near = [p for p in pieces if p != found[1].strip() and mine & set(_names(p)) and "," not in p]
+        mine = set(names_of(found[1]))
+        near = [p for p in pieces if p != found[1].strip() and mine & set(names_of(p)) and "," not in p]
         for rank, other in enumerate(sorted(near, key=lambda p: -pieces[p])[:8]):
             new = line[: found.start(1)] + other + line[found.end(1) :]
             edit = Edit(name, number, (line,), (new,))
@@ -357,9 +289,13 @@ def _statements(sources: Sources, name: str, number: int, line: str) -> Iterator
         for f in uncalled
         if re.search(rf"\b{f}\s*\(\s*void\s*\)", "\n".join(rows) + _all(sources))
     ]
-    own = set(_names("\n".join(rows[n - 1] for n in body)))
+    own = set(names_of("\n".join(rows[n - 1] for n in body)))
     for n, row in enumerate(rows, 1):
-        if _STATEMENT.match(row) and set(_names(row)) <= own and row.strip() not in (line.strip(), "break;"):
+        if (
+            _STATEMENT.match(row)
+            and set(names_of(row)) <= own
+            and row.strip() not in (line.strip(), "break;")
+        ):
             donors.append((row.strip(), 6.0 + (0.0 if n in body else 1.0)))
     donors += [
         (f"{word}{step};", 5.5)

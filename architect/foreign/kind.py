@@ -65,7 +65,8 @@ class ForeignOpened(Opened):
 
     def engines(self, chosen: Sequence[Engine]) -> list[Engine]:
         """Lessons and search in the tree's words; the search of C beside them; a model reads every syntax."""
-        from architect.foreign.csearch import CSearch, is_c
+        from architect.foreign.cplaces import is_c
+        from architect.foreign.csearch import CSearch
 
         found: list[Engine] = []
         for engine in chosen:

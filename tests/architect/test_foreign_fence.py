@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from architect.foreign import csearch, words_of_ready
+from architect.foreign import cplaces, csearch, words_of_ready
 from architect.foreign.workspace import ForeignCopy
 from architect.protocols import Case, Edit, Patch
 from tests.unit import schemas
@@ -104,7 +104,7 @@ def test_the_search_of_c_reaches_common_mistakes(file: str, line: str, bad: str)
     made = copy("c-multiboot")
     texts = {**made.sources(), file: made.sources()[file].replace(line, bad)}
     assert bad in texts[file]
-    sources = csearch.Sources(texts)
+    sources = cplaces.Sources(texts)
     number = texts[file].split("\n").index(bad) + 1
     found = [
         "".join(way.edits[0].new[0].split())

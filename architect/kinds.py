@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from architect.rivals import Choice
 from toolchain.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Opened:
         search: makes the engine that searches; None for the one of assembly.
         lessons: whether lessons are asked and taught: they are of assembly.
         prepare: what engines make of the sources alone, meanwhile.
+        choice: how one of several repairs that pass is chosen.
     """
 
     workspace: TreeCopy
@@ -65,6 +67,7 @@ class Opened:
     search: Callable[[], Engine] | None = None
     lessons: bool = True
     prepare: Callable[[], None] = lambda: None
+    choice: Choice = field(default_factory=Choice)
 
     def engines(self, chosen: Sequence[Engine]) -> list[Engine]:
         """Of the engines that were asked for those that can work on this tree.

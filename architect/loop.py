@@ -29,6 +29,7 @@ from architect.protocols import (
     Patch,
 )
 from architect.recall import lesson_of
+from architect.rivals import SPARED, Choice
 from architect.signature import of_case
 from architect.verdict import Verdict
 from toolchain.errors import InputError
@@ -63,6 +64,8 @@ class FixLoop:
     best: Evaluation | None = None
     case: Case | None = None
     lesson: Callable[[Patch, Case], tuple[Patch, Case] | None] = lambda patch, case: (patch, case)
+    choice: Choice = field(default_factory=Choice)
+    rivals: list[Evaluation] = field(default_factory=list)
 
     def run(self) -> Verdict:
         """The whole repair."""
@@ -96,22 +99,33 @@ class FixLoop:
         return self._verdict("budget", self.case, "The run was broken off; the same call resumes it.")
 
     def _passing(self, engine: Engine, case: Case) -> Iterator[Evaluation]:
-        """The proposals of one engine that pass; of those that were tried side by side, the cheapest first."""
+        """The proposals of one engine that pass; of those that were tried before it was enough, the likeliest first."""
         proposals = Proposals(engine.propose(case), single=getattr(engine, "single", False))
         while not self.budget.spent():
             passed: list[Evaluation] = []
             proposals.closed = False
-            given = proposals.given
+            first = given = proposals.given
             for evaluation in self.evaluator.evaluate(proposals):
                 self._note(evaluation)
                 if evaluation.passed:
+                    first = first if passed else proposals.given
                     passed.append(evaluation)
+                if passed and (
+                    self._pressed(proposals) or self.choice.enough(passed, proposals.given - first)
+                ):
                     proposals.closed = True  # what is under way still finishes
             if not passed and proposals.single and proposals.given > given:
                 continue  # refused: its engine knows, and proposes something else
             if not passed:
                 return
-            yield from sorted(passed, key=lambda evaluation: evaluation.patch.cost)
+            self.rivals = self.choice.ranked(passed)
+            yield from self.rivals
+
+    def _pressed(self, proposals: Proposals) -> bool:
+        """Whether what is left of the budget is for the proof of what passed."""
+        budget = self.budget
+        scarce = budget.seconds_left() < SPARED * budget.seconds or budget.booted_out() is not None
+        return scarce or proposals.single
 
     def _note(self, evaluation: Evaluation) -> None:
         self.tried[evaluation.patch.engine] += 1
@@ -129,6 +143,7 @@ class FixLoop:
     def _reject(self, passed: Evaluation, gates: Sequence[GateResult]) -> None:
         """What passed the quick gates and not the final ones is a failure like others, and so far the best one."""
         rejected = replace(passed, passed=False, gates=(*passed.gates, *gates))
+        self.rivals = [rival for rival in self.rivals if rival is not passed]
         self.best = rejected if self.best is passed else self.best
         for engine in self.engines:
             engine.observe(rejected)
@@ -228,8 +243,14 @@ class FixLoop:
             lesson=lesson,
             place=place,
             ended=self._ended(outcome),
+            doubts=tuple(doubt.why for doubt in self.choice.doubts(patch)) if patch else (),
+            alternatives=self._others(patch) if patch else (),
             model=getattr(model, "summary", dict)() or None,
         )
+
+    def _others(self, patch: Patch) -> tuple[Patch, ...]:
+        """What else passed the quick gates beside the repair, or beside that of which it is the smallest part."""
+        return tuple(rival.patch for rival in self.rivals if not set(patch.edits) <= set(rival.patch.edits))
 
     def _model_failed(self) -> ModelError | None:
         """Why a language model was given up, or None."""

@@ -21,6 +21,7 @@ from toolchain.errors import InputError
 from toolchain.files import make_folder, write_atomic
 
 STAGE = "report"
+ALTERNATIVES_MAX = 10  # of those the likeliest are shown
 SERIAL_LINES = 20
 _NO_NEWLINE = "\\ No newline at end of file\n"
 
@@ -87,6 +88,11 @@ def as_json(
         "operator": verdict.patch.operator if verdict.patch else None,
         "why": verdict.patch.reason if verdict.patch else None,
         "partial": _partial(verdict, workspace),
+        "doubts": list(verdict.doubts),
+        "alternatives": [
+            {"diff": patch_text(workspace, p), "operator": p.operator, "why": p.reason}
+            for p in verdict.alternatives[:ALTERNATIVES_MAX]
+        ],
     }
 
 
@@ -165,6 +171,7 @@ def markdown(verdict: Verdict, data: Mapping[str, Any]) -> str:
         out += ["## The repair", "", f"{verdict.patch.reason} (engine `{verdict.patch.engine}`, "]
         out[-1] += f"operator `{verdict.patch.operator}`)"
         out += ["", "```diff", data["patch"].rstrip("\n"), "```", ""]
+        out += _passes_only(data)
     elif data["partial"] is not None:
         out += ["## The best partial result", "", data["partial"]["reason"], ""]
         out += ["```diff", data["partial"]["diff"].rstrip("\n"), "```", ""]
@@ -177,6 +184,21 @@ def markdown(verdict: Verdict, data: Mapping[str, Any]) -> str:
     if verdict.lesson is not None:
         out += ["", f"Recorded as lesson {verdict.lesson} (`pxos lessons show {verdict.lesson}`)."]
     return "\n".join([*out, ""])
+
+
+def _passes_only(data: Mapping[str, Any]) -> list[str]:
+    """What a person should know who takes a repair that passes for the right one."""
+    out = [f"It passes, but {doubt}." for doubt in data["doubts"]]
+    others = data["alternatives"]
+    if others:
+        out += [
+            "",
+            f"Other repairs pass a candidate's gates as well ({len(others)}, the likeliest first):",
+            "",
+        ]
+        for other in others:
+            out += ["```diff", other["diff"].rstrip("\n"), "```"]
+    return [*out, ""] if out else []
 
 
 def _title(verdict: Verdict) -> str:

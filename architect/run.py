@@ -132,6 +132,7 @@ def repair(settings: Settings, ui: Ui) -> Repair:
         court = _Court(workers, evaluator, budget, journal, earlier, ui, opened)
         chosen = opened.engines(engines.make(settings.engine, store, llm))
         loop = FixLoop(court, chosen, evaluator, store, budget, journal, ui.step, lesson=opened.lesson)
+        loop.choice = opened.choice
         try:
             verdict = loop.run()
         except (KeyboardInterrupt, SystemExit):

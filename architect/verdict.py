@@ -29,6 +29,8 @@ class Verdict:
         place: which proposal of the repair the patch was, from 1; None without one.
         ended: what ended a run without a repair: ``limit``, ``tests`` (the gates refused every proposal),
             ``no-proposal``, or of a model alone ``provider``, ``format``, ``refused``, ``context``; None for success.
+        doubts: what speaks against the patch although it passes.
+        alternatives: what else passed the gates of a candidate; none was proved.
         model: what a language model took and how it ended (``LlmEngine.summary``), or None.
     """
 
@@ -46,4 +48,6 @@ class Verdict:
     lesson: int | None = None
     place: int | None = None
     ended: str | None = None
+    doubts: tuple[str, ...] = ()
+    alternatives: tuple[Patch, ...] = ()
     model: Mapping[str, Any] | None = None

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from architect.foreign.bench import BOOTS, BUILDS, FINAL_BOOTS, ForeignBench
+from architect.foreign.doubts import doubts
 from architect.foreign.engine import Together, Translated
 from architect.foreign.tongue import Translation, is_assembly
 from architect.foreign.workspace import ForeignCopy, others
 from architect.kinds import Opened
 from architect.protocols import Case, Engine, Patch
+from architect.rivals import Choice
 from toolchain.errors import InputError
 from toolchain.foreign import config, sandbox
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from architect.run import Settings
 
 STAGE = "fix"
+FURTHER = 240  # proposals looked through for a repair that nothing speaks against, once a doubtful one passes
 EMPTY_NAME = "nothing"  # a folder of the run without any file
 
 
@@ -41,8 +44,9 @@ def opened(settings: Settings) -> Opened:
         sandbox.check()
     workspace = ForeignCopy(config.load(settings.tree))
     bench = partial(_on_bench, workspace, settings.unsafe)
+    choice, empty = Choice(FURTHER, doubts), settings.out / EMPTY_NAME
     return ForeignOpened(
-        workspace, bench, (BUILDS,), (BUILDS, BOOTS), (), FINAL_BOOTS, empty=settings.out / EMPTY_NAME
+        workspace, bench, (BUILDS,), (BUILDS, BOOTS), (), FINAL_BOOTS, choice=choice, empty=empty
     )
 
 

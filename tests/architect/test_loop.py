@@ -18,6 +18,7 @@ from architect.lessons import SqliteLessons
 from architect.loop import FixLoop
 from architect.protocols import NO_BOOTS, Case, Edit, Evaluation, GateResult, Patch
 from architect.recall import LessonsEngine
+from architect.rivals import Choice, Doubt
 from architect.workers import Workers
 from tests.architect.cases import IDT_S, PAGE_S, case, evaluation, patch, report
 
@@ -330,3 +331,35 @@ def test_an_interrupt_leaves_no_worker_and_keeps_the_journal(tmp_path: Path) -> 
     again = Journal(tmp_path / "run", {})
     assert again.resumed and len(again.evaluations) >= 3
     again.close()
+
+
+OTHER = Edit("cpu/idt.s", 5, (), ("    nop",))
+
+
+def test_a_repair_that_nothing_speaks_against_is_taken_for_a_doubtful_one(tmp_path: Path) -> None:
+    doubtful = patch(GOOD, OTHER, operator="doubtful", cost=1.0)
+    plain = patch(GOOD, operator="plain", cost=3.0)
+    between = [wrong(n) for n in range(12)]
+    with rig(tmp_path, Scripted(doubtful, *between, plain, *[wrong(n) for n in range(40, 90)])) as made:
+        made.loop.choice = Choice(30, lambda p: [Doubt(4.0, "it does more")] if OTHER in p.edits else [])
+        verdict = made.loop.run()
+    assert verdict.patch is not None and verdict.patch.operator == "plain" and verdict.doubts == ()
+    assert [rival.patch.operator for rival in made.loop.rivals] == ["plain", "doubtful"]
+    assert verdict.alternatives == (), "what holds the repair and more is no other repair"
+    assert 14 <= verdict.candidates < 60
+
+
+def test_a_doubtful_repair_alone_is_taken_with_its_doubts(tmp_path: Path) -> None:
+    with rig(tmp_path, Scripted(patch(GOOD), *[wrong(n) for n in range(60)])) as made:
+        made.loop.choice = Choice(8, lambda p: [Doubt(4.0, "it does less")])
+        verdict = made.loop.run()
+    assert verdict.outcome == "fixed" and verdict.doubts == ("it does less",)
+    assert verdict.alternatives == () and verdict.candidates < 30
+
+
+def test_the_time_for_the_proof_is_not_spent_on_others(tmp_path: Path) -> None:
+    engine = Scripted(patch(GOOD), *[wrong(n) for n in range(60)])
+    with rig(tmp_path, engine, max_boots=1) as made:
+        made.loop.choice = Choice(1000, lambda p: [Doubt(4.0, "it does less")])
+        verdict = made.loop.run()
+    assert verdict.outcome == "fixed" and engine.asked < 30

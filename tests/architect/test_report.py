@@ -73,6 +73,20 @@ def test_the_three_files_of_a_repair(workspace: TreeCopy, tmp_path: Path) -> Non
     assert "lesson 3" in text and "| search | 3 |" in text and "nothing maps it" in text
 
 
+def test_what_passes_is_told_with_its_doubts_and_its_rivals(workspace: TreeCopy, tmp_path: Path) -> None:
+    other = patch(EDITS[0], operator="another-way")
+    verdict = Verdict(
+        "fixed", "it boots", case(workspace.sources(), fault()), patch(*EDITS), GATES,
+        doubts=("it takes a comparison away",), alternatives=(other,),
+    )  # fmt: skip
+    data = report.write(verdict, workspace, tmp_path)
+    assert data["doubts"] == ["it takes a comparison away"]
+    assert [(row["operator"], row["diff"][:4]) for row in data["alternatives"]] == [("another-way", "--- ")]
+    text = (tmp_path / "report.md").read_text()
+    assert "It passes, but it takes a comparison away." in text and "Other repairs pass" in text
+    assert data["alternatives"][0]["diff"] in text
+
+
 def test_a_partial_result_is_no_patch(workspace: TreeCopy, tmp_path: Path) -> None:
     (tmp_path / "patch.diff").write_text("of an earlier run")
     best = evaluation(patch(*EDITS), progress=3.0, sha="ab")

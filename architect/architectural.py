@@ -1,13 +1,14 @@
 """Bits and numbers that the architecture fixes, by the names that kernels give them: CR4_PAE is bit 5 everywhere.
 
 Owns the table (Intel SDM vol. 3: 2.5 control registers, 4.5 paging-structure entries; vol. 1: 3.4.3 RFLAGS; vol. 4:
-MSRs; the Multiboot specifications; the PC's fixed ports) and the reading of a name. A name is told only when all of it
+MSRs; the Multiboot specifications; the PC's fixed ports; vol. 3: 3.4.5 and 7.2.3 segment descriptors) and the reading
+of a name. A name is told only when all of it
 is understood: ``CR4_PAE``, ``X86_CR4_PAE`` and ``CR4_PAE_BIT`` are, ``CR4_WANTED`` is not. Never reads a tree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -59,6 +60,11 @@ _NUMBERS: Mapping[tuple[str, ...], tuple[int, ...]] = {
     ("PIT", "CHANNEL0"): (0x40,), ("PIT", "CHANNEL2"): (0x42,), ("PIT", "COMMAND"): (0x43,),
     ("PCI", "CONFIG", "ADDRESS"): (0xCF8,), ("PCI", "CONFIG", "DATA"): (0xCFC,),
 }  # fmt: skip
+# A segment descriptor's bits (Intel SDM vol. 3, 3.4.5): 64-bit code has L, 32-bit code has D, none has both.
+_TYPE_SHIFT, _DPL_SHIFT, _PRESENT, _LONG, _BIG, _GRANULAR = 40, 45, 47, 53, 54, 55
+_EXECUTABLE, _CODE_OR_DATA = 1 << 43, 1 << 44
+_DESCRIPTOR_FIELDS = 0xFF << _TYPE_SHIFT | 0xF << 52
+_FLAT = (0, 0xFFFF, 0xF_0000_0000_FFFF)  # base 0; the limit none, 64 KB or units, or all of them
 _BEFORE = frozenset(("X86", "IA32", "MSR", "AMD64"))
 _AFTER = frozenset(("BIT", "FLAG", "MASK", "SHIFT", "ENABLE", "PORT", "BASE", "INDEX", "NUMBER"))
 
@@ -112,3 +118,26 @@ def _trimmed(words: list[str], after: frozenset[str] | tuple[str, ...]) -> list[
 
 def _bit(what: str, number: int, *, sure: bool) -> Fixed:
     return Fixed(f"{what} is bit {number}", (1 << number, number), number, sure)
+
+
+def descriptors(value: int) -> Iterator[tuple[int, str]]:
+    """The segment descriptors that one may have been meant to be, likeliest first; none where it is no flat one.
+
+    Args:
+        value: eight bytes; base 0, so that what is set is the limit and the fields alone.
+    """
+    if value & ~_DESCRIPTOR_FIELDS not in _FLAT or not value & (1 << _PRESENT | _CODE_OR_DATA):
+        return
+    if value & _CODE_OR_DATA and value & _EXECUTABLE:
+        bare = value & ~(1 << _LONG | 1 << _BIG)
+        yield bare | 1 << _LONG, "64-bit code"
+        yield bare | 1 << _BIG, "32-bit code"
+    if not value & _CODE_OR_DATA:
+        yield value ^ 2 << _TYPE_SHIFT, "available or busy"
+    yield value ^ 1 << _PRESENT, "present or not"
+    yield value ^ 3 << _DPL_SHIFT, "ring 0 or 3"
+    yield value ^ _EXECUTABLE, "code or data"
+    yield value ^ 2 << _TYPE_SHIFT, "readable, writable or not"
+    yield value ^ 1 << _GRANULAR, "limit in pages or bytes"
+    yield value ^ _CODE_OR_DATA, "system or not"
+    yield value ^ 1 << _BIG, "D exchanged"

@@ -163,9 +163,15 @@ def checks() -> dict[str, Check]:
 
 def routine_checks() -> dict[str, RoutineCheck]:
     """Every check of single routines by name."""
-    from architect.checks import ends, forms, saves, stack
+    from architect.checks import control, ends, forms, saves, stack
 
-    return {"stack": stack.check, "saves": saves.check, "ends": ends.check, "forms": forms.check}
+    return {
+        "stack": stack.check,
+        "saves": saves.check,
+        "ends": ends.check,
+        "forms": forms.check,
+        "control": control.check,
+    }
 
 
 def findings(

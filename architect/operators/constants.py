@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from math import log2
 
+from architect.architectural import descriptors
 from architect.operators.base import NAMES, NUMBERS, Operator, Site, Variant, rank_bits, replaced
 from architect.operators.view import declares, is_assignment
 from architect.shapes import shape
@@ -192,6 +193,7 @@ def _near(site: Site, operand: Span, token: Span) -> Iterator[tuple[float, int, 
         ranked += [
             (4.0, v, "as told") for v in (value + wanted - came, value ^ came ^ wanted) if v >> 64 == 0
         ]
+    ranked += [(1.5 + rank_bits(n), v, note) for n, (v, note) in enumerate(descriptors(value))]
     for other in _elsewhere(site, value):
         ranked.append((3.0, other, "used beside it"))
     for bits, candidate, note in sorted(ranked):

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 
 from architect.effects import CONDITIONS, is_memory
 from architect.operators.base import Operator, Site, Variant, rank_bits, replaced, rewritten
-from architect.statements import PREFIXES, Span
+from architect.operators.view import sized
+from architect.statements import PREFIXES, Span, Statement
+from toolchain import headers
 
 _FAMILIES: tuple[tuple[str, ...], ...] = (
     ("shl", "shr", "sar", "rol", "ror"),
@@ -59,6 +61,7 @@ _FAMILIES: tuple[tuple[str, ...], ...] = (
     (".ascii", ".asciz"),
     (".balign", ".align", ".p2align"),
 )
+_JOINING = ("or", "and", "add", "xor")  # they keep what a register held; a move replaces it
 _CANON = {"e": "z", "ne": "nz", "b": "c", "nae": "c", "ae": "nc", "nb": "nc", "na": "be", "nbe": "a", "nge": "l",
           "nl": "ge", "ng": "le", "nle": "g", "pe": "p", "po": "np"}  # fmt: skip
 # condition -> likeliest mistakes: opposite, off by one at the bound, signed for unsigned
@@ -140,6 +143,19 @@ def families(site: Site) -> Iterator[Variant]:
                 seen[other] = min(seen.get(other, 99.0), bits)
     for other, bits in seen.items():
         yield Variant((replaced(s, _name_span(site), other),), bits, f"{s.name} -> {other}")
+        if s.name == "mov" and other in _JOINING and (whole := _whole_register(s)) is not None:
+            text = f"{other} {whole}, {s.operand(1)}"
+            yield Variant((rewritten(s, text),), bits + 0.5, f"{s.name} -> {other} {whole}")
+
+
+def _whole_register(s: Statement) -> str | None:
+    """The 64-bit name of a 32-bit destination of a number: a move makes all of it, a sum or a union does not."""
+    register = s.operand(0)
+    whole = headers.full_register(register)
+    number = not is_memory(s.operand(1)) and headers.full_register(s.operand(1)) is None
+    return (
+        whole if whole is not None and whole != register and sized(whole, 32) == register and number else None
+    )
 
 
 def prefixes(site: Site) -> Iterator[Variant]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from architect import checks
-from architect.architectural import fixed
+from architect.architectural import descriptors, fixed
 from architect.checks.architecture import contradictions
 from tests.unit.pxos import pxos
 
@@ -35,6 +35,24 @@ def test_what_names_mean(name: str, value: int) -> None:
 )
 def test_names_that_are_not_wholly_understood_say_nothing(name: str) -> None:
     assert fixed(name) is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        (0x00CF9A000000FFFF, 0x00AF9A000000FFFF), (0x00EF9A000000FFFF, 0x00AF9A000000FFFF),
+        (0x00AF9A000000FFFF, 0x00CF9A000000FFFF), (0x00008B0000000000, 0x0000890000000000),
+        (0x00AF1A000000FFFF, 0x00AF9A000000FFFF), (0x00AF92000000FFFF, 0x00AF9A000000FFFF),
+        (0x00AF9A000000FFFF, 0x00AFFA000000FFFF), (0x00CF90000000FFFF, 0x00CF92000000FFFF),
+    ],
+)  # fmt: skip
+def test_descriptors_that_one_was_meant_to_be(wrong: int, right: int) -> None:
+    assert right in [value for value, _ in descriptors(wrong)]
+
+
+@pytest.mark.parametrize("value", [0, 0xFFFF, 1 << 47 | 1 << 20, 0xFFFF_8000_0000_0000, 1 << 111])
+def test_other_numbers_are_no_descriptors(value: int) -> None:
+    assert not list(descriptors(value))
 
 
 def test_a_definition_that_contradicts_the_architecture_is_found() -> None:

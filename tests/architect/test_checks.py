@@ -61,6 +61,39 @@ def test_unsound_stack(body: str, rule: str) -> None:
     assert rule in [finding.rule for finding in kernel({"f": body})]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        "0f20c0 480d00000100 0f22c0 c3",  # mov rax, cr0; or rax, WP; mov cr0, rax
+        "b801000180 0f22c0 c3",  # mov eax, PE | WP | PG
+        "0f20e0 4889c1 2480 0f22e0 c3",  # mov rax, cr4; and al, 0x80: 8 bits of it
+        "0f20e0 480fbae807 0f22e0 c3",  # bts rax, 7
+        "b800000100 7400 0f22c0 c3",  # what a branch leads to
+        "4831c0 480d01000080 0f22c0 c3",  # xor rax, rax; or rax, -0x7fffffff
+    ],
+)
+def test_sound_control_registers(body: str) -> None:
+    assert kernel({"f": body}, "rax, rcx") == []
+
+
+@pytest.mark.parametrize(
+    ("body", "lost"),
+    [
+        ("0f20c0 b800000100 0f22c0 c3", "CR0 without PE and PG"),  # mov eax, WP
+        ("b801000100 0f22c0 c3", "CR0 without PG"),
+        ("31c0 0f22c0 c3", "CR0 without PE and PG"),
+        ("0f20c0 25ffffff7f 0f22c0 c3", "CR0 without PG"),  # and eax, ~PG
+        ("0f20e0 4883e0df 0f22e0 c3", "CR4 without PAE"),
+        ("0f20e0 480fbaf005 0f22e0 c3", "CR4 without PAE"),  # btr rax, 5
+        ("41b880000000 410f22e0 c3", "CR4 without PAE"),  # mov r8d, PGE; mov cr4, r8
+    ],
+)
+def test_mode_bits_that_a_load_loses(body: str, lost: str) -> None:
+    found = kernel({"f": body}, "rax, r8")
+    assert [finding.rule for finding in found] == ["control-register"]
+    assert lost in found[0].message
+
+
 def test_call_alignment() -> None:
     odd = {"f": "e801000000 c3", "g": "c3"}  # call with RSP = entry
     even = {"f": "4883ec08 e805000000 4883c408 c3", "g": "c3"}

@@ -76,6 +76,24 @@ function count_set
     ret
 end_function count_set
 """
+JOIN = """
+.set SPAN_PAGE, 4096
+# span_join -- join a page to a span
+# In:       rdi = span:ptr
+# Out:      rax = span:u64
+# Clobbers: none
+# Context:  long mode
+function span_join
+    mov rax, [rdi]
+    or rax, SPAN_PAGE
+    ret
+end_function span_join
+"""
+TABLE = """
+gpu_segments:
+    .quad 0, 0x00af9a000000ffff, 0x00cf92000000ffff
+    .quad 0x0000890000000000
+"""
 COPY = """
 # copy_rows -- copy words of a row
 # In:       rdi = to:ptr, rsi = from:ptr, rcx = words:u64
@@ -174,6 +192,8 @@ MISTAKES = [
     Mistake("number-near", "PDPT_SHIFT, 30", "PDPT_SHIFT, 31", 3, PAGING),
     Mistake("number-near", "TABLE_MASK, 0x1ff", "TABLE_MASK, 0xff", 3, PAGING),
     Mistake("number-near", "rcx * 8]", "rcx * 4]", 2),
+    Mistake("number-near", "0x00af9a000000ffff", "0x00cf9a000000ffff", 3, GPU, TABLE),
+    Mistake("number-near", "0x0000890000000000", "0x00008b0000000000", 3, GPU, TABLE),
     Mistake("expression-term", "SPAN_PAGE - 1", "SPAN_PAGE", 3, PAGE, SPAN),
     Mistake("expression-term", "mov eax, 1\n", "mov eax, 1 + PTE_WRITE\n", 2),
     Mistake("number-named", "shr rdx, PT_SHIFT", "shr rdx, 21", 2, PAGE, SPAN),
@@ -194,6 +214,7 @@ MISTAKES = [
     Mistake("condition", "jnz .Lmap_exists", "jz .Lmap_exists", 4),
     Mistake("condition", "jc .Linit_leave", "jnc .Linit_leave", 1, GPU),
     Mistake("mnemonic-sibling", "shr rcx, PT_SHIFT", "shl rcx, PT_SHIFT", 1),
+    Mistake("mnemonic-sibling", "or rax, SPAN_PAGE", "mov eax, SPAN_PAGE", 3, PAGE, JOIN),
     Mistake("mnemonic-sibling", ".quad 640", ".long 640", 3, GPU, ROWS),
     Mistake("prefix", "rep movsq", "movsq", 1, PAGE, COPY),
     Mistake("prefix", "lock inc", "inc", 1, PAGE, LOCK),

@@ -65,6 +65,7 @@ _TYPE_SHIFT, _DPL_SHIFT, _PRESENT, _LONG, _BIG, _GRANULAR = 40, 45, 47, 53, 54, 
 _EXECUTABLE, _CODE_OR_DATA = 1 << 43, 1 << 44
 _DESCRIPTOR_FIELDS = 0xFF << _TYPE_SHIFT | 0xF << 52
 _FLAT = (0, 0xFFFF, 0xF_0000_0000_FFFF)  # base 0; the limit none, 64 KB or units, or all of them
+_MASK64 = (1 << 64) - 1
 _BEFORE = frozenset(("X86", "IA32", "MSR", "AMD64"))
 _AFTER = frozenset(("BIT", "FLAG", "MASK", "SHIFT", "ENABLE", "PORT", "BASE", "INDEX", "NUMBER"))
 
@@ -84,6 +85,10 @@ class Fixed:
     values: tuple[int, ...]
     bit: int | None = None
     sure: bool = True
+
+    def allows(self, value: int) -> bool:
+        """Whether a value is what it must be; an expression's bit 63 may have come out as a sign."""
+        return value in self.values or value & _MASK64 in self.values
 
 
 @lru_cache(maxsize=8192)

@@ -52,7 +52,7 @@ def contradictions(reader: Reader) -> Iterator[Evidence]:
     lines = {}
     for name, value in reader.names.values.items():
         meant, home = fixed(name), reader.tree.constants[name]
-        if meant is not None and value not in meant.values:
+        if meant is not None and not meant.allows(value):
             lines[home.file, home.line] = 1.0 if meant.sure else 0.3
     if lines:
         yield Evidence("architecture", _CONTRADICTION, "its name says another value", lines)

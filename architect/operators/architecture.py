@@ -23,7 +23,8 @@ def told_by_name(site: Site) -> Iterator[Variant]:
     if not is_assignment(s) or s.kind != "directive":
         return
     meant, operand = fixed(s.operand(0)), s.operands[1]
-    if meant is None or site.view.names.values.get(s.operand(0)) in (None, *meant.values):
+    value = site.view.names.values.get(s.operand(0))
+    if meant is None or value is None or meant.allows(value):
         return
     found = _SHIFTED.fullmatch(operand.text.strip("()"))
     if found is not None and meant.bit is not None:

@@ -11,7 +11,7 @@ import pytest
 
 from architect.blame import judged
 from architect.clue import Evidence
-from architect.control import settings
+from architect.control import contradictions, settings
 from architect.coverage import Run
 from architect.evidence import Reader
 from architect.localise import Localisation, localise, mix
@@ -320,3 +320,12 @@ def test_what_speaks_like_the_failure_is_found() -> None:
 def test_rare_words_tell_more() -> None:
     wording = Wording(tree())
     assert wording.rarity("large") > wording.rarity("page") > wording.rarity("nowhere") == 0.0
+
+
+@pytest.mark.parametrize(("bit", "suspected"), [(63, False), (62, True)])
+def test_the_highest_bit_contradicts_nothing_where_it_came_out_as_a_sign(
+    tmp_path: Path, bit: int, suspected: bool
+) -> None:
+    texts = sources(paging=f"{PAGING}.set PTE_NX, 1 << {bit}\n")
+    found = list(contradictions(Reader(case(tmp_path, texts), Tree(texts))))
+    assert [list(piece.lines) for piece in found] == [[("include/paging.inc", 8)]] * suspected

@@ -37,7 +37,8 @@ from architect.verify import (
 from architect.workers import give_back
 from architect.workspace import TreeCopy
 from toolchain.changes import Original
-from toolchain.errors import InputError
+from toolchain.errors import InputError, InternalError
+from toolchain.exact import Patched, Spot
 from toolchain.files import make_folder, write_atomic
 from toolchain.types import BootConfig, Image
 from toolchain.variants import Variants
@@ -175,8 +176,8 @@ class Bench:
                 return self.known[name]
         if name in self.known:
             return replace(self.known[name], patch=patch, duplicate=True, booted=False, boots=0)
-        whole = self.session.build(changed, lines=False)
-        names, files = self._changes(patch)
+        whole, spots = self._whole(changed)
+        names, files = self._changes(patch, spots)
         lined = partial(self.session.build, changed)
         return self._tried(patch, gate, whole, boots, demands, names, files, lined)
 
@@ -184,6 +185,15 @@ class Bench:
         """What a candidate is asked by: where it can be, with only the changed made anew."""
         image = self.variants.image(changed) if self.variants is not None else None
         return self.session.build(changed, lines=False) if image is None else image
+
+    def _whole(self, changed: Mapping[str, str]) -> tuple[Image, tuple[Spot, ...] | None]:
+        """What a build makes of a candidate; where it differs from the tree as it is (None: that is unknown)."""
+        made = (
+            self.session.build(changed, lines=False)
+            if self.variants is None
+            else self.variants.whole(changed)
+        )
+        return made if isinstance(made, Patched) else (made, None)
 
     def begin(self, demands: Demands) -> None:
         """Before the first candidate: what it is compared with, and which broken contracts show soonest."""
@@ -256,6 +266,8 @@ class Bench:
             trial = self._trial(image, data, folder, terms)
             trial.lined = lined
             passed = trial.run()
+            if passed and linked(lined())[1] != sha:
+                raise InternalError("bytes put in place differ from a build of the whole", stage=STAGE)
             evaluation = Evaluation(
                 patch,
                 (gate, *trial.gates),
@@ -316,7 +328,7 @@ class Bench:
             self.listings[file] = Listing(self.workspace.sources()[file], self.macros)
         return self.listings[file]
 
-    def _changes(self, patch: Patch) -> tuple[list[str] | None, list[str]]:
+    def _changes(self, patch: Patch, spots: tuple[Spot, ...] | None) -> tuple[list[str] | None, list[str]]:
         """The routines that a patch changes (None when it may be any), and the sources whose data it does.
 
         An edit within routines of one source changes those; of any other, what was assembled is compared.
@@ -333,7 +345,10 @@ class Bench:
                 names.setdefault(rows.routine_at(max(0, line)))
         if "" not in names:
             return list(names), []
-        found = self.original.changes(self.session.objects()) if self.original is not None else None
+        found = None
+        if self.original is not None:
+            told = self.original.at(spots) if spots is not None else None
+            found = told or self.original.changes(self.session.objects())
         if found is None:
             return None, []
         names.pop("")

@@ -29,6 +29,7 @@ class Bodies:
         made: what was assembled of each; may get room later.
         pool: numbers and encodes instructions.
         stands: unit and number of a section -> where it lies, and the bytes there; None where it has none.
+        moves: whether what takes fewer bytes is followed by others in a link of the whole: then it is left to that.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class Bodies:
         made: Mapping[str, ObjectFile],
         pool: Pool,
         stands: Callable[[str, int], Bytes | None],
+        *,
+        moves: bool = False,
     ) -> None:
-        self._made, self._pool, self._stands = made, pool, stands
+        self._made, self._pool, self._stands, self._moves = made, pool, stands, moves
         self._mixed = {n for n, unit in units.items() if any(s.op in _OTHER_MODES for s in unit.statements)}
         self._spots: dict[str, tuple[ObjectFile, dict[str, list[_Spot]]]] = {}
 
@@ -64,7 +67,8 @@ class Bodies:
         for unit in sorted(self._made):
             for section, offset, length in self._places(unit, file, numbers):
                 stands = self._stands(unit, section)
-                if stands is None or length < len(data) or unit in self._mixed:
+                fits = length == len(data) or (length > len(data) and not self._moves)
+                if stands is None or not fits or unit in self._mixed:
                     return None
                 found.append(Change(stands[0] + offset, data + nops.fill(length - len(data), 64)))
         return found

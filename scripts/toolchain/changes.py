@@ -7,9 +7,10 @@ changed counts as changed. Never says what a change means.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from toolchain.exact import Spot
 from toolchain.objectfile import ObjectFile, Relocation
 
 # Of a relocation: where it stands in its routine, size, kind, target, addend.
@@ -57,6 +58,23 @@ class Original:
                 if before.get((section, name)) != after.get((section, name)):
                     names |= {name} if name else set()
                     files |= set() if name else {one.file}
+        return Changes(frozenset(names), frozenset(files))
+
+    def at(self, spots: Iterable[Spot]) -> Changes:
+        """What differs in a variant in which nothing moved and these bytes are others."""
+        names: set[str] = set()
+        files: set[str] = set()
+        for spot in spots:
+            unit = self.units[spot.unit]
+            section = unit.sections[spot.section]
+            starts = sorted(
+                (s.value, s.name)
+                for s in unit.symbols
+                if s.section == spot.section and s.name in self.routines and "x" in section.flags
+            )
+            name = next((name for first, name in reversed(starts) if first <= spot.offset), "")
+            names |= {name} if name else set()
+            files |= set() if name else {unit.file}
         return Changes(frozenset(names), frozenset(files))
 
 

@@ -8,6 +8,7 @@ repetition, an address) is left to whoever assembles the units. Works on words, 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from toolchain.data_directives import INTEGERS
 from toolchain.errors import InputError
@@ -27,30 +28,38 @@ _PLAIN = (*INTEGERS, *_TEXTS, ".global", ".type", ".size", ".section", ".text", 
 _MACRO, _END = ".macro", ".endm"
 
 
+class Ground(NamedTuple):
+    """The linked units that bytes are put into.
+
+    Attributes:
+        made: what was assembled of each unit, by name; may get room later.
+        stands: unit and number of a section -> where it lies, and the bytes there; None where it has none.
+        roomy: gives a unit room behind its routines, or None where that cannot be; None where no byte may move: then an
+            instruction becomes one of the same size, as in a link of the whole.
+    """
+
+    made: Mapping[str, ObjectFile]
+    stands: Callable[[str, int], Bytes | None]
+    roomy: Callable[[str], Pieces | None] | None = None
+
+
 class Constants:
     """The constants of one tree.
 
     Args:
         units: the units by name, without errors.
-        made: what was assembled of each; may get room later.
         reach: who names what.
         pool: numbers and encodes instructions.
-        stands: unit and number of a section -> where it lies, and the bytes there; None where it has none.
-        roomy: gives a unit room behind its routines; None where that cannot be.
     """
 
     def __init__(
         self,
         units: Mapping[str, Unit],
-        made: Mapping[str, ObjectFile],
         reach: Reach,
         pool: Pool,
-        stands: Callable[[str, int], Bytes | None],
-        roomy: Callable[[str], Pieces | None],
     ) -> None:
-        self._units, self._made, self._reach, self._pool = units, made, reach, pool
-        self._stands, self._roomy = stands, roomy
-        self._homes: dict[str, Home] = {}
+        self._units, self._reach, self._pool = units, reach, pool
+        self._homes: dict[tuple[str, int], Home] = {}  # by name and identity of what was assembled
         self._texts: dict[tuple[str, str], str] = {}  # unit ("" for include files) and name -> expression
         self._lines: dict[tuple[str, str], int] = {}
         self._files: dict[str, str] = {}  # of the constants in include files
@@ -76,13 +85,16 @@ class Constants:
         self._twice |= {name for scope, name in self._texts if scope and name in self._files}
         self._users, self._rigid = Index(users), Index(rigid)
 
-    def variant(self, file: str, old: Sequence[str], new: Sequence[str]) -> list[Change] | None:
+    def variant(
+        self, file: str, old: Sequence[str], new: Sequence[str], ground: Ground
+    ) -> list[Change] | None:
         """What changes in the tree when assignments of ``file`` become others; None when that is not known.
 
         Args:
             file: an include file or a unit.
             old: the lines as they are.
             new: what they become.
+            ground: where the units lie.
         """
         changed = self._changed(file, old, new)
         names = None if changed is None else self._hanging(changed)
@@ -96,7 +108,7 @@ class Constants:
         for name in sorted(seeing):
             before = self._evaluated(names, {}, scope, name)
             values = self._evaluated(names, changed, scope, name)
-            made = None if before is None or values is None else self._in_unit(name, before, values)
+            made = None if before is None or values is None else self._in_unit(name, before, values, ground)
             if made is None:
                 return None
             found += made
@@ -164,12 +176,10 @@ class Constants:
     # --- bytes ---------------------------------------------------------------------------------------------
 
     def _in_unit(
-        self, name: str, before: Mapping[str, int], values: Mapping[str, int]
+        self, name: str, before: Mapping[str, int], values: Mapping[str, int], ground: Ground
     ) -> list[Change] | None:
         """What stands in one unit with other constants; None when that needs more than the places that name them."""
-        home = self._homes.get(name)
-        if home is None or home.made is not self._made[name]:
-            home = self._homes[name] = Home(self._units[name], self._made[name])
+        home = self._home(name, ground)
         places = {(p.section, p.offset): p for word in values for p in home.places.get(word, ())}
         if not places:
             return []
@@ -178,21 +188,30 @@ class Constants:
         if any(home.values.get(word, was) != was for word, was in before.items()):
             return None
         now = home.values | dict(values)
-        made, tight = self._in_place(name, home, list(places.values()), values, now)
+        made, tight = self._in_place(name, home, list(places.values()), values, now, ground)
         if made is None or not tight:
             return made
-        return self._with_room(name, values, now)
+        return self._with_room(name, values, now, ground)
 
-    def _with_room(self, name: str, values: Mapping[str, int], now: Mapping[str, int]) -> list[Change] | None:
+    def _home(self, name: str, ground: Ground) -> Home:
+        made = ground.made[name]
+        home = self._homes.get((name, id(made)))
+        if home is None:  # it holds what was assembled, so that nothing else comes to have its identity
+            home = self._homes[name, id(made)] = Home(self._units[name], made)
+        return home
+
+    def _with_room(
+        self, name: str, values: Mapping[str, int], now: Mapping[str, int], ground: Ground
+    ) -> list[Change] | None:
         """As ``_in_unit``, where instructions grow: their routines take their room."""
-        pieces = self._roomy(name)
+        pieces = None if ground.roomy is None else ground.roomy(name)
         if pieces is None:
             return None
-        home = self._homes[name] = Home(self._units[name], self._made[name])
+        home = self._home(name, ground)
         places = list(
             {(p.section, p.offset): p for word in values for p in home.places.get(word, ())}.values()
         )
-        made, tight = self._in_place(name, home, places, values, now)
+        made, tight = self._in_place(name, home, places, values, now, ground)
         numbers = {pieces.routine_at(place.section, place.offset) for place in tight}
         if made is None or None in numbers:
             return None
@@ -210,9 +229,10 @@ class Constants:
         places: Sequence[Place],
         values: Mapping[str, int],
         now: Mapping[str, int],
+        ground: Ground,
     ) -> tuple[list[Change] | None, list[Place]]:
         """What changes at the places themselves, and the places that are too small; None where it is not known."""
-        lies = {number: self._stands(name, number) for number in {place.section for place in places}}
+        lies = {number: ground.stands(name, number) for number in {place.section for place in places}}
         code: list[tuple[Place, int, int]] = []
         made: list[Change] = []
         tight: list[Place] = []
@@ -237,7 +257,7 @@ class Constants:
             if stands is None or not isinstance(old, Encoding) or not isinstance(new, Encoding):
                 return None, []
             data = refilled(stands[1][place.offset : place.offset + place.length], old, new)
-            if data is None:
+            if data is None or (ground.roomy is None and len(new.data) != place.length):
                 tight.append(place)
             else:
                 made.append(Change(stands[0] + place.offset, data))

@@ -7,7 +7,7 @@ must be redone. Never writes a file.
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,12 +79,20 @@ class Session:
         """End the worker process."""
         self._encoder.close()
 
-    def build(self, overrides: Mapping[str, str] | None = None, *, lines: bool = True) -> Image:
+    def build(
+        self,
+        overrides: Mapping[str, str] | None = None,
+        *,
+        lines: bool = True,
+        only: Collection[str] | None = None,
+    ) -> Image:
         """Assemble and link the tree as it is on disk now, with some files replaced.
 
         Args:
             overrides: name relative to the tree -> text that stands in for (or adds) that file.
             lines: whether the image gets a line table.
+            only: the units that the overrides can change (``Variants.seen``), of a tree that was built before and is
+                ``still``; any when None. The lines of the others are those of the tree as it is.
 
         Returns:
             The image; equal sources give equal images, in whatever order they were built.
@@ -93,13 +101,13 @@ class Session:
             InputError: every error of every unit, or of the link.
         """
         with no_collection():
-            return self._build(dict(overrides or {}), lines)
+            return self._build(dict(overrides or {}), lines, only)
 
     def sources(self) -> dict[str, str]:
         """Text of every file that the last ``build`` read, by its name in the line table."""
         return {s.name: s.text for unit in self._current.values() for s in unit.sources}
 
-    def _build(self, overrides: dict[str, str], lines: bool) -> Image:
+    def _build(self, overrides: dict[str, str], lines: bool, only: Collection[str] | None) -> Image:
         from toolchain import link
 
         if "image.toml" in overrides:
@@ -110,7 +118,12 @@ class Session:
         preprocessor = self._prepared(layout, overrides)
         names = self._unit_names(layout, overrides)
         self._current = {}
-        found = self._assembled(names, preprocessor)
+        found: dict[str, ObjectFile] = {}
+        if only is not None:
+            own = {name: self._kept[name][0] for name in names if name not in only}
+            self._current = {name: kept[0] for name, kept in own.items()}
+            found = {name: kept[1] for name, kept in own.items()}
+        found |= self._assembled([name for name in names if name not in found], preprocessor)
         units = [found[name] for name in names]
         image = link.link(units, layout, self._link, lines=lines)
         self._linked = (units, layout)

@@ -1,7 +1,7 @@
 """Many variants of one kernel tree, each for a few questions: only what an edit can have changed is made anew.
 
-Joins ``reach`` (which units may see an edit) with ``sketch`` (a link in which they take their places). What it makes is
-asked, never booted: for that ``build.Session.build`` makes the real image.
+Joins ``reach`` (which units may see an edit) with ``sketch`` (a link in which they take their places), whose images are
+asked, never booted, and with ``exact`` for those that are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from functools import cached_property
 
 from toolchain.bodies import Bodies
 from toolchain.build import GENERATED, Session
-from toolchain.constants import Constants
+from toolchain.constants import Constants, Ground
+from toolchain.exact import Exact, Patched
 from toolchain.pieces import Bytes, Change, Pieces
 from toolchain.reach import Reach
 from toolchain.sketch import Sketch
@@ -31,7 +32,7 @@ class Variants:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        session.build(lines=False)
+        whole = session.build(lines=False)
         units = session.units()
         self._places = {made.file: number for number, made in enumerate(session.objects())}
         texts = {name: unit.sources[0].text for name, unit in units.items()}
@@ -41,6 +42,7 @@ class Variants:
         self._units = units
         self._lines = {name: text.split("\n") for name, text in {**texts, **included}.items()}
         self._made = {made.file: made for made in session.objects()}
+        self._exact = Exact(units, session.objects(), session.layout(), whole, session.pool)
         self._roomy: dict[str, Pieces | None] = {}
         self._base = self._sketch.image  # with room in the units that were asked for
 
@@ -64,6 +66,34 @@ class Variants:
         made = self._session.some(sorted(seen), overrides)
         return self._sketch.variant({self._places[name]: unit for name, unit in made.items()})
 
+    def whole(self, overrides: Mapping[str, str]) -> Image | Patched:
+        """What a build makes of a variant, without its lines: bytes put in place where nothing moves.
+
+        Raises:
+            InputError: every error of the units that were assembled, or of the link.
+        """
+        quick = self._patched(overrides)
+        if quick is not None:
+            return quick
+        return self._session.build(overrides, lines=False, only=self.seen(overrides))
+
+    def _patched(self, overrides: Mapping[str, str]) -> Patched | None:
+        """A variant that differs in the bytes of constants or of macros' bodies; None where it has to be linked."""
+        if len(overrides) != 1:
+            return None
+        ((file, text),) = overrides.items()
+        if file not in self._lines:
+            return None
+        lines = self._lines[file]
+        first, count, new = differing(lines, text.split("\n"))
+        old = lines[first : first + count]
+        if not file.endswith(".inc") and not any(_ASSIGNMENT.match(line) for line in old):
+            return None
+        found = self._exact.constants(self._constants, file, old, new)
+        if found is None and file.endswith(".inc"):
+            found = self._exact.body(file, lines, first, count, new)
+        return found
+
     def _in_place(self, overrides: Mapping[str, str]) -> Image | None:
         """Of a variant that differs in a few statements, or in constants; None where that cannot be told."""
         if len(overrides) != 1:
@@ -77,7 +107,7 @@ class Variants:
             return self.original
         old = lines[first : first + count]
         if file.endswith(".inc") or any(_ASSIGNMENT.match(line) for line in old):
-            found = self._constants.variant(file, old, new)
+            found = self._constants.variant(file, old, new, self._ground)
             if found is None and file.endswith(".inc"):
                 found = self._bodies.variant(file, lines, first, count, new)
             return None if found is None else self._put(found)
@@ -93,9 +123,11 @@ class Variants:
 
     @cached_property
     def _constants(self) -> Constants:
-        return Constants(
-            self._units, self._made, self._reach, self._session.pool, self._stands, self._with_room
-        )
+        return Constants(self._units, self._reach, self._session.pool)
+
+    @cached_property
+    def _ground(self) -> Ground:
+        return Ground(self._made, self._stands, self._with_room)
 
     @cached_property
     def _bodies(self) -> Bodies:

@@ -1,0 +1,173 @@
+"""Variants with bytes put in place: the file that is booted is, byte by byte, the one that a build of all gives."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from toolchain import elf
+from toolchain.build import Session
+from toolchain.changes import Original
+from toolchain.errors import InputError
+from toolchain.exact import Patched
+from toolchain.types import Image
+from toolchain.variants import Variants
+
+KERNEL = Path(__file__).resolve().parents[2] / "kernel"
+EDITS = 120
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[Session]:
+    with Session(KERNEL, still=True) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def variants(session: Session) -> Variants:
+    return Variants(session)
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[Session]:
+    """A session that patches nothing, after its first build."""
+    with Session(KERNEL, still=True) as made:
+        made.build(lines=False)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def original(other: Session) -> Original:
+    """What the variants differ from; every named routine of the image counts as one."""
+    routines = {s.name for s in other.build(lines=False).symbols if s.kind == "func"}
+    return Original(other.objects(), routines)
+
+
+def _edited(file: str, start: str, new: list[str]) -> dict[str, str]:
+    lines = (KERNEL / file).read_text(encoding="utf-8").split("\n")
+    at = next(number for number, line in enumerate(lines) if line.startswith(start))
+    return {file: "\n".join([*lines[:at], *new, *lines[at + 1 :]])}
+
+
+def _file(image: Image) -> bytes:
+    return elf.write(image, debug=False)
+
+
+# File, a line of it, and what stands in its place: as many bytes.
+IN_PLACE = [
+    ("include/registers.inc", ".set CR4_UMIP,", [".set CR4_UMIP, 1 << 12"]),
+    ("include/syscall.inc", ".set THREAD_REQUEST_PERIOD,", [".set THREAD_REQUEST_PERIOD, 0x11"]),  # nested
+    ("include/pci.inc", ".set PCI_ROW_SLOTS,", [".set PCI_ROW_SLOTS, 0x20"]),
+    ("boot/multiboot2.s", ".set TAG_CONTENT,", [".set TAG_CONTENT, 9"]),
+    ("include/macros.inc", "    pop rbp", ["    pop rbx"]),
+]
+# Something moves: constants that need another size of instructions, bodies that take fewer bytes, all of a unit.
+MOVED = [
+    ("include/pci.inc", ".set PCI_SLOT_BASE,", [".set PCI_SLOT_BASE, 0x1000"]),
+    ("include/macros.inc", "    mov rbp, rsp", []),
+    ("include/macros.inc", "    pop rbp", ["    pop r12"]),
+    ("mm/page_range.s", "    mov ecx, HUGE_PAGE_SIZE", ["    mov ecx, 3", "    xor eax, eax"]),
+]
+
+
+@pytest.mark.parametrize(("file", "start", "new"), IN_PLACE)
+def test_what_moves_nothing_is_put_in_place(
+    session: Session,
+    variants: Variants,
+    other: Session,
+    original: Original,
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
+    start: str,
+    new: list[str],
+) -> None:
+    overrides = _edited(file, start, new)
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "build", lambda *_, **__: pytest.fail("all was built"))
+        patched = variants.whole(overrides)
+    assert isinstance(patched, Patched)
+    assert patched.spots
+    assert _file(patched.image) == _file(other.build(overrides, lines=False))
+    assert original.at(patched.spots) == original.changes(other.objects())
+
+
+@pytest.mark.parametrize(("file", "start", "new"), MOVED)
+def test_what_moves_something_is_linked(
+    session: Session, variants: Variants, other: Session, file: str, start: str, new: list[str]
+) -> None:
+    overrides = _edited(file, start, new)
+    image = variants.whole(overrides)
+    assert isinstance(image, Image)
+    seen = variants.seen(overrides)
+    assert seen is None or set(session.redone) <= seen
+    assert _file(image) == _file(other.build(overrides, lines=False))
+
+
+def test_what_changes_nothing_differs_nowhere(variants: Variants, other: Session) -> None:
+    patched = variants.whole(_edited("include/pci.inc", ".set PCI_ROW_SLOTS,", [".set PCI_ROW_SLOTS, 24"]))
+    assert isinstance(patched, Patched)
+    assert patched.spots == ()
+    assert _file(patched.image) == _file(other.build(lines=False))
+
+
+def test_only_what_an_edit_can_change_is_assembled(
+    session: Session, variants: Variants, other: Session
+) -> None:
+    overrides = _edited("include/pci.inc", ".set PCI_SLOT_BASE,", [".set PCI_SLOT_BASE, 0x2000"])
+    seen = variants.seen(overrides)
+    assert seen is not None and len(seen) < len(session.units()) / 2
+    image = session.build(overrides, lines=False, only=seen)
+    assert set(session.redone) <= seen
+    assert _file(image) == _file(other.build(overrides, lines=False))
+
+
+def _edits(count: int) -> Iterator[Mapping[str, str]]:
+    """Seeded: constants raised, lowered and with one bit changed, lines of macros' bodies exchanged."""
+    chance = random.Random(7)
+    texts = {
+        path.relative_to(KERNEL).as_posix(): path.read_text(encoding="utf-8")
+        for path in KERNEL.rglob("*")
+        if path.suffix in (".s", ".inc") and "test" not in path.parts
+    }
+    names = sorted(texts)
+    while count:
+        file = chance.choice(names)
+        lines = texts[file].split("\n")
+        at = chance.randrange(len(lines))
+        constant = re.match(r"(\.set \w+,) (0x[0-9a-f]+|\d+)(.*)$", lines[at])
+        if constant:
+            value = int(constant[2], 0)
+            value = chance.choice((value + 1, value * 300 + 1, 1, value ^ 8))
+            new = [f"{constant[1]} {value}{constant[3]}"]
+        elif file.endswith(".inc") and re.match(r"    (mov|add|sub|xor|push|pop|cli|sti|and|or) ", lines[at]):
+            new = chance.choice(([], [lines[at]] * 2, ["    xor eax, eax"], ["    nop"], ["    push rax"]))
+        else:
+            continue
+        count -= 1
+        yield {file: "\n".join([*lines[:at], *new, *lines[at + 1 :]])}
+
+
+@pytest.mark.slow
+def test_many_variants_are_what_a_build_of_all_gives(
+    variants: Variants, other: Session, original: Original
+) -> None:
+    patched = 0
+    for overrides in _edits(EDITS):
+        try:
+            made = variants.whole(overrides)
+        except InputError as error:
+            with pytest.raises(InputError) as theirs:
+                other.build(overrides, lines=False)
+            assert [str(d) for d in error.diagnostics] == [str(d) for d in theirs.value.diagnostics]
+            continue
+        whole = other.build(overrides, lines=False)
+        image = made.image if isinstance(made, Patched) else made
+        assert _file(image) == _file(whole), overrides.keys()
+        if isinstance(made, Patched):
+            patched += 1
+            assert original.at(made.spots) == original.changes(other.objects())
+    assert patched > EDITS / 4

@@ -84,6 +84,8 @@ class _Search:
                 after = framed
             if effect.flow == "return" and statement.name.startswith("ret") and now not in (0, None):
                 yield self._at(node, "unbalanced")
+            if statement.name.startswith("iret") and now is not None and now > 0:
+                yield self._at(node, "unbalanced")  # above what the routine left there lies no return address
             for target in self.flow.successors[node]:
                 if target not in depth:
                     depth[target] = after

@@ -45,6 +45,7 @@ _KEEPS_FLAGS = frozenset(
      "cli", "sti", "nop", "pause", "hlt", "lgdt", "lidt", "ltr", "invlpg", "rdmsr", "wrmsr", "rdtsc", "rdtscp",
      "cpuid", "mfence", "sfence", "lfence", "wbinvd", "cqo", "cdq", "cdqe", "cbw", "cwde", "cwd", "swapgs", "leave",
      "stosb", "stosw", "stosd", "stosq", "movsb", "movsw", "movsd", "movsq", "lodsb", "lodsw", "lodsd", "lodsq",
+     "pusha", "pushaw", "pushad", "popa", "popaw", "popad",
      "cld", "std", "ret", "jmp", "movaps", "movups", "movdqa", "movdqu", "movq", "movd", "clts", "fninit", "int3"}
 ) | frozenset(f"{p}{c}" for p in ("set", "cmov", "j") for c in CONDITIONS)  # fmt: skip
 _READS_FLAGS = frozenset(f"{p}{c}" for p in ("set", "cmov", "j") for c in CONDITIONS) | frozenset(
@@ -61,6 +62,9 @@ _IMPLICIT: dict[str, tuple[str, str]] = {
     "cmpxchg16b": ("rax rbx rcx rdx", "rax rdx"), "sysretq": ("rcx r11", ""), "sysret": ("rcx r11", ""),
     "div": ("rax rdx", "rax rdx"), "idiv": ("rax rdx", "rax rdx"), "mul": ("rax", "rax rdx"),
 }  # fmt: skip
+_ALL_OF_THEM = "rax rcx rdx rbx rbp rsi rdi"  # what PUSHA and POPA move besides the stack pointer
+_IMPLICIT |= {f"pusha{w}": (_ALL_OF_THEM, "") for w in ("", "w", "d")}
+_IMPLICIT |= {f"popa{w}": ("", _ALL_OF_THEM) for w in ("", "w", "d")}
 _STRING = {"movs": ("rsi rdi", "rsi rdi"), "stos": ("rax rdi", "rdi"), "lods": ("rsi", "rax rsi"),
            "scas": ("rax rdi", "rdi"), "cmps": ("rsi rdi", "rsi rdi"), "ins": ("rdx rdi", "rdi"),
            "outs": ("rdx rsi", "rsi")}  # fmt: skip
@@ -71,6 +75,7 @@ _MODIFY = frozenset(
      "call", "jmp", "ljmp", "btr", "bts", "btc", "adc", "sbb", "bswap", "shld", "shrd", "int3", "ud2", "iretq", "rcl",
      "rcr"}
 )  # fmt: skip
+_ALL_PUSHED = {f"{verb}a{w}": count for verb, count in (("push", 8), ("pop", -8)) for w in ("", "w", "d")}
 # Flags that these leave alone stay as they were.
 _SOME_FLAGS = frozenset(
     {"clc", "stc", "cmc", "bt", "bts", "btr", "btc", "inc", "dec", "rol", "ror", "rcl", "rcr"}
@@ -240,6 +245,8 @@ def _stack(name: str, operands: Sequence[str], word: int) -> int | None:
         return word
     if name in ("pop", "popq", "popf", "popfq", "popfd"):
         return -word
+    if name in _ALL_PUSHED:
+        return _ALL_PUSHED[name] * (2 if name.endswith("w") else word)
     if operands and headers.full_register(operands[0]) == "rsp":
         amount = operands[1] if len(operands) > 1 else ""
         if name in ("sub", "add") and re.fullmatch(r"0x[0-9a-fA-F]+|\d+", amount):

@@ -160,6 +160,13 @@ def _is_value(tokens: Sequence[str], n: int) -> bool:
     )
 
 
+def _is_truth(tokens: Sequence[str], n: int) -> bool:
+    """Whether a name stands for true or false: nobody counts one too many of that."""
+    around = (reversed(tokens[:n]), tokens[n + 1 :])
+    before, after = (next((t for t in side if not t.isspace()), "") for side in around)
+    return after in ("?", "&&", "||") or before in ("!", "&&", "||")
+
+
 def _step(tokens: Sequence[str], n: int, token: str, put: Callable[..., Way]) -> Iterator[Way]:
     """A counter that steps after it is used instead of before, or before instead of after."""
     name = n + 1 if n + 1 < len(tokens) and NAME.fullmatch(tokens[n + 1]) else n - 1
@@ -214,7 +221,7 @@ def _named(
     for rank, other in enumerate(others[:_WORDS]):
         yield put(n, other, 3.5 + log2(rank + 1.5), "c-name", f"{other} instead of {token}")  # type: ignore[operator]
     if not called and n + 1 < len(tokens) and _is_value(tokens, n):
-        for text in (f"{token} - 1", f"{token} + 1"):
+        for text in (f"{token} - 1", f"{token} + 1") if not _is_truth(tokens, n) else ():
             yield put(n, text, 4.0, "c-off-by-one", f"{text} instead of {token}")  # type: ignore[operator]
         yield put(n, f"~{token}", 6.0, "c-unary", f"~{token}")  # type: ignore[operator]
         if not upper and token in sources.pointers:

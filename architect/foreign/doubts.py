@@ -21,6 +21,7 @@ _JUMP = re.compile(r"j(?!mp)\w+$|loop\w*$")
 _MOVES = frozenset({"mov", "movabs", "lea", "movzx", "movsx", "pop"})
 _COMBINES = frozenset({"or", "and", "xor", "add", "sub", "adc", "sbb", "cmp", "test"})
 _STEP = re.compile(r"^(.*?)\s*[-+]\s*1$")
+_TERM = re.compile(r"\s*(?:[-+*|&]|<<|>>)\s*[\w$]+")
 _OUTSIDE = re.compile(r"sizeof\s+\(?\w+\)?\s*\+\s*\d|\[[^]]*\b[A-Z][A-Z_0-9]+\s*\+\s*\d")
 _NAMED = re.compile(r"[A-Z][A-Z0-9_]{2,}\s*[-+]\s*\d+\b|[A-Z][A-Z0-9_]{2,}\s*(?:<<|>>)\s*\d+\b")
 
@@ -69,8 +70,8 @@ def _of_assembly(before: str, after: str) -> Iterator[Doubt]:
         yield Doubt(4.0, "it takes a condition away")
     if was in _MOVES and now in _COMBINES:
         yield Doubt(3.0, "it mixes a value with what was there by chance")
-    if was == now and "+" in had and has == re.sub(r"\s*\+\s*[\w$]+", "", had, count=1):
-        yield Doubt(2.0, "it drops a part of a sum")
+    if was == now and has in (had[: cut.start()] + had[cut.end() :] for cut in _TERM.finditer(had)):
+        yield Doubt(2.0, "it drops a part of an expression")
 
 
 def _parts(code: str) -> tuple[str, str]:

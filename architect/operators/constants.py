@@ -12,6 +12,7 @@ from math import log2
 
 from architect.architectural import descriptors
 from architect.operators.base import NAMES, NUMBERS, Operator, Site, Variant, rank_bits, replaced
+from architect.operators.uses import walks, width_used
 from architect.operators.view import declares, is_assignment
 from architect.shapes import shape
 from architect.statements import Reader, Span, Statement, is_register, is_symbol, tokens
@@ -23,6 +24,7 @@ _ROUND = 64  # below it a number may as well be a count
 # Shifts and sizes that the architecture is made of: page-table levels, ECAM fields, canonical addresses, words.
 _SHIFTS = (12, 21, 30, 39, 9, 48, 47, 16, 32, 20, 15, 8, 3, 4, 24)
 _MASKS = (0x1FF, 0xFFF, 0xF, 0xFF, 0x1F, 0x7, 0x3, 0xFFFF, 0xFFFFFFFF, 0xFC, 0x3F)
+_STRIDES = (1, 2, 4, 8, 16)  # what a pointer goes on by
 _SHIFT_NAMES = frozenset({"shl", "shr", "sar", "sal", "rol", "ror", "shld", "shrd"})
 _SWAPS = {
     "+": ("-",),
@@ -159,6 +161,11 @@ def _near(site: Site, operand: Span, token: Span) -> Iterator[tuple[float, int, 
     shifting = s.name in _SHIFT_NAMES or "<<" in operand.text or ">>" in operand.text
     if shifting and value < 64:
         ranked += [(1.0 + rank_bits(n), v, "shift") for n, v in enumerate(_SHIFTS)]
+        ranked += [(0.5, bits, "the width of what is used of it") for bits in width_used(site)]
+    if s.name in ("add", "sub") and value in _STRIDES and walks(site):
+        ranked += [
+            (1.0 + 0.5 * abs(_STRIDES.index(v) - _STRIDES.index(value)), v, "stride") for v in _STRIDES
+        ]
     if s.name in ("and", "test") or value in _MASKS:
         ranked += [(1.5 + rank_bits(n), v, "mask") for n, v in enumerate(_MASKS)]
         ranked.append((2.5, ~value, "inverted"))

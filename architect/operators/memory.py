@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from architect.effects import is_memory
+from architect.effects import CONDITION_JUMPS, effects, is_memory
 from architect.operators.base import Operator, Site, Variant, rank_bits, replaced
-from architect.statements import Span, Statement, is_symbol, split_top, tokens
+from architect.statements import Span, Statement, is_register, is_symbol, split_top, tokens
 from toolchain import headers
 
 _SIZES = ("byte", "word", "dword", "qword")
 _SIZE = re.compile(r"\b(byte|word|dword|qword)\s+ptr\b")
+_SLOT = re.compile(r"(?:(?:byte|word|dword|qword)\s+ptr\s*)?\[\s*(\w+)\s*\+\s*(\d+|0[xX][0-9a-fA-F]+)\s*\]")
 _STEPS = (8, -8, 4, -4, 16, -16, 1, -1, 2, -2)
 
 
@@ -52,6 +53,37 @@ def offsets(site: Site) -> Iterator[Variant]:
             scaled = re.match(r"(\w+)\s*\*\s*[248]$", part.text)
             if scaled:
                 yield Variant((replaced(s, part, scaled[1]),), 2.5, "index not scaled")
+
+
+def slots(site: Site) -> Iterator[Variant]:
+    """A word on the stack by what the routine pushed before it: the first above its own, an argument behind that."""
+    s = site.statement
+    for operand in s.operands if site.is_code else ():
+        found = _SLOT.fullmatch(operand.text.strip())
+        if found is None or headers.full_register(found[1]) != "rsp":
+            continue
+        word = (headers.register_bits(found[1]) or s.mode) // 8  # code that says ESP pushes four bytes
+        depth = _pushed(site, word)
+        if depth is None:
+            continue
+        at = operand.start + operand.text.index(found[2], operand.text.index(found[1]) + len(found[1]))
+        for rank, offset in enumerate((depth, depth + word, depth + 2 * word, depth + 3 * word)):
+            if offset != int(found[2], 0):
+                edit = replaced(s, Span(found[2], at, at + len(found[2])), str(offset))
+                yield Variant((edit,), 0.5 * rank, f"offset {offset}: {depth} bytes were pushed before it")
+
+
+def _pushed(site: Site, word: int) -> int | None:
+    """Bytes that the routine has on the stack at a site, straight from its beginning; None where that is not known."""
+    found, place = site.view.sequence(site.statement)
+    depth = 0
+    for s in found[:place]:
+        change = 0 if s.name in ("call", "jmp") or s.name in CONDITION_JUMPS else effects(s).stack
+        if s.kind == "instruction" and change is None:
+            return None
+        moved = change or 0
+        depth += moved * word // (s.mode // 8) if s.name.startswith(("push", "pop")) else moved
+    return depth if depth >= 0 else None
 
 
 def fields(site: Site) -> Iterator[Variant]:
@@ -119,6 +151,14 @@ def brackets(site: Site) -> Iterator[Variant]:
                 yield Variant((replaced(s, operand, plain.strip()),), 2.0, "without brackets")
         elif headers.register_bits(operand.text) == 64 and s.name not in ("push", "pop", "call", "jmp"):
             yield Variant((replaced(s, operand, f"[{operand.text}]"),), 2.5, "what it points to")
+        elif (
+            index == 1
+            and is_symbol(operand.text)
+            and not is_register(operand.text)
+            and operand.text not in site.view.tree.constants
+        ):
+            whole = f"offset {operand.text}"  # a name alone is the content there, in the assembler's eyes
+            yield Variant((replaced(s, operand, whole),), 1.0, "the address, not its content")
         elif operand.text.startswith("offset "):
             yield Variant(
                 (replaced(s, operand, f"[{operand.text[7:]}]"),), 3.0, "the content, not the address"
@@ -130,6 +170,12 @@ def brackets(site: Site) -> Iterator[Variant]:
 
 OPERATORS = (
     Operator("memory-offset", "the neighbouring word, a forgotten displacement, a wrong index", 4.0, offsets),
+    Operator(
+        "stack-slot",
+        "what lies on the stack counted wrongly: the return address taken for an argument, a push not counted",
+        3.5,
+        slots,
+    ),
     Operator("memory-field", "a field of a structure forgotten", 4.5, fields),
     Operator(
         "memory-size", "a store or load of the wrong width clobbers or misses its neighbour", 4.0, sizes

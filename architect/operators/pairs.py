@@ -19,7 +19,8 @@ from toolchain import headers
 _ANTONYMS = (("begin", "end"), ("lock", "unlock"), ("acquire", "release"), ("enter", "leave"), ("save", "restore"),
              ("enable", "disable"), ("start", "stop"), ("open", "close"), ("alloc", "free"), ("take", "give"),
              ("map", "unmap"), ("hold", "release"), ("push", "pop"))  # fmt: skip
-_FLAGS = (("cli", "sti"), ("sti", "cli"), ("std", "cld"), ("pushfq", "popfq"))
+_FLAGS = (("cli", "sti"), ("sti", "cli"), ("std", "cld"), ("pushfq", "popfq"), ("pushad", "popad"),
+          ("pusha", "popa"), ("pushfd", "popfd"))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

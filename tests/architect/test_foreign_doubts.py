@@ -28,6 +28,8 @@ def passing(candidate: Patch, image: str) -> Evaluation:
         ("        jz .wait", "        jmp .next", "a.asm"),
         ("        mov     esp, stack_top", "        or      esp, stack_top", "a.S"),
         ("        mov dx, COM1 + UART_LINE", "        mov dx, COM1", "a.asm"),
+        ("UART_EMPTY      equ 1 << 5   ; empty", "UART_EMPTY      equ 1        ; empty", "a.inc"),
+        ("        .set    FLAGS, PRESENT | WRITE", "        .set    FLAGS, PRESENT", "a.s"),
         ("        or eax, EFER_LME", "        or eax, EFER_LME - 1", "a.asm"),
         ("        outb    %al, $0x20", None, "a.s"),
         ("    int at = sizeof digits - 1;", "    int at = sizeof digits + 1;", "a.c"),

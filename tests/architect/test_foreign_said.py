@@ -117,3 +117,10 @@ def test_a_line_of_c_is_offered_its_repair(old: str, new: str) -> None:
 def test_what_is_no_c_or_does_nothing_is_not_offered(new: str) -> None:
     sources = Sources({"a.c": "void f(unsigned n)\n{\n    n = 1;\n}\n"})
     assert new not in [way.edits[0].new[0] for way in ways(sources, "a.c", 3) if way.edits[0].new]
+
+
+def test_truth_is_not_off_by_one() -> None:
+    sources = Sources({"a.c": "int f(int good, int n)\n{\n    return good ? n : 0;\n}\n"})
+    found = [way.edits[0].new[0] for way in ways(sources, "a.c", 3) if way.edits[0].new]
+    assert not any("good - 1" in line or "good + 1" in line for line in found)
+    assert any("n + 1" in line for line in found)

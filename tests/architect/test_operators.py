@@ -157,6 +157,22 @@ gpu_modes: .quad 640, 480, 32
 """
 MAPPED = FILES[PAGE].split("    push rbx\n", 1)[1].split("    pop rbx\n", 1)[0]
 COUNTED = LOCK.split("    sub rsp, 8\n", 1)[1].split("    add rsp, 8\n", 1)[0]
+TRAPS = """
+.section .boot.text, "ax"
+trap_common:
+    pushad
+    mov eax, [esp + 32]
+    mov edi, offset trap_table
+    mov [edi], ax
+    shr eax, 16
+    mov [edi + 2], ax
+    add edi, 8
+    popad
+    add esp, 8
+    iretd
+trap_gdt: .quad 0x00af9a000000ffff
+trap_table: .quad 0
+"""
 EARLY = """
 .section .boot.text, "ax"
 .code32
@@ -188,7 +204,11 @@ MISTAKES = [
     Mistake("flag-term", "PTE_PRESENT | PTE_WRITE\n", "PTE_PRESENT | PTE_WRITE | PTE_LARGE\n", 6),
     Mistake("architecture-value", "CR4_PAE, 1 << 5", "CR4_PAE, 1 << 4", 0, PAGING, ".set CR4_PAE, 1 << 5\n"),
     Mistake("architecture-value", "EFER_LME, 0x100", "EFER_LME, 0x400", 1, PAGING, ".set EFER_LME, 0x100\n"),
+    Mistake("segment-descriptor", "0x00af9a000000ffff", "0x00cf9a000000ffff", 1, PAGE, TRAPS),
+    Mistake("segment-descriptor", "0x00af9a000000ffff", "0x00af92000000ffff", 3, PAGE, TRAPS),
     Mistake("number-near", "mov eax, 1\n", "mov eax, 2\n", 3),
+    Mistake("number-near", "shr eax, 16", "shr eax, 8", 2, PAGE, TRAPS),
+    Mistake("number-near", "add edi, 8", "add edi, 4", 3, PAGE, TRAPS),
     Mistake("number-near", "PDPT_SHIFT, 30", "PDPT_SHIFT, 31", 3, PAGING),
     Mistake("number-near", "TABLE_MASK, 0x1ff", "TABLE_MASK, 0xff", 3, PAGING),
     Mistake("number-near", "rcx * 8]", "rcx * 4]", 2),
@@ -207,6 +227,9 @@ MISTAKES = [
     Mistake("twin-insert", "    shr rdx, PT_SHIFT\n", "", 2, PAGE, SPAN),
     Mistake("memory-offset", "mov rbx, [rsi + 8]", "mov rbx, [rsi]", 3, PAGE, LOCK),
     Mistake("memory-offset", "[rdx + rcx * 8]", "[rdx + rcx]", 3),
+    Mistake("memory-address", "offset trap_table", "trap_table", 1, PAGE, TRAPS),
+    Mistake("stack-slot", "[esp + 32]", "[esp + 36]", 2, PAGE, TRAPS),
+    Mistake("undo", "    popad\n", "", 2, PAGE, TRAPS),
     Mistake("memory-field", "[rdi + BOX_STATUS]", "[rdi]", 0, GPU),
     Mistake("memory-size", "dword ptr [rdi + BOX_STATUS]", "qword ptr [rdi + BOX_STATUS]", 1, GPU),
     Mistake("memory-address", "mov rdx, [rip + gpu_table]", "lea rdx, [rip + gpu_table]", 1, GPU),

@@ -135,3 +135,13 @@ def test_a_tree_is_read_again_only_when_it_differs(tmp_path: Path) -> None:
     assert Tree.of(tmp_path, {"a.s": "function f\n    nop\n"}) is not first
     (tmp_path / "b.s").write_text("# changed\n")
     assert Tree.of(tmp_path, sources).texts["b.s"] == "# changed\n"
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected"),
+    [("", set()), ("    popad\n", {("unbalanced", "")}), ("    out 32, al\n", {("dead", "rax")})],
+)
+def test_an_interrupt_handler_gives_back_what_it_pushed(missing: str, expected: set[tuple[str, str]]) -> None:
+    text = '.section .text, "ax"\n.code32\ntrap:\n    pushad\n    mov al, 32\n    out 32, al\n    popad\n    iretd\n'
+    found = Tree({"a.s": text.replace(missing, "", 1) if missing else text})
+    assert {(kind, register) for kind, _, register in odd(found)} == expected

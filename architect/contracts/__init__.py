@@ -103,6 +103,7 @@ MODULES = tuple(f"architect.contracts.{name}" for name in AREAS)
 Check = Callable[[Harness], None]
 _SEEDS = 3  # calls per routine and header
 _IMAGES_EACH = 200  # images that are put into one machine before it is made anew
+_CONCERNED_KEPT = 64  # sets of routines whose models are remembered
 _USUAL_SECONDS = 0.002  # a question that was never asked
 _RARELY = 0.05  # broken promises taken to have been seen before the first
 
@@ -239,6 +240,7 @@ class Asked:
         self._known: dict[str, tuple[int, int, float]] = {}
         self._harness: Harness | None = None
         self._left = 0  # images until the machine is made anew
+        self._concerned: dict[tuple[object, ...], tuple[Mapping[str, Routine], tuple[Contract, ...]]] = {}
 
     @contextmanager
     def machine(self, image: Image) -> Iterator[Harness]:
@@ -251,6 +253,18 @@ class Asked:
         self._left -= 1
         yield harness
         self._harness = harness
+
+    def concerned(
+        self, headers: Mapping[str, Routine], names: Collection[str] | None, files: Collection[str]
+    ) -> tuple[Contract, ...]:
+        """As the function of this name, found once: candidate after candidate is held to the same promises."""
+        key = (id(headers), None if names is None else tuple(names), tuple(files))
+        known = self._concerned.get(key)
+        if known is None:
+            if len(self._concerned) >= _CONCERNED_KEPT:
+                del self._concerned[next(iter(self._concerned))]
+            known = self._concerned[key] = (headers, tuple(concerned(headers, names, files)))
+        return known[1]
 
     def close(self) -> None:
         """Let the machine go."""
@@ -296,7 +310,7 @@ def first(
         with closing(Asked()) as alone:
             return first(image, headers, names, files, alone)
     with asked.machine(image) as harness:
-        questions = _questions(harness, headers, names, _SEEDS, files)
+        questions = _questions(harness, headers, names, _SEEDS, files, asked)
         for question in sorted(questions, key=lambda item: asked.order(item.name)):
             found = asked.ask(question)
             if found:
@@ -317,7 +331,7 @@ def mended(
     found: list[Violation] = []
     kept: list[str] = []
     with asked.machine(image) as harness:
-        questions = list(_questions(harness, headers, names, _SEEDS, ()))
+        questions = list(_questions(harness, headers, names, _SEEDS, (), asked))
         for question in questions:
             if question.name in asked.broken:
                 violations = asked.ask(question)
@@ -333,7 +347,7 @@ def mended(
 def rehearse(image: Image, headers: Mapping[str, Routine], names: Collection[str], asked: Asked) -> None:
     """Ask everything once of a kernel that is known to break promises, so that ``first`` knows what tells soonest."""
     with asked.machine(image) as harness:
-        questions = list(_questions(harness, headers, names, _SEEDS, ()))
+        questions = list(_questions(harness, headers, names, _SEEDS, (), asked))
         asked.broken.update([question.name for question in questions if asked.ask(question)])
         for question in questions:
             if (
@@ -355,13 +369,14 @@ def _questions(
     names: Collection[str] | None,
     seeds: int,
     files: Collection[str],
+    asked: Asked | None = None,
 ) -> Iterator[_Question]:
     for name in headers if names is None else names:
         if name in headers and not harness.has(name):
             yield _Question(f"{name}()", partial(list, (Violation(name, "is gone", {}),)))
         elif name in headers:
             yield _Question(f"{name}()", partial(_header, harness, headers[name], seeds))
-    for item in concerned(headers, names, files):
+    for item in (concerned if asked is None else asked.concerned)(headers, names, files):
         yield _Question(item.name, partial(item.violations, harness))
 
 

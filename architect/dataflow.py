@@ -55,7 +55,8 @@ class Flow:
             for label in site.labels:
                 labels.setdefault(label, []).append(len(nodes))
             if site.kind in ("instruction", "macro"):
-                nodes += self._known.get(id(site)) or self._nodes(site)
+                known = self._known.get(id(site))
+                nodes += self._nodes(site) if known is None else known
         return tuple(nodes), labels
 
     def _nodes(self, site: Statement) -> tuple[Node, ...]:
@@ -69,9 +70,10 @@ class Flow:
     @cached_property
     def by_site(self) -> Mapping[int, tuple[Node, ...]]:
         """Source statement (by identity) -> its nodes, for the flow of a changed version of the routine."""
-        table: dict[int, tuple[Node, ...]] = {}
+        code = (s for s in self.routine.statements if s.kind in ("instruction", "macro"))
+        table: dict[int, tuple[Node, ...]] = {id(site): () for site in code}
         for node in self.nodes:
-            table[id(node.site)] = (*table.get(id(node.site), ()), node)
+            table[id(node.site)] = (*table[id(node.site)], node)
         return table
 
     def nodes_of(self, site: Statement) -> list[int]:

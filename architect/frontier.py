@@ -294,12 +294,18 @@ def variants_of(operator: Operator, site: Site, told: Told) -> list[Variant]:
     found = list(operator.generate(site))
     if not found:
         return []
-    many = max(0.0, log2(sum(2.0 ** -max(v.bits, 0.0) for v in found)))
+    many = max(0.0, log2(sum([2.0 ** -max(v.bits, 0.0) for v in found])))
     if told:
-        found = [Variant(v.edits, v.bits + many - told.earned(v.edits), v.note) for v in found]
+        earned = told.earned
+        found = [Variant(edits, bits + many - earned(edits), note) for edits, bits, note in found]
     elif many:
-        found = [Variant(v.edits, v.bits + many, v.note) for v in found]
-    return sorted(found, key=lambda v: -v.bits)
+        found = [Variant(edits, bits + many, note) for edits, bits, note in found]
+    found.sort(key=_dearest)
+    return found
+
+
+def _dearest(variant: Variant) -> float:
+    return -variant.bits
 
 
 def by_sort(kinds: frozenset[str]) -> dict[str, list[tuple[float, Operator]]]:

@@ -22,6 +22,7 @@ _MAKES, _MISSES = 6.0, 4.0  # computed: another round of a loop may still be rig
 _SMALL = 16  # numbers below it are met everywhere, and tell half as much
 _TEXT_MAX = 400
 _PAIRS_MAX = 24
+_LINES_KEPT = 1 << 14
 _MASK = (1 << 64) - 1
 _UNARY = {"add": 1, "sub": -1}
 _STEPS = frozenset({*_UNARY, "or", "xor", "and", "mov"})
@@ -38,6 +39,7 @@ class Told:
     def __init__(self, case: Case, values: Mapping[str, int]) -> None:
         self._values = values
         self._known: dict[str, int | None] = {}
+        self._insertions: dict[str, float] = {}  # what lines earn as insertions
         rows = [row for gate in case.failures for row in gate.evidence.get("violations", ())]
         calls = [
             row["call"] for row in rows if isinstance(row, Mapping) and isinstance(row.get("call"), Mapping)
@@ -57,13 +59,22 @@ class Told:
         if len(edits) != 1 or len(edits[0].old) > 1:
             return 0.0
         edit = edits[0]
-        demands = self._demands.get((edit.file, edit.line), ())
-        computed = [bits for demand in demands if (bits := self._computed(edit, demand))]
-        if computed:
-            return min(computed)
+        demands = self._demands.get((edit.file, edit.line))
+        if demands:
+            computed = [bits for demand in demands if (bits := self._computed(edit, demand))]
+            if computed:
+                return min(computed)
         if len(edit.new) != 1:
             return 0.0
-        return self._replaced(edit.old[0], edit.new[0]) if edit.old else self._inserted(edit.new[0])
+        line = edit.new[0]
+        if edit.old:
+            return self._replaced(edit.old[0], line)
+        known = self._insertions.get(line)
+        if known is None:
+            if len(self._insertions) >= _LINES_KEPT:
+                self._insertions.clear()
+            known = self._insertions[line] = self._inserted(line)
+        return known
 
     def _computed(self, edit: Edit, demand: Demand) -> float:
         """What an edit where a wrong value is made or waits to be used earns by the value that it makes."""

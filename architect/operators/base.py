@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import log2
+from typing import NamedTuple
 
 from architect.operators.view import View
 from architect.protocols import Edit
 from architect.statements import ASSIGNMENTS, Span, Statement, is_symbol, tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One way to edit a site: edits, cost in bits within its operator, and what it does, in a clause."""
+class Variant(NamedTuple):
+    """One way to edit a site: edits, cost in bits within its operator, and what it does, in a clause.
+
+    A tuple: of many that are made few are ever proposed.
+    """
 
     edits: tuple[Edit, ...]
     bits: float

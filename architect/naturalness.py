@@ -25,6 +25,7 @@ _BITS = {
 }  # fmt: skip
 _PAIR = 0.6  # of each neighbourhood that is new without a new statement and that is unknown by sort
 _START = 1.0  # of an edit that only moves or removes
+_NEW, _FIRST = -1, -2  # no statement's identity
 UNKNOWN = 0.5  # of an edit outside of routines
 
 
@@ -35,6 +36,7 @@ class Naturalness:
         self.shapes: Counter[str] = Counter()
         self.pairs: Counter[tuple[str, str]] = Counter()
         self.sorts: Counter[tuple[str, str]] = Counter()
+        self._sequences: dict[int, tuple[Sequence[Statement], Mapping[int, int]]] = {}
         for sequence in sequences:
             code = [s for s in sequence if s.kind in ("instruction", "macro")]
             self.shapes.update(shape(s) for s in code)
@@ -51,19 +53,27 @@ class Naturalness:
 
         Statements of ``after`` that stood in ``before`` are the same objects there.
         """
-        old, new = _code(before), _code(after)
-        known = {id(s) for s in old}
-        beside = {(id(a), id(b)) for a, b in pairwise(old)}
+        known, new = self._before(before), _code(after)
         costs = []
+        left: Statement | None = None
         for place, s in enumerate(new):
-            left = new[place - 1] if place else None
-            right = new[place + 1] if place + 1 < len(new) else None
-            pairs = [(a, b) for a, b in ((left, s), (s, right)) if a is not None and b is not None]
-            if id(s) not in known:
+            ahead = known.get(id(s), _NEW)
+            if ahead == _NEW:
+                right = new[place + 1] if place + 1 < len(new) else None
+                pairs = [(a, b) for a, b in ((left, s), (s, right)) if a is not None and b is not None]
                 costs.append(self._kind(s, pairs))
-            elif left is not None and id(left) in known and (id(left), id(s)) not in beside:
+            elif left is not None and ahead != id(left) and id(left) in known:
                 costs.append(_START if self.sorts[sort_of(left), sort_of(s)] else _START + _PAIR)
+            left = s
         return sum(costs) / len(costs) if costs else _START
+
+    def _before(self, sequence: Sequence[Statement]) -> Mapping[int, int]:
+        """Each statement with code -> the one ahead of it, by identity; that of a routine is kept with it."""
+        kept = self._sequences.get(id(sequence))
+        if kept is None:
+            old = [id(s) for s in _code(sequence)]
+            kept = self._sequences[id(sequence)] = (sequence, dict(zip(old, (_FIRST, *old), strict=False)))
+        return kept[1]
 
     def _kind(self, s: Statement, pairs: Sequence[tuple[Statement, Statement]]) -> float:
         shapes = sum(self.pairs[shape(a), shape(b)] > 0 for a, b in pairs)

@@ -6,6 +6,7 @@ bits that its new anomalies cost or its mended ones earn. It runs nothing and re
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -102,16 +103,23 @@ class Judge:
         found: list[Statement] = []
         line = low
         for edit in sorted(inside, key=lambda e: e.line):
-            found += self._between(routine.file, line, edit.line)
+            found += _between(routine, line, edit.line)
             for text in edit.new:
-                found += reader.line(edit.line, text)
+                found += [s for s in reader.line(edit.line, text) if s.kind != "blank" and s.routine == name]
             line = max(line, edit.line + len(edit.old))
-        found += self._between(routine.file, line, high + 1)
-        kept = tuple(s for s in found if s.kind != "blank" and s.routine == name)
-        return Routine(name, routine.file, low, high, kept, routine.header) if kept else None
+        found += _between(routine, line, high + 1)
+        return Routine(name, routine.file, low, high, tuple(found), routine.header) if found else None
 
-    def _between(self, file: str, first: int, end: int) -> list[Statement]:
-        return [s for line in range(first, end) for s in self.tree.by_line.get((file, line), ())]
+
+def _between(routine: Routine, first: int, end: int) -> list[Statement]:
+    """What a routine says on the lines from ``first`` to before ``end``."""
+    begin = bisect_left(routine.statements, first, key=_line)
+    found = routine.statements[begin : bisect_left(routine.statements, end, lo=begin, key=_line)]
+    return [s for s in found if s.kind != "blank"]
+
+
+def _line(statement: Statement) -> int:
+    return statement.line
 
 
 def _code(line: str) -> str:

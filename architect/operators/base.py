@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import log2
 from typing import NamedTuple
 
@@ -162,5 +163,10 @@ def removed(statement: Statement) -> Edit:
 
 def indent(statement: Statement) -> str:
     """The indentation of code beside a statement."""
-    lead = statement.text[: len(statement.text) - len(statement.text.lstrip())]
-    return lead if lead and statement.kind != "label" else "    "
+    return _indent(statement.text, statement.kind == "label")
+
+
+@lru_cache(maxsize=1 << 12)
+def _indent(text: str, label: bool) -> str:
+    lead = text[: len(text) - len(text.lstrip())]
+    return lead if lead and not label else "    "

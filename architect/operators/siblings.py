@@ -15,6 +15,7 @@ from toolchain import headers
 
 _FAMILY = 5
 _NEAR = 3  # statements away from which a twin is copied
+_NEVER = -1000  # where a register is given its value that is given none: far away
 
 
 def in_family_of(site: Site, lines: tuple[str, ...]) -> Iterator[tuple[float, tuple[str, ...], str]]:
@@ -98,6 +99,9 @@ def twins(site: Site) -> Iterator[Variant]:
     near = sorted(
         range(max(0, place - _NEAR), min(len(found), place + _NEAR)), key=lambda n: _away(n, 1, place)
     )
+    made: dict[str, int] = {}  # register -> the last statement before the gap that gives it its value
+    for number in range(place):
+        made.update(dict.fromkeys(effects(found[number]).writes, number))
     for rank, number in enumerate(near):
         line = found[number].code.text
         if found[number].kind != "instruction" or found[number].labels or not found[number].operands:
@@ -105,18 +109,14 @@ def twins(site: Site) -> Iterator[Variant]:
         ours = headers.full_register(found[number].operand(0))
         if ours is None or ours == "rsp":
             continue
-        made = _made(found, place, ours)
         others = [r for r in site.view.hand(s) if r not in (ours, "rsp", "rbp")]
-        others.sort(key=lambda r: abs(_made(found, place, r) - made))
+        here = made.get(ours, _NEVER)
+        away = {r: abs(made.get(r, _NEVER) - here) for r in others}
+        others.sort(key=away.__getitem__)
         for nth, other in enumerate(others):
             text = with_registers(line, {ours: other})
             edit = inserted_at(s.file, s.line, [indent(s) + text])
             yield Variant((edit,), rank_bits(rank) + rank_bits(nth), f"`{text}` beside its like")
-
-
-def _made(found: Sequence[Statement], place: int, register: str) -> int:
-    """The last statement before ``place`` that gives a register its value; far away when none does."""
-    return next((n for n in range(place - 1, -1, -1) if register in effects(found[n]).writes), -1000)
 
 
 OPERATORS = (

@@ -74,9 +74,12 @@ def distance(a: str, b: str) -> int:
 def _nearest(word: str, known: tuple[str, ...]) -> list[tuple[float, str]]:
     """Known words near one, with their cost in bits."""
     found = []
+    most, low, size = min(_REACH, max(1, len(word) // 2)), word.lower(), len(word)
     for other in known:
-        away = distance(word.lower(), other.lower())
-        if 0 < away <= min(_REACH, max(1, len(word) // 2)) or (away == 0 and other != word):
+        if abs(len(other) - size) > most:  # as many edits at least
+            continue
+        away = distance(low, other.lower())
+        if 0 < away <= most or (away == 0 and other != word):
             found.append((1.5 * away - SequenceMatcher(None, word, other).ratio(), other))
     return sorted(found)[:_NEAREST]
 

@@ -39,7 +39,9 @@ _PORTS = frozenset(
 )  # fmt: skip
 # CPUID leaves that a hypervisor answers (Intel SDM, volume 2A, CPUID: 40000000H to 4FFFFFFFH are for software).
 _HYPERVISOR = range(0x4000_0000, 0x5000_0000)
-_RESULT = re.compile(rb"\b(?:not )?ok \d|K?TAP version 1|# SKIP")
+# A test's result, "ok 1" or "not ok 1": the letters first, which are searched ten times as fast as a boundary of words.
+_RESULT = re.compile(rb"ok \d(?<!\wok \d)")
+_RESULTS = (b"TAP version 1", b"# SKIP")
 _NUMBER = re.compile(r"0x[0-9a-f]+|\b\d+\b")
 _TO_DX = re.compile(r"mov (?:e|r)?dx, (0x[0-9a-f]+|\d+)$")
 _WRITES_DX = re.compile(r"(?!cmp|test|out|push)\w+ (?:[er]?dx|d[lh])\b")
@@ -191,7 +193,8 @@ class _Symbols:
     @cached_property
     def results(self) -> int:
         """How many texts read like a line of test results."""
-        return sum(len(_RESULT.findall(bytes(section.data))) for section in self.image.sections)
+        lines = sum(len(_RESULT.findall(bytes(section.data))) for section in self.image.sections)
+        return lines + sum(map(self.count, _RESULTS))
 
 
 def _plain(mnemonic: str) -> str:

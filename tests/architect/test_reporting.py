@@ -9,7 +9,7 @@ import pytest
 from architect import reporting
 from architect.reporting import ANY, Shape, accusable
 from tests.architect.cases import case
-from toolchain.types import BootResult
+from toolchain.types import BootResult, Image, Section
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,19 @@ def test_a_kernel_that_died_without_a_word_leaves_everything_open() -> None:
     silent = BootResult("silent", 1, None, "", (), {}, None, None, "", None, (), None)
     assert ANY in accusable(replace(case({}), boot=silent))
     assert accusable(case({})) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        (b"ok 1 a\nnot ok 2 b\n", 2),
+        (b"book 1, smok 2, _ok 3", 0),
+        (b"ok one", 0),
+        (b"\0ok 7\0", 1),
+        (b"KTAP version 1\nTAP version 1\n", 2),
+        (b"ok 3 # SKIP no device", 2),
+    ],
+)
+def test_texts_that_read_like_results_are_counted(text: bytes, count: int) -> None:
+    section = Section(".rodata", 0x1000, 0x1000, len(text), text, "a", 1, False)
+    assert reporting._Symbols(Image(0, (section,), (), (), ())).results == count

@@ -99,10 +99,13 @@ class Subject:
         """Quadwords of data that are addresses of code: jump tables."""
         found: set[int] = set()
         texts = [(s.address, s.address + s.size) for s in self.image.sections if "x" in s.flags]
+        low, high = min((t[0] for t in texts), default=0), max((t[1] for t in texts), default=0)
         for section in self.image.sections:
             if "x" not in section.flags:
                 values = struct.iter_unpack("<Q", section.data[: len(section.data) & ~7])
-                found.update(v for (v,) in values if any(first <= v < end for first, end in texts))
+                found.update(
+                    v for (v,) in values if low <= v < high and any(first <= v < end for first, end in texts)
+                )
         return frozenset(found)
 
     @cached_property

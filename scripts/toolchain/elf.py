@@ -178,9 +178,36 @@ def _program_header(kind: int, align: int, section: Section, header: _Header) ->
 
 
 def _symbol_tables(image: Image, first_index: int) -> list[_Header]:
-    """``.symtab`` and ``.strtab``: for each source file its name and its local symbols, then the global ones."""
+    """``.symtab`` and ``.strtab``, whose numbers as sections begin with ``first_index``."""
+    table, first_global, strings = _packed(image)
+    symbols = _Header(
+        ".symtab", _SHT_SYMTAB, table, align=8, link=first_index + 1, info=first_global, entry_size=_SYM.size
+    )
+    return [symbols, _Header(".strtab", _SHT_STRTAB, strings)]
+
+
+_Packed = tuple[bytes, int, bytes]
+_PACKED_KEPT = 2  # those of the tree as it is, which variants share, and of the variant that was linked last
+_last: list[tuple[Sequence[Symbol], tuple[str, ...], _Packed]] = []
+
+
+def _packed(image: Image) -> _Packed:
+    """The symbols, the number of the first global one, and their names; of images that share them worked out once."""
+    names = tuple(section.name for section in image.sections)
+    for at, (symbols, sections, known) in enumerate(_last):
+        if symbols is image.symbols and sections == names:
+            _last.insert(0, _last.pop(at))
+            return known
+    made = _pack_symbols(image.symbols, names)
+    _last.insert(0, (image.symbols, names, made))
+    del _last[_PACKED_KEPT:]
+    return made
+
+
+def _pack_symbols(symbols: Sequence[Symbol], sections: Sequence[str]) -> _Packed:
+    """For each source file its name and its local symbols, then the global ones."""
     strings = _Strings()
-    index = {section.name: i for i, section in enumerate(image.sections, 1)}
+    index = {name: i for i, name in enumerate(sections, 1)}
     entries = [bytes(_SYM.size)]
 
     def add(symbol: Symbol, binding: int) -> None:
@@ -188,19 +215,15 @@ def _symbol_tables(image: Image, first_index: int) -> list[_Header]:
         info = binding << 4 | _STT[symbol.kind]
         entries.append(_SYM.pack(strings.add(symbol.name), info, 0, home, symbol.address, symbol.size))
 
-    for file, members in _by_file([s for s in image.symbols if not s.is_global]):
+    for file, members in _by_file([s for s in symbols if not s.is_global]):
         if file:
             entries.append(_SYM.pack(strings.add(file), _STB_LOCAL << 4 | _STT_FILE, 0, _SHN_ABS, 0, 0))
         for symbol in members:
             add(symbol, _STB_LOCAL)
     first_global = len(entries)
-    for symbol in sorted((s for s in image.symbols if s.is_global), key=lambda s: (s.address, s.name)):
+    for symbol in sorted((s for s in symbols if s.is_global), key=lambda s: (s.address, s.name)):
         add(symbol, _STB_GLOBAL)
-    table = _Header(
-        ".symtab", _SHT_SYMTAB, b"".join(entries), align=8, link=first_index + 1, info=first_global,
-        entry_size=_SYM.size,
-    )  # fmt: skip
-    return [table, _Header(".strtab", _SHT_STRTAB, bytes(strings.data))]
+    return b"".join(entries), first_global, bytes(strings.data)
 
 
 def _by_file(symbols: Sequence[Symbol]) -> list[tuple[str, list[Symbol]]]:

@@ -101,3 +101,20 @@ def test_binutils_accept_it_without_a_warning(tmp_path: Path) -> None:
     path.write_bytes(elf.write(program()))
     result = subprocess.run(["readelf", "-aw", path], capture_output=True, text=True, timeout=20)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_symbols_are_those_of_the_image_that_is_written() -> None:
+    one = program()
+    other = one._replace(symbols=tuple(s._replace(size=s.size + 1) for s in one.symbols))
+    fewer = one._replace(symbols=one.symbols[1:])
+    files = [elf.write(image) for image in (one, other, fewer)]
+    assert len(set(files)) == len(files)
+    assert [elf.write(image) for image in (one, other, fewer, one)] == [*files, files[0]]
+    homes = tuple(s._replace(section=s.section and s.section + "x") for s in one.symbols)
+    named = tuple(s._replace(name=s.name + "x") for s in one.sections)
+    renamed = elf.write(one._replace(sections=named, symbols=homes))
+    assert len(_symbols(renamed)) == len(_symbols(files[0])) > len(_symbols(files[2]))
+
+
+def _symbols(data: bytes) -> list[object]:
+    return list(ELFFile(io.BytesIO(data)).get_section_by_name(".symtab").iter_symbols())

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from architect.ladder import PLAIN, Probe
 from architect.protocols import Case, GateResult
 from architect.reporting import accusable
+from architect.spectrum import telling
 from architect.verify import QUICK, THOROUGH, accused
 
 
@@ -76,8 +77,8 @@ class Demands:
         reached: how far its boot came, 0 to 1.
         timeout: deadline of a candidate's boot, seconds.
         hangs: it ended at its deadline.
-        several: no line was run by every failing call: there may be more than one bug, and a candidate that mends
-            some of the broken contracts has come further.
+        several: no line was run by every failing call, but such as most calls run: there may be more than one bug,
+            and a candidate that mends some of the broken contracts has come further.
         free: routines and files that the diagnosis accuses: what reports may be changed there alone.
         probe: the first boot of a candidate.
         still: seconds after which a candidate that stands still counts as hung.
@@ -101,7 +102,9 @@ class Demands:
         boot = diagnosis.case.boot
         hangs = boot is not None and boot.outcome in ("timeout", "silent")
         rows = [run.lines for run in diagnosis.case.runs if run.failed]
-        several = bool(rows) and not frozenset.intersection(*rows)
+        several = bool(rows) and not telling(
+            frozenset.intersection(*rows), [(run, run.lines) for run in diagnosis.case.runs]
+        )
         free = accusable(diagnosis.case)
         return cls(
             extra,

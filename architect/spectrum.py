@@ -23,6 +23,7 @@ _DEPTH = 8
 _DISTANCE = 0.9  # per call away from a failed judgement: the nearer explains it as well and is more
 _UNREAD = 0.5  # data that a line names and nothing was seen to read: the CPU itself may, as LGDT does
 _IN_SOME = 0.6  # of the measure for what only some failures have, where others have something in common
+_MOST = 0.5  # of the weight of kept contracts: what so many ran tells nothing of those that broke
 _DEFINITION = 0.9  # a constant is oftener used wrongly than defined wrongly
 
 E = TypeVar("E", bound=Hashable)
@@ -78,9 +79,9 @@ def suspicious_lines(runs: Collection[Run], tree: Tree) -> dict[Key, float]:
     for (file, line, _), score in turns.items():
         lines[file, line] = max(lines.get((file, line), 0.0), score)
     every = _in_every_failure(runs, named)
-    return (
-        {key: score if key in every else _IN_SOME * score for key, score in lines.items()} if every else lines
-    )
+    if not telling(every, [(run, named.reached(run.lines)) for run in runs]):
+        return lines
+    return {key: score if key in every else _IN_SOME * score for key, score in lines.items()}
 
 
 def _in_every_failure(runs: Collection[Run], named: _Named) -> frozenset[Key]:
@@ -90,6 +91,22 @@ def _in_every_failure(runs: Collection[Run], named: _Named) -> frozenset[Key]:
         if run.failed:
             failed.setdefault(run.name, set()).update(named.reached(run.lines))
     return frozenset(set.intersection(*failed.values())) if failed else frozenset()
+
+
+def telling(common: Collection[Key], rows: Collection[tuple[Run, Collection[Key]]]) -> frozenset[Key]:
+    """Those of the ``common`` lines of broken contracts that most of the kept ones have not.
+
+    Every routine runs the macros of its frame: that is nothing that broken contracts would have in common.
+
+    Args:
+        common: lines.
+        rows: every run, with its lines.
+    """
+    kept = [(run.weight, lines) for run, lines in rows if not run.failed]
+    most = _MOST * sum(weight for weight, _ in kept)
+    return frozenset(
+        key for key in common if not kept or sum(weight for weight, lines in kept if key in lines) < most
+    )
 
 
 def ochiai(rows: Collection[tuple[bool, float, Mapping[E, float]]]) -> dict[E, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,17 @@ def test_the_way_a_branch_went_counts() -> None:
     wrong, right = frozenset({("a.s", 4, 0x10)}), frozenset({("a.s", 4, 0x20)})
     scores = suspicious_lines([row(True, 4, 5, turns=wrong), row(False, 4, 5, turns=right)], TREE)
     assert scores["a.s", 4] > scores["a.s", 5]
+
+
+def failing(name: str, *lines: int) -> Run:
+    return replace(row(True, *lines), name=name)
+
+
+def test_what_every_call_runs_is_nothing_that_failing_ones_have_in_common() -> None:
+    """Line 6 is everybody's: two mistakes, and neither stands back behind the end of every routine."""
+    failed = [failing("one", 4, 6), failing("other", 5, 6)]
+    alone = suspicious_lines([failing("one", 4), failing("other", 5), *[row(False, 6)] * 3], TREE)
+    both = suspicious_lines([*failed, *[row(False, 6)] * 3], TREE)
+    assert (both["a.s", 4], both["a.s", 5]) == (alone["a.s", 4], alone["a.s", 5])
+    rare = suspicious_lines([*failed, row(False, 6), *[row(False, 10)] * 3], TREE)
+    assert rare["a.s", 4] < both["a.s", 4]

@@ -355,11 +355,16 @@ def run(name: str, *lines: int, failed: bool = True) -> Run:
         ((run("a", 1, 2), run("b", 2, 3)), False),
         ((run("a", 1, 2), run("b", 3, failed=False)), False),
         ((run("a", 1, 2), run("b", 2, 3), run("c", 1, 3)), True),
+        ((run("a", 1, 9), run("b", 3, 9), run("c", 9, failed=False), run("d", 9, failed=False)), True),
+        (
+            (run("a", 1, 9), run("b", 3, 9), run("c", 9, failed=False), *(run("d", 4, failed=False),) * 2),
+            False,
+        ),
         ((run("a", 1),), False),
         ((), False),
     ],
 )
-def test_failing_calls_with_no_line_in_common_have_several_causes(
+def test_failing_calls_with_no_line_in_common_but_everybodys_have_several_causes(
     runs: tuple[Run, ...], several: bool
 ) -> None:
     known = Case(Path("/nowhere"), {}, None, None, None, runs=runs)

@@ -40,6 +40,7 @@ _EXPANSION = 1.5  # bits that the best candidate of a site costs at least beside
 _DEAR = 12.0  # bits above which an operator's share is too small to find out before its turn what it offers
 _TELLING = 8  # times after which the least of what was seen tells what to expect
 _MARGIN = 1.0
+_CHEAPER = 0.5  # bits by which a candidate must be likelier than an equal one to be queued again
 _NEVER = 30.0  # bits of what has no operator
 
 
@@ -95,7 +96,10 @@ class Frontier:
         self._gains: dict[
             Key, float
         ] = {}  # bits, by site: operators that have nothing to offer there leave their share
-        self._seen: set[int] = {self.judge.fingerprint([Edit(f, 1, (), ())]) for f in case.sources}
+        # Fingerprint -> the least that a candidate with such code was queued for: an operator that finds it unlikely
+        # may come to it before one that does not.
+        self._seen = {self.judge.fingerprint([Edit(f, 1, (), ())]): -_NEVER for f in case.sources}
+        self._proposed: set[int] = set()
         least = _LEAST_TOLD if self.told else self._least
         self._floors = {o.name: _Floor(least) for o in operators()}
         self._site_floor = _Floor(self._least + _EXPANSION)
@@ -138,7 +142,12 @@ class Frontier:
         while self._heap:
             entry = heapq.heappop(self._heap)
             if entry.judged:
-                return self._patch(entry)
+                assert entry.variant is not None
+                mark = self.judge.fingerprint(entry.variant.edits)
+                if mark not in self._proposed:
+                    self._proposed.add(mark)
+                    return self._patch(entry)
+                continue
             if entry.variant is not None:
                 self._judge(entry, entry.variant)
             elif entry.operator is None:
@@ -227,10 +236,11 @@ class Frontier:
             self._schedule(entry.site, entry.operator, entry.rest)
         if any(edit.file not in self.view.tree.editable for edit in variant.edits):
             return
-        mark = self.judge.fingerprint(variant.edits)
-        if mark not in self._seen:
-            self._seen.add(mark)
-            cost = self._prior(entry.site, entry.operator, variant) + self.judge.usual(variant.edits)
+        mark, prior = self.judge.fingerprint(variant.edits), self._prior(entry.site, entry.operator, variant)
+        known = self._seen.get(mark)
+        if known is None or prior < known - _CHEAPER:
+            self._seen[mark] = prior
+            cost = prior + self.judge.usual(variant.edits)
             self._push(_Entry(cost + self._hope(entry.site), 0, entry.site, entry.operator, None, variant))
 
     def _judge(self, entry: _Entry, variant: Variant) -> None:

@@ -21,6 +21,7 @@ _JUMP = re.compile(r"j(?!mp)\w+$|loop\w*$")
 _MOVES = frozenset({"mov", "movabs", "lea", "movzx", "movsx", "pop"})
 _COMBINES = frozenset({"or", "and", "xor", "add", "sub", "adc", "sbb", "cmp", "test"})
 _STEP = re.compile(r"^(.*?)\s*[-+]\s*1$")
+_STACK_BITS = re.compile(r"\s*(?:or|xor)[lqw]?\s+(?:[er]?sp\b|.*%[er]?sp\s*(?:[#;].*)?$)", re.IGNORECASE)
 _TERM = re.compile(r"\s*(?:[-+*|&]|<<|>>)\s*[\w$]+")
 _OUTSIDE = re.compile(r"sizeof\s+\(?\w+\)?\s*\+\s*\d|\[[^]]*\b[A-Z][A-Z_0-9]+\s*\+\s*\d")
 _NAMED = re.compile(r"[A-Z][A-Z0-9_]{2,}\s*[-+]\s*\d+\b|[A-Z][A-Z0-9_]{2,}\s*(?:<<|>>)\s*\d+\b")
@@ -35,6 +36,8 @@ def doubts(patch: Patch) -> tuple[Doubt, ...]:
 
 
 def _of_edit(edit: Edit) -> Iterator[Doubt]:
+    if any(_STACK_BITS.match(line) for line in set(edit.new) - set(edit.old)):
+        yield Doubt(4.0, "it sets bits of the stack pointer, or flips them")
     if len(edit.old) != len(edit.new):
         return
     for old, new in zip(edit.old, edit.new, strict=True):

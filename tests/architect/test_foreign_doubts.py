@@ -32,12 +32,13 @@ def passing(candidate: Patch, image: str) -> Evaluation:
         ("        .set    FLAGS, PRESENT | WRITE", "        .set    FLAGS, PRESENT", "a.s"),
         ("        or eax, EFER_LME", "        or eax, EFER_LME - 1", "a.asm"),
         ("        outb    %al, $0x20", None, "a.s"),
+        (None, "        orl     $IRQ_BASE, %esp", "a.s"),
         ("    int at = sizeof digits - 1;", "    int at = sizeof digits + 1;", "a.c"),
         ("    fill(bitmap, 0, sizeof bitmap);", "    fill(bitmap, sizeof bitmap, 0);", "a.c"),
         ("    if (free(frame))", "    if (1)", "a.c"),
     ],
 )
-def test_what_weakens_or_breaks_is_doubted(old: str, new: str | None, file: str) -> None:
+def test_what_weakens_or_breaks_is_doubted(old: str | None, new: str | None, file: str) -> None:
     found = doubts(patch(old, new, file))
     assert found and all(doubt.bits > 0 and doubt.why.startswith("it") for doubt in found)
 

@@ -389,3 +389,16 @@ def test_the_order_does_not_depend_on_the_hashes_of_strings(tmp_path: Path) -> N
     assert len(first) == 150
     for seed in ("2", "3"):
         assert listing(seed) == first
+
+
+def test_equal_code_is_proposed_once(tmp_path: Path) -> None:
+    """An operator that finds an edit unlikely may come to it first: one that does not is still heard, and once."""
+    known = case(tmp_path, sources())
+    frontier = Frontier(known)
+    marks: set[int] = set()
+    for _ in range(400):
+        proposed = frontier.pop()
+        assert proposed is not None
+        mark = frontier.judge.fingerprint(proposed.edits)
+        assert mark not in marks
+        marks.add(mark)

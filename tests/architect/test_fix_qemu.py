@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from architect.protocols import Edit, Evaluation, GateResult, Patch
 from architect.verify import QUICK
 from architect.workspace import TreeCopy
 from tests.processes import having
+from toolchain.types import Image
 
 ROOT = Path(cli.__file__).parent.parent
 KERNEL = ROOT / "kernel"
@@ -230,6 +231,25 @@ CALLS = "    call boot_run_units\n    call boot_say_ready"
 def test_the_gates_let_the_right_repair_through(bench: Bench, demands: Demands) -> None:
     found = cheat(bench, demands, RIGHT)
     assert found.passed, last(found)
+
+
+def test_a_repair_that_passes_is_what_a_build_makes_of_it(
+    bench: Bench, demands: Demands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that were put in place pass every gate, and yet no build gives them."""
+    right = (*RIGHT[:2], RIGHT[2].replace(STORE, STORE + "    nop\n"))
+
+    def other(self: Bench, changed: Mapping[str, str]) -> tuple[Image, None]:
+        more = {
+            file: text.replace(STORE + "    nop\n", STORE + "    nop\n    nop\n")
+            for file, text in changed.items()
+        }
+        assert more != changed
+        return self.session.build(more, lines=False), None
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Bench, "_whole", other)
+        assert "not what a build makes" in last(cheat(bench, demands, right))
 
 
 CHEATS = {

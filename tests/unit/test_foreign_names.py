@@ -157,7 +157,15 @@ def test_forbidden_words_count_more_than_being_ready() -> None:
     assert seen.forbidden is not None and seen.forbidden.line == "PANIC: x"
 
 
+def screen(*rows: bytes) -> str:
+    return screen_text(b"".join(bytes([c, 7]) for row in rows for c in row.ljust(80)).ljust(4000, b"\0"))
+
+
 def test_the_words_of_the_bios_are_not_the_kernels() -> None:
-    rows = [b"SeaBIOS (version 1.16)", b"", b"Booting from Hard Disk...", b"hello"]
-    cells = b"".join(bytes([c, 7]) for row in rows for c in row.ljust(80)).ljust(4000, b"\0")
-    assert screen_text(cells) == "hello"
+    banner = b"SeaBIOS (version 1.16)"
+    assert screen(banner, b"", b"Booting from Hard Disk...", b"hello") == "hello"
+    for begun in (b"B", b"Bootin", b"iPX", b"Press"):
+        assert screen(banner, b"", begun) == "", "the BIOS is in the middle of a word"
+        assert screen(begun) == begun.decode(), "a kernel that cleared the screen"
+        assert screen(banner, b"Booting from Hard Disk...", begun) == begun.decode(), "a boot sector"
+    assert screen(banner, b"hello") == "hello"

@@ -16,7 +16,9 @@ SERIAL, DEBUG, SCREEN = "COM1", "the debug port", "the screen"
 KEPT = 256 << 10  # characters of a stream that are searched, from its end
 _NEAR_KEPT = 2 << 10  # the same, for a part of what must be said: many parts are tried
 COLUMNS, ROWS = 80, 25
-_BIOS = re.compile(r"SeaBIOS|iPXE|Booting from|Press Ctrl|$|\s*\*+$")
+_BANNER, _LAST = "SeaBIOS", "Booting from"
+_SAYS = (_BANNER, "iPXE", "Press Ctrl", _LAST)  # what SeaBIOS says, line by line
+_BIOS = re.compile(rf"{'|'.join(_SAYS)}|$|\s*\*+$")
 VGA_TEXT, VGA_BYTES = 0xB8000, COLUMNS * ROWS * 2
 
 
@@ -118,4 +120,8 @@ def screen_text(cells: bytes) -> str:
     for row in range(ROWS):
         line = cells[row * COLUMNS * 2 : (row + 1) * COLUMNS * 2 : 2]
         rows.append("".join(chr(c) if 0x20 <= c < 0x7F else " " for c in line).rstrip())
-    return "\n".join(row for row in rows if not _BIOS.match(row)).strip("\n")
+    said = [row for row in rows if not _BIOS.match(row)]
+    speaking = any(row.startswith(_BANNER) for row in rows) and not any(row.startswith(_LAST) for row in rows)
+    if speaking and said and any(text.startswith(said[-1]) for text in _SAYS):
+        said.pop()  # the BIOS is in the middle of it
+    return "\n".join(said).strip("\n")

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from architect import contracts
-from architect.contracts import Asked, Contract
+from architect.contracts import Asked, Contract, asking, register
 from architect.contracts.model import Broken, Violation
 from architect.verify import broken
 from toolchain.harness import Harness
@@ -36,9 +36,9 @@ def image(**code: str) -> Image:
 def no_models(monkeypatch: pytest.MonkeyPatch) -> dict[str, Contract]:
     """The models of the kernel's own routines do not apply to these images; every question takes as long."""
     found: dict[str, Contract] = {}
-    monkeypatch.setattr(contracts, "registry", lambda: found)
+    monkeypatch.setattr(register, "registry", lambda: found)
     clock = count()
-    monkeypatch.setattr(contracts, "time", SimpleNamespace(process_time=lambda: next(clock)))
+    monkeypatch.setattr(asking, "time", SimpleNamespace(process_time=lambda: next(clock)))
     return found
 
 
@@ -118,7 +118,7 @@ def test_what_broke_before_is_asked_first(asked: Asked, monkeypatch: pytest.Monk
     order: list[str] = []
     ask = Asked.ask
 
-    def noted(self: Asked, question: contracts._Question) -> list[Violation]:
+    def noted(self: Asked, question: asking.Question) -> list[Violation]:
         order.append(question.name)
         return ask(self, question)
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from architect import abreast, contracts, coverage, reporting
+from architect import abreast, contracts, coverage, deadlines, reporting
 from architect.diagnosis import Demands, Diagnosis
 from architect.generalise import Listing
 from architect.judge import Judge
@@ -26,7 +26,6 @@ from architect.statements import label_arguments
 from architect.tried import STAGE, claim, content, keep, linked
 from architect.verify import (
     BOOT_FIRST,
-    PATIENCE_FACTOR,
     QUICK,
     STATIC,
     Terms,
@@ -40,20 +39,11 @@ from toolchain.changes import Original
 from toolchain.errors import InputError
 from toolchain.exact import Patched, Spot
 from toolchain.files import make_folder, write_atomic
-from toolchain.types import BootConfig, Image
+from toolchain.types import Image
 from toolchain.variants import Variants
 
-# How long a kernel may say nothing is a multiple of what a whole boot of an empty one takes on this machine, as loaded
-# as it is: the longest silence of a healthy kernel, in its tests, takes eight. The minima are for disturbed clocks.
-EMPTY_SECONDS = 10.0
-DEADLINE_FACTOR, DEADLINE_MIN = 60.0, 3.0  # of the unpatched kernel
-CANDIDATE_FACTOR, CANDIDATE_MIN = 24.0, 1.0
 FEW = 60  # changed routines whose contracts cost less than a boot
 NEVER = -10.0  # the progress of a patch that does not even apply
-# What a finalist's gates and what follows take on two free cores: by the processor time of the diagnosis, which others'
-# load does not stretch, and by a boot of an empty kernel where the tree does not assemble. UEFI takes the most of it.
-PROOF_OF_GATES, PROOF_OF_UNIT = 2.5, 150.0
-FINAL_MIN = 10.0  # of the finalist, which is rarely wrong: a host that is busy elsewhere must not refuse it
 _NOT_BUILT = "the image that was tried is not what a build makes of it"
 
 
@@ -106,13 +96,15 @@ class Bench:
         except InputError as error:
             gate = _unassembled(error, time.perf_counter() - began)
             case = Case(tree, sources, None, None, None, tuple(error.diagnostics), (gate,), asked=(gate,))  # type: ignore[arg-type]
-            unit = empty_boot_seconds(self.folder / gates[0])
-            return Diagnosis(case, timeout=_candidates_timeout(unit), proof=PROOF_OF_UNIT * unit)
+            unit = deadlines.empty_boot_seconds(self.folder / gates[0])
+            return Diagnosis(
+                case, timeout=deadlines.candidates_timeout(unit), proof=deadlines.proof_seconds_unbuilt(unit)
+            )
         data, sha = linked(image)
         folder = self.folder / f"original-{gates[0]}"
         shutil.rmtree(folder, ignore_errors=True)
-        unit = empty_boot_seconds(folder) if boots else 0.0
-        terms = Terms(gates, max(DEADLINE_MIN, DEADLINE_FACTOR * unit), boots)
+        unit = deadlines.empty_boot_seconds(folder) if boots else 0.0
+        terms = Terms(gates, deadlines.original_timeout(unit), boots)
         busy = time.process_time()
         trial, asked = abreast.every(
             lambda part: self._trial(image, data, folder, replace(terms, gates=part)), gates
@@ -136,8 +128,8 @@ class Bench:
         )
         reached = self.judge.reached(trial.result.serial) if trial.result else 0.0
         probe = trial.probe([gate.gate for gate in failures])
-        proof = PROOF_OF_GATES * busy
-        timeout = _candidates_timeout(unit)
+        proof = deadlines.proof_seconds(busy)
+        timeout = deadlines.candidates_timeout(unit)
         return Diagnosis(case, sha, reached, timeout, trial.boots, trial.cut_short, probe, proof)
 
     def _runs(self, image: Image, failures: Sequence[GateResult]) -> tuple[coverage.Run, ...]:
@@ -309,7 +301,7 @@ class Bench:
         if not same:
             return (gate,), 0
         make = partial(Trial, self.judge, self.headers, image, built.elf, tree=fresh)
-        patience = max(PATIENCE_FACTOR * demands.timeout, FINAL_MIN)
+        patience = deadlines.finalists_patience(demands.timeout)
         gates, taken = abreast.final(make, folder, partial(_iso, built.elf), patience, boots)
         return (gate, *gates), taken
 
@@ -354,22 +346,6 @@ class Bench:
             return None, []
         names.pop("")
         return [*names, *sorted(found.routines - names.keys())], sorted(found.files)
-
-
-def empty_boot_seconds(folder: Path) -> float:
-    """How long this machine, as loaded as it is, takes to boot a kernel that writes one byte and ends."""
-    from toolchain import accel, qemu
-
-    make_folder(folder, stage=STAGE)
-    path = folder / "empty.elf"
-    write_atomic(path, accel.empty_kernel(), stage=STAGE)
-    config = BootConfig(image=path, cmdline="exit", timeout=EMPTY_SECONDS, log_dir=folder / "empty")
-    return qemu.boot(config).seconds
-
-
-def _candidates_timeout(unit: float) -> float:
-    """How long a candidate may say nothing, in seconds, where an empty kernel boots in ``unit``."""
-    return max(CANDIDATE_MIN, CANDIDATE_FACTOR * unit)
 
 
 def _iso(path: Path, firmware: Literal["hybrid", "bios"] = "bios") -> Path:

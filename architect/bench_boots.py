@@ -16,9 +16,10 @@ from itertools import islice
 from pathlib import Path
 
 from architect import corpus, kernel_tree
-from architect.bench import Bench, empty_boot_seconds
+from architect.bench import Bench
 from architect.bench_rates import HUNG, Seconds
 from architect.corpus import Bug
+from architect.deadlines import empty_boot_seconds
 from architect.diagnosis import Demands, Diagnosis
 from architect.judge import Judge, load
 from architect.ladder import FIRST

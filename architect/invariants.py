@@ -68,7 +68,7 @@ class Court:
     @cached_property
     def unit(self) -> float:
         """Seconds that an empty kernel's boot takes."""
-        from architect.bench import empty_boot_seconds
+        from architect.deadlines import empty_boot_seconds
 
         return empty_boot_seconds(self.folder / "empty")
 

@@ -264,6 +264,12 @@ class Frontier:
     def _owner(site: Site) -> str:
         return site.statement.routine or site.statement.file
 
+    def earned(self, edit: Edit) -> float:
+        """The bonus of the routine that an edit lies in; what is inserted lies behind the line before it."""
+        rows = self.view.tree.by_line
+        home = rows.get((edit.file, edit.line)) or rows.get((edit.file, edit.line - 1)) or ()
+        return max((self.bonus.get(s.routine or s.file, 0.0) for s in home), default=0.0)
+
     def encourage(self, key: Key, bits: float, most: float) -> None:
         """Let the candidates of the routine at a place come sooner."""
         owners = {s.routine or s.file for s in self.view.tree.by_line.get(key, ())}

@@ -71,6 +71,10 @@ class SearchEngine:
             for known in waiting:
                 self._learn(known, usual)
 
+    def earned(self, patch: Patch) -> float:
+        """What the verdicts so far have earned the place of a proposal, in bits; its cost is less by so much."""
+        return self._frontiers[0][0].earned(patch.edits[0]) if self._frontiers and patch.edits else 0.0
+
     def _untried(self, evaluation: Evaluation) -> bool:
         """Whether an edit of a kernel that assembles made it no kernel that could be asked: it tells nothing.
 

@@ -83,6 +83,10 @@ class CSearch:
     def observe(self, evaluation: object) -> None:
         """Nothing is learnt from one candidate for another."""
 
+    def earned(self, patch: object) -> float:
+        """So nothing is earned."""
+        return 0.0
+
 
 def shared(found: Sequence[Way]) -> Iterator[Way]:
     """The edits of one line with its operators sharing the line, and each operator's variants the operator."""

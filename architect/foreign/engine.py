@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from math import log2
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 from architect.foreign.tongue import Translation
 from architect.protocols import Case, Edit, Engine, Evaluation, Patch
+from architect.search import SearchEngine
 from toolchain.files import make_folder, write_atomic
 
 STAGE = "fix"
@@ -26,6 +28,13 @@ _INSERTION = 1.0
 _SCRIPT_MAX = 1 << 20
 
 MakeTranslation = Callable[[Case], Translation]
+
+
+class Search(Engine, Protocol):
+    """An engine whose proposals become likelier by what was observed since they were made."""
+
+    def earned(self, patch: Patch) -> float:
+        """What the verdicts so far have earned the place of a proposal, in bits."""
 
 
 class Translated:
@@ -76,6 +85,13 @@ class Translated:
                 replace(evaluation, patch=replace(patch, engine=evaluation.patch.engine), report=told)
             )
 
+    def earned(self, patch: Patch) -> float:
+        """As the engine says of it, where it says anything."""
+        given = self._given.get(patch.edits)
+        return (
+            self.engine.earned(given) if given is not None and isinstance(self.engine, SearchEngine) else 0.0
+        )
+
 
 def _tell_entries(folder: Path, case: Case, translation: Translation) -> None:
     """Write down which names something outside the assembly uses: C, a linker script, whoever jumps to the entry."""
@@ -116,10 +132,17 @@ def _share(case: Case, owns: Callable[[str], bool]) -> float:
     return max(few, share)
 
 
-def _dearer(stream: Iterator[Patch], bits: float) -> Iterator[Patch]:
-    """The same proposals, each for more."""
-    for patch in stream:
-        yield replace(patch, cost=patch.cost + bits)
+class _Ready(NamedTuple):
+    """A proposal that waits for cheaper ones: its cost but for what it has earned, and who made it."""
+
+    cost: float
+    number: int
+    patch: Patch
+    engine: Search
+
+    def now(self) -> tuple[float, int]:
+        """Its place among others, by what it has earned by now."""
+        return self.cost - self.engine.earned(self.patch), self.number
 
 
 class Together:
@@ -129,7 +152,7 @@ class Together:
         engines: each with the question which files are its own.
     """
 
-    def __init__(self, engines: Sequence[tuple[Engine, Callable[[str], bool]]]) -> None:
+    def __init__(self, engines: Sequence[tuple[Search, Callable[[str], bool]]]) -> None:
         self.name = engines[0][0].name
         self.engines = [engine for engine, _ in engines]
         self.owns = [owns for _, owns in engines]
@@ -138,19 +161,32 @@ class Together:
         """The cheapest first; a boot costs much and tells little, so that small edits come sooner than large ones."""
         shares = [_share(case, owns) for owns in self.owns]
         streams = [
-            _dearer(engine.propose(case), -log2(share))
+            self._dearer(engine, case, -log2(share))
             for engine, share in zip(self.engines, shares, strict=True)
             if share > 0
         ]
-        ready: list[tuple[float, int, Patch]] = []
+        ready: list[_Ready] = []
         wanted = 1
-        for number, patch in enumerate(heapq.merge(*streams, key=lambda patch: patch.cost)):
-            heapq.heappush(ready, (patch.cost + _size(patch), number, patch))
+        for number, (patch, engine) in enumerate(heapq.merge(*streams, key=lambda made: made[0].cost)):
+            ready.append(_Ready(patch.cost + engine.earned(patch) + _size(patch), number, patch, engine))
             if len(ready) >= wanted:
-                yield heapq.heappop(ready)[2]
+                yield self._taken(ready)
                 wanted = min(WINDOW, wanted + GROWTH)
         while ready:
-            yield heapq.heappop(ready)[2]
+            yield self._taken(ready)
+
+    @staticmethod
+    def _taken(ready: list[_Ready]) -> Patch:
+        """The cheapest by now: a verdict may have spoken for proposals that were made before it."""
+        best = min(range(len(ready)), key=lambda number: ready[number].now())
+        ready[best], ready[-1] = ready[-1], ready[best]
+        return ready.pop().patch
+
+    @staticmethod
+    def _dearer(engine: Search, case: Case, bits: float) -> Iterator[tuple[Patch, Search]]:
+        """What an engine proposes, each for more."""
+        for patch in engine.propose(case):
+            yield replace(patch, cost=patch.cost + bits), engine
 
     def observe(self, evaluation: Evaluation) -> None:
         """Told to all."""

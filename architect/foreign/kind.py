@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from architect.foreign.bench import BOOTS, BUILDS, FINAL_BOOTS, ForeignBench
 from architect.foreign.doubts import doubts
-from architect.foreign.engine import Together, Translated
+from architect.foreign.engine import Search, Together, Translated
 from architect.foreign.tongue import Translation, is_assembly
 from architect.foreign.workspace import ForeignCopy, others
 from architect.kinds import Opened
@@ -76,7 +76,7 @@ class ForeignOpened(Opened):
         for engine in chosen:
             if engine.name in ("search", "lessons"):
                 translated = Translated(engine, self.translation, self.empty)
-                searches: list[tuple[Engine, Callable[[str], bool]]]
+                searches: list[tuple[Search, Callable[[str], bool]]]
                 searches = [(translated, is_assembly), (CSearch(), is_c)]
                 found.append(Together(searches) if engine.name == "search" else translated)
             else:

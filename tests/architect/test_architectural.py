@@ -65,6 +65,7 @@ def test_a_definition_that_contradicts_the_architecture_is_found() -> None:
     assert found[0][2] == "CR4.PAE is bit 5"
 
 
+@pytest.mark.long
 def test_the_check_tells_it_and_a_repair_is_not_held_to_it(tmp_path: Path) -> None:
     """A gate that asked the broken sources would refuse every repair: no image tells its constants."""
     tree = tmp_path / "kernel"

@@ -33,6 +33,8 @@ BUGS = (
         ("pop r15 pop r15", "pop r15"),
     ),
     bug("sse-align", "dev/fw_cfg.s:fw_cfg_find", ("mov r12, rdi", "mov r12, rdi \n movaps [rsp + 8], xmm0")),
+    bug("control-register", "mm/space.s:space_enter", ("or rax, CR0_WP", "mov eax, CR0_WP")),
+    bug("control-register", "mm/space.s:space_enter", ("and rax, ~CR4_PGE", "and eax, CR4_PGE")),
     bug("register-saves", "mm/ranges.s:ranges_overlap", ("push rcx", ""), ("pop rcx", ""), ("pop rcx", "")),
     bug("register-restored", "mm/ranges.s:ranges_insert", ("pop rbx pop rcx", "pop rcx \n pop rbx")),
     bug("register-restored", "mm/space.s:page_guard", ("pop rcx pop rdx", "pop rdx \n pop rcx")),
@@ -181,5 +183,5 @@ def test_headers_of_other_sources_give_other_findings() -> None:
 
 
 def test_every_check_of_routines_is_tried() -> None:
-    assert {"stack", "saves", "ends", "forms"} == set(routine_checks())
+    assert {"control", "stack", "saves", "ends", "forms"} == set(routine_checks())
     assert {"loader", "sections", "boot", "tables"} == set(checks.checks())

@@ -17,6 +17,8 @@ from toolchain.exact import Patched
 from toolchain.types import Image
 from toolchain.variants import Variants
 
+pytestmark = pytest.mark.long
+
 KERNEL = Path(__file__).resolve().parents[2] / "kernel"
 EDITS = 120
 

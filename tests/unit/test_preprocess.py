@@ -144,6 +144,7 @@ def test_guarded_include_twice() -> None:
     assert texts(unit) == ["nop", ".byte A"]
 
 
+@pytest.mark.long
 def test_remembered_include_does_what_reading_it_does() -> None:
     """Every kernel unit comes out alike from a preprocessor that has seen all others and from a fresh one."""
     plan = layout.load(KERNEL / "image.toml")

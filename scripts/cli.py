@@ -248,6 +248,9 @@ def _main(arguments: list[str], begin: Callable[[], None] = lambda: None) -> int
             )
         return _internal(error, as_json)
     except Exception as error:
+        cause = error.__cause__  # where a class is made, Python 3.11 wraps what a signal raised
+        if isinstance(cause, KeyboardInterrupt | Ended):
+            return _ended(cause, as_json)
         return _internal(error, as_json)
 
 

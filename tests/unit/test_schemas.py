@@ -147,3 +147,14 @@ def test_a_fault_of_ours(folder: Path, tmp_path: Path, monkeypatch: pytest.Monke
     schemas.validate(answer.data, "error")
     assert "by nothing" in Path(answer.data["error"]["log"]).read_text()
     assert answer.errors.count("\n") == 1 and "Traceback" not in answer.errors
+
+
+def test_a_wish_to_end_that_python_wrapped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a class is made, Python 3.11 answers a signal's exception with a RuntimeError of its own."""
+
+    def broken(*_: Any) -> None:
+        raise RuntimeError("Error calling __set_name__") from KeyboardInterrupt()
+
+    monkeypatch.setattr("toolchain.commands.asm.run", broken)
+    answer = pxos("asm", "good.s")
+    assert (answer.status, answer.errors) == (130, "pxos: interrupted\n")

@@ -305,6 +305,7 @@ def test_the_host_finds_out_what_no_test_in_the_kernel_sees(
     from architect.verify import Trial
 
     monkeypatch.setattr(contracts, "first", lambda *_: None)
+    monkeypatch.setattr(contracts, "mended", lambda *_: ([], []))
     monkeypatch.setattr(Trial, "_tests", lambda _: GateResult("tests", True, 0.0))
     monkeypatch.setattr("architect.tried.VERDICT_NAME", "alone.json")
     monkeypatch.setattr(bench, "known", {})

@@ -70,6 +70,7 @@ def test_the_missing_store_is_among_the_first(storeless: Case) -> None:
     assert wanted in [code(patched(storeless, patch)) for patch in proposals(storeless, 3)]
 
 
+@pytest.mark.long
 def test_cheap_proposals_come_before_dear_ones(storeless: Case) -> None:
     costs = [patch.cost for patch in proposals(storeless, 300)]
     dearest = 0.0
@@ -79,12 +80,14 @@ def test_cheap_proposals_come_before_dear_ones(storeless: Case) -> None:
     assert costs[-1] > costs[0] + 2.0
 
 
+@pytest.mark.long
 def test_equal_code_is_proposed_once_and_the_unpatched_code_never(storeless: Case) -> None:
     found = [code(patched(storeless, patch)) for patch in proposals(storeless, 400)]
     assert len(found) == len(set(found)) == 400
     assert code(dict(storeless.sources)) not in found
 
 
+@pytest.mark.long
 def test_what_may_not_be_edited_is_not(tmp_path: Path) -> None:
     texts = sources(page=PAGE.replace("PT_SHIFT", "PD_SHIFT", 1))
     known = case(tmp_path, texts, failures=(broken("page_map"),))
@@ -391,6 +394,7 @@ def test_the_order_does_not_depend_on_the_hashes_of_strings(tmp_path: Path) -> N
         assert listing(seed) == first
 
 
+@pytest.mark.long
 def test_equal_code_is_proposed_once(tmp_path: Path) -> None:
     """An operator that finds an edit unlikely may come to it first: one that does not is still heard, and once."""
     known = case(tmp_path, sources())

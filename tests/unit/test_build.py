@@ -47,6 +47,7 @@ def redone(session: Session) -> list[str]:
 # --- the oracle --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_kernel_is_what_gnu_as_and_ld_make_of_it(tmp_path: Path) -> None:
     loaded = layout.load(KERNEL / "image.toml")
     generate.generate(KERNEL, tmp_path)

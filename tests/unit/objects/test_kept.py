@@ -223,6 +223,7 @@ def lines_of(tree: Path, cache: Path | None) -> list[str]:
         ("cpu/other.s", "start:\n.global start\n"),
     ],
 )
+@pytest.mark.long
 def test_errors_are_the_same_and_nothing_of_them_is_kept(
     tree: Path, cache: Path, name: str, line: str
 ) -> None:

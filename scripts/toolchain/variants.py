@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 from toolchain.bodies import Bodies
 from toolchain.build import GENERATED, Session
@@ -21,6 +22,25 @@ from toolchain.types import Image, Symbols
 
 _ASSIGNMENT = re.compile(r"\s*(?:\.(?:set|equ)\b|[\w.$]+\s*=)", re.IGNORECASE)
 _WHOLE = ("image.toml", "boot.toml")  # what concerns the kernel as a whole
+
+
+class _Edit(NamedTuple):
+    """Lines of a file, from ``first`` (0 is the first), that become others."""
+
+    file: str
+    lines: list[str]
+    first: int
+    removed: int
+    new: Sequence[str]
+
+    @property
+    def old(self) -> list[str]:
+        return self.lines[self.first : self.first + self.removed]
+
+    @property
+    def shared(self) -> bool:
+        """Whether other lines may change with it: an include file's, or one that assigns a constant."""
+        return self.file.endswith(".inc") or any(_ASSIGNMENT.match(line) for line in self.old)
 
 
 class Variants:
@@ -79,41 +99,39 @@ class Variants:
 
     def _patched(self, overrides: Mapping[str, str]) -> Patched | None:
         """A variant that differs in the bytes of constants or of macros' bodies; None where it has to be linked."""
-        if len(overrides) != 1:
+        edit = self._edit(overrides)
+        if edit is None or not edit.shared:
             return None
-        ((file, text),) = overrides.items()
-        if file not in self._lines:
-            return None
-        lines = self._lines[file]
-        first, count, new = differing(lines, text.split("\n"))
-        old = lines[first : first + count]
-        if not file.endswith(".inc") and not any(_ASSIGNMENT.match(line) for line in old):
-            return None
-        found = self._exact.constants(self._constants, file, old, new)
+        file, lines, first, count, new = edit
+        found = self._exact.constants(self._constants, file, edit.old, new)
         if found is None and file.endswith(".inc"):
             found = self._exact.body(file, lines, first, count, new)
         return found
 
     def _in_place(self, overrides: Mapping[str, str]) -> Image | None:
         """Of a variant that differs in a few statements, or in constants; None where that cannot be told."""
-        if len(overrides) != 1:
+        edit = self._edit(overrides)
+        if edit is None:
             return None
-        ((file, text),) = overrides.items()
-        if file not in self._lines:
-            return None
-        lines = self._lines[file]
-        first, count, new = differing(lines, text.split("\n"))
+        file, lines, first, count, new = edit
         if not count and not new:
             return self.original
-        old = lines[first : first + count]
-        if file.endswith(".inc") or any(_ASSIGNMENT.match(line) for line in old):
-            found = self._constants.variant(file, old, new, self._ground)
+        if edit.shared:
+            found = self._constants.variant(file, edit.old, new, self._ground)
             if found is None and file.endswith(".inc"):
                 found = self._bodies.variant(file, lines, first, count, new)
             return None if found is None else self._put(found)
         pieces = self._with_room(file)
         made = None if pieces is None else pieces.variant(first + 1, count, new)
         return None if made is None else self._put([made])
+
+    def _edit(self, overrides: Mapping[str, str]) -> _Edit | None:
+        """How a variant differs from the tree; None where that is in several files, or in one that is not known."""
+        if len(overrides) != 1:
+            return None
+        ((file, text),) = overrides.items()
+        lines = self._lines.get(file)
+        return None if lines is None else _Edit(file, lines, *differing(lines, text.split("\n")))
 
     def _stands(self, unit: str, number: int) -> Bytes | None:
         """Where a section of a unit lies, and what stands there."""

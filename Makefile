@@ -1,6 +1,7 @@
 # pxOS. `make help` lists the targets. Every target sets the machine up first (scripts/setup.sh).
 PXOS := .venv/bin/pxos
-PYTEST := .venv/bin/python -m pytest
+# pytest keeps the tests' modules compiled, whatever the caller's habits: rewriting their assertions takes seconds.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest
 JOBS ?= 2
 
 .PHONY: help setup demo iso run debug test test-fast test-slow test-matrix chat lint bench fix clean

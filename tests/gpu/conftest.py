@@ -6,7 +6,7 @@ adapter in use is a real GPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,16 @@ from toolchain.gpu import adapter
 from toolchain.gpu.device import Device
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.long)
+    yield
+    # Asked only where such tests are left: finding the adapters takes a second.
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not accelerated():
         config.hook.pytest_deselected(items=marked)

@@ -12,6 +12,7 @@ from tests.unit.god_tiles import code, tile
 from toolchain.command import Ui
 
 
+@pytest.mark.long
 def test_bytes_are_counted_whole() -> None:
     content = tile(code("xor", 1, 1, 0))
     rows = {row["peer"]: row for row in bench._bytes("x", content, Wish())}

@@ -15,6 +15,8 @@ from tests.unit import schemas
 from tests.unit.god_tiles import code, noise, tile
 from tests.unit.pxos import Answer, pxos
 
+pytestmark = pytest.mark.long
+
 XOR = "0x00010130"
 TEXT = b"a file of words, of words, of words\n" * 20
 

@@ -219,6 +219,7 @@ def test_a_bomb_costs_no_memory() -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.long
 def test_another_dictionary_is_not_taken() -> None:
     store, other = new_store(), Dictionary("other.pxd", bytes(dictionary.ID))
     content = noise(SIDE, SIDE)

@@ -16,6 +16,8 @@ from pixelvm.god.family import INDEX_MAX, SIDE
 from tests.unit.god_tiles import code, noise, tile
 from toolchain.errors import InputError
 
+pytestmark = pytest.mark.long
+
 ONE, TWO = tile(code("xor", 1, 1, 0)).data, tile(code("board", 9, 1, 2)).data
 
 
@@ -145,7 +147,6 @@ for number in range(8):
 """
 
 
-@pytest.mark.long
 def test_two_processes_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "d.pxd"
     root = Path(__file__).resolve().parents[2]

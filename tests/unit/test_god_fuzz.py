@@ -85,6 +85,7 @@ def test_a_container_gives_its_content_or_one_line(
     assert refused > runs // 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("runs", RUNS)
 def test_a_dictionary_gives_its_tiles_or_one_line(store: Dictionary, runs: int) -> None:
     chance = random.Random(runs)

@@ -23,6 +23,8 @@ from tests.unit.god_tiles import code, tile
 from toolchain import build
 from toolchain.errors import InputError
 
+pytestmark = pytest.mark.long
+
 CODE = st.lists(
     st.sampled_from([b"\xe8", b"\xe9", b"\x0f\x84", b"\0\0\0\0", b"\xff\xff\xff", b"\5", b"\x80"])
 ).map(b"".join)

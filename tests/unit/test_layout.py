@@ -64,6 +64,11 @@ def test_one_clear_line(old: str, new: str, message: str) -> None:
     assert message in line
 
 
+def test_a_number_of_thousands_of_digits() -> None:
+    with pytest.raises(InputError, match=r"image\.toml: a number of thousands of digits"):
+        layout.parse(f"{gnu_link.SMALL}\nx = {'7' * 5000}\n", Path("image.toml"))
+
+
 def test_no_sections() -> None:
     with pytest.raises(InputError, match=r"no \[\[section\]\]"):
         layout.parse(gnu_link.SMALL.split("[[section]]")[0], Path("image.toml"))

@@ -25,6 +25,8 @@ from toolchain.mailbox.memory import Memory
 from toolchain.mailbox.supervisor import Options, Supervisor
 from toolchain.mailbox.transport import Connection, Server
 
+pytestmark = pytest.mark.long
+
 HEAP = 1 << 16
 SECONDS = 60.0
 HANGING = """

@@ -131,6 +131,7 @@ def test_a_program_that_is_none(text: str, words: str) -> None:
     assert len(caught.value.lines()) == 1 and words in caught.value.lines()[0]
 
 
+@pytest.mark.long
 @given(programs())
 def test_back_and_forth(program: Program) -> None:
     assert assemble(disassembler.disassemble(program)).program == program

@@ -39,6 +39,7 @@ END = chunk(b"IEND", b"")
 ONE = chunk(b"IDAT", zlib.compress(b"\0abcd"))
 
 
+@pytest.mark.long
 @given(programs())
 def test_a_program_becomes_a_picture_and_back(made: Program) -> None:
     packed = cartridge.pack(made)

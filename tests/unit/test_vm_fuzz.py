@@ -15,6 +15,8 @@ from pixelvm.state import restore
 from tests.unit import schemas, vm_broken_engine
 from tests.unit.pxos import pxos
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

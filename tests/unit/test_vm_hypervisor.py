@@ -139,6 +139,7 @@ def test_mailboxes() -> None:
     assert one.state.stack == [6]
 
 
+@pytest.mark.long
 def test_the_command(tmp_path: Path) -> None:
     fib, life = str(EXAMPLES / "fib.pxa"), str(EXAMPLES / "life.pxa")
     Path("bad.pxa").write_text("drop\n")

@@ -36,6 +36,7 @@ def test_the_machine_lies_as_the_kernel_has_it() -> None:
     assert [end - begin for begin, end in pairwise(places)] == list(sizes)
 
 
+@pytest.mark.long
 def test_random_programs_end_as_the_reference_says() -> None:
     for _, differences in fuzz.run(3, 0, 1500, ["kernel"]):
         assert [(one.number, one.what) for one in differences] == []

@@ -172,6 +172,7 @@ def test_mailbox_clock_and_random() -> None:
     assert list(host.outbox) == [8]
 
 
+@pytest.mark.long
 @given(programs(), st.integers(1, 40))
 def test_slices_and_moves_change_nothing(program: Program, portion: int) -> None:
     """In slices, each saved and restored, it ends as in one go."""

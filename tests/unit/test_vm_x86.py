@@ -239,6 +239,7 @@ def test_arithmetic_with_constants_and_without(a: int, b: int) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_program_of_the_greatest_size() -> None:
     words = [isa.word(Op.PUSH, 1), isa.word(Op.DROP)] * (isa.CODE_MAX // 2)
     words[-2:] = [isa.word(Op.PUSH, 1), isa.word(Op.HALT, 3)]

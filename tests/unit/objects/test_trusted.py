@@ -110,6 +110,7 @@ def test_a_file_of_somebody_else_is_not_believed(
     assert the_file(cache).read_bytes() == before
 
 
+@pytest.mark.long
 def test_every_byte_counts(tree: Path, cache: Path) -> None:
     build.once(tree, cache)
     path, tree = the_file(cache), tree.resolve()
@@ -183,6 +184,7 @@ def test_a_binary_that_changes_while_it_is_read_is_not_kept(
     assert made(assembled) == ["cpu/other.s", "picture.s", "picture.s", "start.s"]  # with, and without
 
 
+@pytest.mark.long
 def test_builds_at_the_same_time(tree: Path, cache: Path, tmp_path: Path) -> None:
     expected = build.once(tree)
     program = "import sys; from pathlib import Path; from toolchain import build\n"

@@ -1,14 +1,14 @@
 """The service of a worker: one kernel tree on the bench, with a warm build session and the judge.
 
-Owns: from a patch to an evaluation (build, claim of the image, trial), the diagnosis of the unpatched tree, and the
-finalist's whole way on a fresh copy. Nothing it writes lies outside the run's folder.
+Owns: from a patch to an evaluation (claim of the image, trial; ``images`` makes it), the diagnosis of the unpatched
+tree, and the finalist's whole way on a fresh copy. Nothing it writes lies outside the run's folder.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -18,6 +18,7 @@ from typing import Literal
 from architect import abreast, contracts, coverage, deadlines, reporting
 from architect.diagnosis import Demands, Diagnosis
 from architect.generalise import Listing
+from architect.images import Images
 from architect.judge import Judge
 from architect.protocols import NO_BOOTS, Case, Evaluation, GateResult, Patch
 from architect.report import patch_text
@@ -31,18 +32,16 @@ from architect.verify import (
     Terms,
     Trial,
     accused,
-    broken,
 )
-from architect.workers import give_back
+from architect.workers import give_back, tidy
 from architect.workspace import TreeCopy
-from toolchain.changes import Original
+from toolchain.changes import Changes
 from toolchain.errors import InputError
-from toolchain.exact import Patched, Spot
 from toolchain.files import make_folder, write_atomic
 from toolchain.types import Image
-from toolchain.variants import Variants
 
 FEW = 60  # changed routines whose contracts cost less than a boot
+TIDY_EACH = 150  # candidates: what they leave behind makes a worker twice as large
 NEVER = -10.0  # the progress of a patch that does not even apply
 _NOT_BUILT = "the image that was tried is not what a build makes of it"
 
@@ -71,12 +70,11 @@ class Bench:
         self.macros = label_arguments(judge.sources.values())
         self.listings: dict[str, Listing] = {}
         self.known: dict[int, Evaluation] = {}
-        self.asked = contracts.Asked()
         self.begun = False
-        self.original: Original | None = None
-        self.variants: Variants | None = None
+        self.tried = 0
         self.reporting: Reporting | None = None
         self.session = build.Session(tree, cache, still=True)
+        self.images = Images(self.session, self.headers)
 
     def __enter__(self) -> Bench:
         """Start the encoder."""
@@ -138,6 +136,7 @@ class Bench:
         if not rows:
             return ()
         broken = {str(row["routine"]) for row in rows}
+        tidy()  # the machines of all contracts
         return coverage.runs(image, self.session.origins(), self.headers, broken)
 
     def verify(self, patch: Patch, boots: int, demands: Demands) -> Evaluation:
@@ -148,45 +147,33 @@ class Bench:
         if not self.begun:
             self.begin(demands)
         began = time.perf_counter()
+        self.tried += 1
+        if not self.tried % TIDY_EACH:
+            tidy()
         evaluation = self._verified(patch, boots, demands, began)
         return replace(evaluation, took=time.perf_counter() - began)
 
     def _verified(self, patch: Patch, boots: int, demands: Demands, began: float) -> Evaluation:
         try:
             changed = self.workspace.apply(patch)
-            image = self._image(changed)
+            name, suspected = self.images.judged(changed, demands, self.known)
+            # What was asked may lack code that does not run there, and that does not assemble.
+            made = None if suspected is not None or name in self.known else self.images.whole(changed)
         except InputError as error:
             gate = _unassembled(error, time.perf_counter() - began)
             errors = len(error.diagnostics)
             return Evaluation(patch, (gate,), False, -errors / 1000 if errors else NEVER, False)
         gate = GateResult("assembles", True, time.perf_counter() - began)
-        name = content(image)
-        if name not in self.known:
-            suspected = self._suspected(image, demands)
-            if suspected is not None:
-                progress = 1.0 + STATIC.index("contract") + suspected.evidence.get("share", 0.0)
-                self.known[name] = Evaluation(patch, (gate, suspected), False, progress, False)
-                return self.known[name]
-        if name in self.known:
+        if suspected is not None:
+            progress = 1.0 + STATIC.index("contract") + suspected.evidence.get("share", 0.0)
+            self.known[name] = Evaluation(patch, (gate, suspected), False, progress, False)
+            return self.known[name]
+        if made is None:
             return replace(self.known[name], patch=patch, duplicate=True, booted=False, boots=0)
-        whole, spots = self._whole(changed)
-        names, files = self._changes(patch, spots)
+        whole, differing = made
+        names, files = self._changes(patch, differing)
         lined = partial(self.session.build, changed)
         return self._tried(patch, gate, whole, boots, demands, names, files, lined)
-
-    def _image(self, changed: Mapping[str, str]) -> Image:
-        """What a candidate is asked by: where it can be, with only the changed made anew."""
-        image = self.variants.image(changed) if self.variants is not None else None
-        return self.session.build(changed, lines=False) if image is None else image
-
-    def _whole(self, changed: Mapping[str, str]) -> tuple[Image, tuple[Spot, ...] | None]:
-        """What a build makes of a candidate; where it differs from the tree as it is (None: that is unknown)."""
-        made = (
-            self.session.build(changed, lines=False)
-            if self.variants is None
-            else self.variants.whole(changed)
-        )
-        return made if isinstance(made, Patched) else (made, None)
 
     def begin(self, demands: Demands) -> None:
         """Before the first candidate: what it is compared with, and which broken contracts show soonest."""
@@ -194,30 +181,17 @@ class Bench:
         give_back()  # what the diagnosis held
         self.session.prepare()  # candidates hold instructions that the tree does not
         with suppress(InputError):  # it may not assemble
-            # What candidates are held to byte by byte: no sketch of it.
-            whole = self.session.build(lines=False)
-            self.variants = Variants(self.session)
-            self.original = Original(self.session.objects(), self.headers)
-            image = self.variants.original
+            whole, sketch = self.images.begin(demands)
             if demands.failing:
-                self.known[content(image)] = self._refused(demands)
+                self.known[content(sketch)] = self._refused(demands)
             self.reporting = Reporting(whole, self.headers)
-            contracts.rehearse(image, self.headers, demands.contracts, self.asked)
+        give_back()  # and what this made and did not keep: what it kept is not looked at again
 
     @staticmethod
     def _refused(demands: Demands) -> Evaluation:
         """The verdict on the unpatched kernel, for patches that change no byte of it."""
         nothing = Patch((), "none", "none", "the unpatched kernel")
         return Evaluation(nothing, demands.failing, False, 0.0, True)
-
-    def _suspected(self, image: Image, demands: Demands) -> GateResult | None:
-        """The contracts that the unpatched kernel broke, the likeliest and cheapest first; None when they are kept."""
-        names = demands.contracts
-        if not names:
-            return None
-        began = time.perf_counter()
-        gate = broken(image, self.headers, names, (), self.asked, every=demands.several)
-        return None if gate.passed else replace(gate, gate="contract", seconds=time.perf_counter() - began)
 
     def _tried(
         self,
@@ -321,7 +295,9 @@ class Bench:
             self.listings[file] = Listing(self.workspace.sources()[file], self.macros)
         return self.listings[file]
 
-    def _changes(self, patch: Patch, spots: tuple[Spot, ...] | None) -> tuple[list[str] | None, list[str]]:
+    def _changes(
+        self, patch: Patch, differing: Callable[[], Changes | None]
+    ) -> tuple[list[str] | None, list[str]]:
         """The routines that a patch changes (None when it may be any), and the sources whose data it does.
 
         An edit within routines of one source changes those; of any other, what was assembled is compared.
@@ -338,10 +314,7 @@ class Bench:
                 names.setdefault(rows.routine_at(max(0, line)))
         if "" not in names:
             return list(names), []
-        found = None
-        if self.original is not None:
-            told = self.original.at(spots) if spots is not None else None
-            found = told or self.original.changes(self.session.objects())
+        found = differing()
         if found is None:
             return None, []
         names.pop("")

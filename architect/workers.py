@@ -73,6 +73,11 @@ def seldom_collected() -> Iterator[None]:
 def give_back() -> None:
     """Let go of cyclic garbage, and of memory that is free: after a long call that others unlike it follow."""
     gc.unfreeze()
+    tidy()
+
+
+def tidy() -> None:
+    """The same for what was made since: what is left now stays, and is not looked at again. Often, in long work."""
     gc.collect()
     gc.freeze()
     with contextlib.suppress(AttributeError):  # a C library other than GNU's

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from architect.protocols import Edit, Patch
@@ -24,7 +24,10 @@ EDITABLE_SUFFIXES = (".s", ".inc")
 # Folders whose sources judge a repair or are made by the build: no repair touches them.
 PROTECTED_FOLDERS = ("test", "tests", "gen", "build")
 
-_INCLUDE = re.compile(r'^\s*\.include\s+"([^"]+)"', re.MULTILINE)
+_INCLUDE = re.compile(r'^[ \t]*\.include\s+"([^"]+)"', re.MULTILINE)
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]|\r(?!\n)"
+)
 _FOREIGN = re.compile(r'^\s*(?:[\w.$]+:\s*)*(\.incbin\b|\.include\s+"(?:/|[^"]*\.\.))', re.IGNORECASE)
 
 
@@ -103,7 +106,7 @@ class TreeCopy:
                 wanted = edit.old[0] if edit.old else "a line to insert before"
                 raise _refuse(f"{where}: the edit does not apply: expected {wanted!r}, found {found!r}")
             changed += lines[position:start]
-            changed += edit.new
+            changed += ended(edit.new, lines)
             position, last = end, edit
         return "\n".join(changed + lines[position:])
 
@@ -140,6 +143,12 @@ class TreeCopy:
         return [self.tree / name for name in changed]
 
 
+def ended(new: Sequence[str], lines: Sequence[str]) -> list[str]:
+    """New lines as a file has its own: with a carriage return at the end where all of them have one."""
+    ending = "\r" if len(lines) > 1 and all(line.endswith("\r") for line in lines[:-1]) else ""
+    return [line.removesuffix(ending) + ending for line in new]
+
+
 def _put(path: Path, content: bytes) -> None:
     """Let a file of a copy hold ``content``."""
     try:
@@ -158,17 +167,29 @@ def check_text(name: str, old: str, new: str) -> None:
     known = set(old.split("\n"))
     for number, line in enumerate(new.split("\n"), 1):
         if line not in known:
-            _check_lines(Edit(name, number, (), (line,)), f"{name}:{number}")
+            _check_lines(Edit(name, number, (old,), (line,)), f"{name}:{number}")
 
 
 def _refuse(message: str) -> InputError:
     return InputError(message, stage=STAGE)
 
 
+def hidden(new: str, old: str) -> str:
+    """What of ``new`` nobody sees who reads it, and ``old`` did not hold; empty where there is nothing.
+
+    Such characters drive a terminal, or show code in another order than it has (Unicode TR 36, 2.9).
+    """
+    found = set(_HIDDEN.findall(new)) - set(_HIDDEN.findall(old))
+    return f"the control character U+{ord(min(found)):04X}, which nobody sees" if found else ""
+
+
 def _check_lines(edit: Edit, where: str) -> None:
     for line in edit.new:
         if "\n" in line or "\0" in line or len(line) > LINE_MAX:
             raise _refuse(f"{where}: a new line holds a line feed or NUL, or is longer than {LINE_MAX}")
+        unseen = hidden(line.removesuffix("\r"), "".join(edit.old))
+        if unseen:
+            raise _refuse(f"{where}: a new line holds {unseen}")
         if _FOREIGN.match(line):
             raise _refuse(f"{where}: a repair may not bring in files: {line.strip()!r}")
 

@@ -10,16 +10,12 @@ import codecs
 import sys
 
 from pixelvm.host import PlainHost
+from toolchain.printable import printable
 from toolchain.process import tell
 
 INPUT_MAX = 16 << 20  # bytes
 _SHOWN = 1 << 12  # bytes that may wait for the end of their line
 _CHUNK = 1 << 12
-
-
-def printable(text: str) -> str:
-    """``text`` with nothing that a terminal obeys."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 class ConsoleHost(PlainHost):

@@ -10,12 +10,20 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from toolchain.command import STATUS_INTERNAL, STATUS_INTERRUPTED, STATUS_INVALID, STATUS_OK, Outcome, Ui
+from toolchain.command import (
+    STATUS_INTERNAL,
+    STATUS_INTERRUPTED,
+    STATUS_INVALID,
+    STATUS_OK,
+    Outcome,
+    Ui,
+    harmless,
+)
 from toolchain.errors import PxError
 from toolchain.interrupts import uninterrupted
 from toolchain.process import Ended, Process, leave, say
@@ -132,7 +140,7 @@ def _json(data: object) -> str:
 
 def _complain(line: str) -> None:
     try:
-        print(line, file=sys.stderr, flush=True)
+        print(harmless(line), file=sys.stderr, flush=True)
     except OSError:
         return  # nobody listens there; the exit status still tells
 
@@ -180,7 +188,7 @@ def _ended(wish: BaseException, as_json: bool) -> int:
 
 def _answer(outcome: Outcome, as_json: bool) -> int:
     """Print what a command has to say; its status, or that of an output that cannot be written."""
-    text = _json(outcome.data) if as_json else outcome.text
+    text = _json(outcome.data) if as_json else harmless(outcome.text)
     broken = None
     try:
         # A pipe takes so much at once; what is longer may wait for its reader, and Ctrl-C must end that.
@@ -204,21 +212,23 @@ def main(argv: list[str] | None = None) -> int:
     """
     if argv is not None:
         return _main(argv)
+    process = Process()
     try:
-        with Process() as process:
-            status = _main(sys.argv[1:], process.listen)
+        with process:
+            status = _main(sys.argv[1:], process)
     except (KeyboardInterrupt, Ended) as wish:
         status = _ended(wish, as_json=False)  # it came while an error was being told
-    if status == STATUS_INTERRUPTED:
+    if status == STATUS_INTERRUPTED or process.spared is not None:
         leave(status)
     return status
 
 
-def _main(arguments: list[str], begin: Callable[[], None] = lambda: None) -> int:
+def _main(arguments: list[str], process: Process | None = None) -> int:
     name, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     as_json = "--json" in rest
     try:
-        begin()
+        if process is not None:
+            process.listen()
         if name in ("", "-h", "--help", "help"):
             _explain(_overview())
             return STATUS_OK if name else STATUS_INVALID
@@ -226,6 +236,8 @@ def _main(arguments: list[str], begin: Callable[[], None] = lambda: None) -> int
             raise _Usage(f"pxos: no command '{name}' (there are: {', '.join(COMMANDS)})")
         args, module = _parse(name, rest)
         outcome = module.run(args, Ui(quiet=args.quiet))
+        if process is not None:
+            process.spared = outcome.spared
         return _answer(outcome, as_json)
     except _Usage as usage:
         told = {"stage": "arguments", "message": str(usage), "log": None}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pixelvm.commands.vm_fuzz import engine_names
 from pixelvm.commands.vm_run import screen_size
 from toolchain.command import STATUS_NO, STATUS_OK, STATUS_SPENT, Outcome, Ui
+from toolchain.printable import printable
 
 if TYPE_CHECKING:
     from pixelvm.hypervisor.guest import Guest, GuestHost
@@ -255,9 +256,7 @@ def _lines(rows: list[dict[str, Any]]) -> list[str]:
     for row in rows:
         for line in row["output"].split("\n"):
             if line:
-                lines.append(
-                    f"[{row['number']}] " + "".join(c if c.isprintable() else "\ufffd" for c in line)
-                )
+                lines.append(f"[{row['number']}] " + printable(line, ""))
     for row in rows:
         ended = f"{row['status']} with {row['result']}" if row["status"] == "halted" else row["status"]
         why = f" ({row['why']})" if row["why"] else ""

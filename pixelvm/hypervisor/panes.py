@@ -10,6 +10,7 @@ from pathlib import Path
 from pixelvm.disassembler import instruction
 from pixelvm.hypervisor.debugger import Debugger
 from pixelvm.hypervisor.variables import Variables, listed, signed
+from toolchain import printable as plain
 from toolchain.errors import InputError
 
 AROUND = 4  # lines above and below the current one
@@ -183,5 +184,5 @@ class Panes:
 
 
 def printable(text: str) -> str:
-    """Nothing that a terminal obeys."""
-    return "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in text)
+    """One line, with nothing that a terminal obeys."""
+    return plain.printable(text, "\t")

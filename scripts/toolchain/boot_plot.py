@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
+from toolchain.printable import printable
 from toolchain.types import Unit
 
 _WIDTH = 1000  # pixels of the whole picture
@@ -133,5 +134,5 @@ def _ticks(value: int) -> str:
 
 def _text(text: str, most: int = _TEXT_MAX) -> str:
     """As the text of an element; what XML 1.0 has no character for becomes a question mark."""
-    shown = "".join(c if c.isprintable() else "?" for c in text)
+    shown = printable(text, "", "?")
     return escape(shown if len(shown) <= most else shown[: most - 1] + "…")

@@ -62,6 +62,7 @@ def build(
     cmdline: str = "",
     modules: Sequence[Path] = (),
     cache: Path | None = None,
+    spared: list[object] | None = None,
 ) -> BuildResult:
     """Build ``tree`` and write ELF, map, listing and, if asked for, the ISO under ``out``.
 
@@ -74,6 +75,7 @@ def build(
         modules: files that become boot modules, or names of user programs (``toolchain.programs``): an archive
             under ``out``, which the ISO holds too.
         cache: where object files are kept between runs, or None; the products are the same bytes either way.
+        spared: gets what only memory is left of (``command.Outcome``).
 
     Returns:
         Where the products are. Each was written as a whole; when anything fails before, none was touched.
@@ -89,9 +91,10 @@ def build(
 
     began = time.monotonic()
     if iso:
-        from toolchain.iso import check_tools
+        from toolchain.iso import check_tools, grub_config
 
         check_tools()
+        grub_config(cmdline)  # what is wrong with it is told before anything is made
     packed = modules_module.archive(programs.resolve(modules, out)) if modules else b""
     kernel_tree(tree)
     with no_collection(), Fresh(tree.resolve(), cache) as fresh:
@@ -99,6 +102,8 @@ def build(
         if made is None or not made.stand_in(out):
             made = _write(tree, out, fresh)
         generate.write(fresh.generated or generate.texts(tree), out)
+    if spared is not None:
+        spared.append(fresh)
     elf, map_, listing = (out / f"{NAME}.{kind}" for kind in _KINDS)
     if ui is not None:
         for warning in made.warnings:
@@ -128,7 +133,7 @@ def _write(tree: Path, out: Path, fresh: Fresh) -> Products:
     """Make the ELF, its map and its listing, and write them when all three are made."""
     image, read = _image(tree, fresh)
     from toolchain import elf, forked, listing
-    from toolchain.files import make_folder, write_atomic
+    from toolchain.files import make_folder, write_together
     from toolchain.objects import Products
     from toolchain.sealed import digest
 
@@ -146,8 +151,7 @@ def _write(tree: Path, out: Path, fresh: Fresh) -> Products:
     may_keep, lines = rest() if found is None else found
     contents = dict(zip(_KINDS, (data, map_, lines), strict=True))
     make_folder(out, stage=STAGE)
-    for kind, content in contents.items():
-        write_atomic(out / f"{NAME}.{kind}", content, stage=STAGE)
+    write_together({out / f"{NAME}.{kind}": content for kind, content in contents.items()}, stage=STAGE)
     made = Products((), len(data), len(image.symbols), image.warnings)
     if may_keep:
         files = [(f"{NAME}.{kind}", len(content), digest(content)) for kind, content in contents.items()]

@@ -8,11 +8,14 @@ both, so that ``--json`` and the exit statuses are the same everywhere.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, TextIO
+
+from toolchain.printable import printable
 
 STATUS_OK = 0
 STATUS_NO = 1
@@ -29,11 +32,14 @@ class Outcome(NamedTuple):
         status: exit status of the contract (see ARCHITECTURE.md).
         data: the JSON object of ``--json``.
         text: the same for people, without a final newline; printed when ``--json`` is not given.
+        spared: what the command has made and nobody needs any more. A process that ends with it leaves it to the
+            system: to free many objects one by one takes longer.
     """
 
     status: int
     data: Mapping[str, Any] = MappingProxyType({})
     text: str = ""
+    spared: object = None
 
 
 class Ui:
@@ -51,17 +57,17 @@ class Ui:
 
     def step(self, text: str) -> None:
         """One finished or begun step on a line of its own, with the seconds since the command began."""
-        self._print(f"[{time.monotonic() - self._began:6.2f}s] {text}")
+        self._print(f"[{time.monotonic() - self._began:6.2f}s] {harmless(text)}")
 
     def note(self, text: str) -> None:
         """A line without a time."""
-        self._print(text)
+        self._print(harmless(text))
 
     def progress(self, text: str) -> None:
         """A line that the next one replaces (on a terminal; elsewhere nothing is printed)."""
         if self.quiet or not self.terminal:
             return
-        self._write(f"\r\x1b[K{text}")
+        self._write(f"\r\x1b[K{harmless(text)}")
         self._open_line = True
 
     def _print(self, text: str) -> None:
@@ -90,3 +96,17 @@ _SGR = {"red": 31, "green": 32, "yellow": 33, "blue": 34, "magenta": 35, "cyan":
 def paint(text: str, style: str, enabled: bool) -> str:
     """``text`` in an ANSI style (``"red"``, ``"bold"``, ...) when ``enabled``, else unchanged."""
     return f"\x1b[{_SGR[style]}m{text}\x1b[0m" if enabled else text
+
+
+_STYLE = re.compile(r"(\x1b\[(?:0|[12]|3[1-6])m)")  # what ``paint`` writes
+
+
+def harmless(text: str) -> str:
+    """``text`` without what drives a terminal or turns its order around; line ends, tabs and our styles stay.
+
+    Sources, logs and names are of whoever wrote them: an escape sequence in a comment is no command to the terminal.
+    """
+    if text.isprintable():
+        return text
+    parts = _STYLE.split(text.replace("\r\n", "\n"))
+    return "".join(part if at % 2 else printable(part) for at, part in enumerate(parts))

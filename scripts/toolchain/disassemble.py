@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from toolchain.symbols import SymbolTable
 from toolchain.types import CodePlace, Mode
@@ -32,9 +34,7 @@ def decode(data: bytes, address: int, mode: Mode) -> Iterator[Instruction]:
     import capstone
     from capstone import x86
 
-    bits = {16: capstone.CS_MODE_16, 32: capstone.CS_MODE_32, 64: capstone.CS_MODE_64}[mode]
-    engine = capstone.Cs(capstone.CS_ARCH_X86, bits)
-    engine.detail = True
+    engine = _engine(mode)
     at = 0
     while at < len(data):
         for found in engine.disasm(data[at:], address + at):
@@ -50,6 +50,16 @@ def decode(data: bytes, address: int, mode: Mode) -> Iterator[Instruction]:
         if at < len(data):
             yield Instruction(address + at, data[at : at + 1], f".byte {data[at]:#04x}")
             at += 1
+
+
+@cache
+def _engine(mode: Mode) -> Any:
+    import capstone
+
+    bits = {16: capstone.CS_MODE_16, 32: capstone.CS_MODE_32, 64: capstone.CS_MODE_64}[mode]
+    engine = capstone.Cs(capstone.CS_ARCH_X86, bits)
+    engine.detail = True
+    return engine
 
 
 def image(table: SymbolTable, mode: Mode | None = None) -> Iterator[Instruction]:

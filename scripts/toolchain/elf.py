@@ -86,12 +86,13 @@ class _Strings:
         return at
 
 
-def write(image: Image, *, debug: bool = True) -> bytes:
+def write(image: Image, *, debug: bool = True, symbols: bool = True) -> bytes:
     """The ELF64 file of ``image``.
 
     Args:
         image: the linked image. Sections of no size get a section header and no program header.
-        debug: with the DWARF sections (a candidate that is only booted needs none).
+        debug: with the DWARF sections.
+        symbols: with ``.symtab``; a candidate that is only booted needs neither.
 
     Returns:
         The file. File offsets are congruent to addresses modulo a page, the first loaded byte lies at
@@ -114,7 +115,8 @@ def write(image: Image, *, debug: bool = True) -> bytes:
         at += (section.address - at) % PAGE
         header.offset = at
         at += len(header.data)
-    headers += _symbol_tables(image, len(headers))
+    if symbols:
+        headers += _symbol_tables(image, len(headers))
     if debug:
         headers += [_Header(name, _SHT_PROGBITS, data) for name, data in dwarf.sections(image).items()]
     names = _Strings()

@@ -13,20 +13,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from toolchain.called import FLAG_BITS, STAGE, End, Run
+from toolchain.blanks import Blanked
+from toolchain.called import STAGE, End, Run
+from toolchain.emulated import MASK64 as MASK64
+from toolchain.emulated import Registers
 from toolchain.errors import InputError
 from toolchain.trace import recorder
 from toolchain.types import Image, Symbols
 
 PAGE = 4096
-MASK64 = (1 << 64) - 1
 _UART_LINE_STATUS = 0x3FD
 _UART_READY = 0x60
 _HOOKS_KEPT = 32  # where nobody looks any more: every instruction that is translated is held against each
+_BREAKPOINT = 3  # INT3
 _NOWHERE = 0x00FF_FFFF_FFFF_F000  # not canonical: no code comes there
-_NARROW = frozenset(
-    ["rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", "rip", "rflags"]
-)  # by their low halves there
 
 PortIn = Callable[[int, int], int]
 PortOut = Callable[[int, int, int], None]
@@ -55,7 +55,7 @@ def machines_closed() -> Iterator[None]:
             machine.close()
 
 
-class Emulator:
+class Emulator(Registers):
     """A CPU with the image's symbols, and nothing mapped.
 
     Args:
@@ -80,13 +80,13 @@ class Emulator:
         self.port_out: PortOut | None = None
         self.cpuid: Cpuid | None = None
         self._take(image)
-        self._numbers: dict[str, int] = {}
         self._hooks: dict[int, tuple[int, list[Callable[..., None]]]] = {}  # by address: hook, what it calls
         self._windows: list[tuple[int, int]] = []
         self._substitutes: dict[int, str] = {}
         self._stale = False  # code was translated before a hook in it was set
         self._run = Run()
         self._uc: Any = Uc(UC_ARCH_X86, UC_MODE_64 if bits == 64 else UC_MODE_32)
+        self._prepare_registers()
         # In long mode addresses are taken as they are; the 32-bit machine has the CPU's own paging.
         if bits == 64:
             self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_VIRTUAL)
@@ -98,11 +98,14 @@ class Emulator:
             add(self._u.UC_HOOK_INSN, self._out, None, 1, 0, self._c.UC_X86_INS_OUT),
             add(self._u.UC_HOOK_INSN, self._cpuid, None, 1, 0, self._c.UC_X86_INS_CPUID),
         )
-        if _SCOPES:
-            _SCOPES[-1].append(self)
+        self._open()
         self._recorder = recorder()
         if self._recorder is not None:
             self._recorder.attach(self._uc, self._u, image, bits)
+
+    def _open(self) -> None:
+        if _SCOPES:
+            _SCOPES[-1].append(self)
 
     def _take(self, image: Image) -> None:
         self.image = image
@@ -206,41 +209,6 @@ class Emulator:
         """Whether the image has a symbol of that name."""
         return symbol in self._symbols
 
-    # --- registers ---------------------------------------------------------------------------------------------
-
-    def get(self, register: str) -> int:
-        """A register (64-bit name, or a control register such as ``cr3``)."""
-        return int(self._uc.reg_read(self._number(register)))
-
-    def set(self, register: str, value: int) -> None:
-        """Set a register."""
-        self._uc.reg_write(self._number(register), value & MASK64)
-
-    def set_flag(self, name: str, value: bool) -> None:
-        """Set one flag, e.g. ``cf`` for the failure convention."""
-        bit = 1 << FLAG_BITS[name]
-        flags = self.get("rflags")
-        self.set("rflags", flags | bit if value else flags & ~bit)
-
-    def table(self, register: str) -> tuple[int, int, int]:
-        """``gdtr``, ``idtr`` or ``tr``: selector (0 for the first two), base, limit."""
-        selector, base, limit, _flags = self._uc.reg_read(self._number(register))
-        return int(selector), int(base), int(limit)
-
-    def msr(self, number: int) -> int:
-        """A model specific register."""
-        return int(self._uc.reg_read(self._c.UC_X86_REG_MSR, number))
-
-    def _number(self, name: str) -> int:
-        number = self._numbers.get(name)
-        if number is None:
-            known = f"e{name[1:]}" if self.bits == 32 and name in _NARROW else name
-            number = getattr(self._c, f"UC_X86_REG_{known.upper()}", None)
-            if number is None:
-                raise InputError(f"no register is called '{name}'", stage=STAGE)
-            self._numbers[name] = int(number)
-        return int(number)
-
     # --- control -----------------------------------------------------------------------------------------------
 
     def substitute(self: E, routine: str, action: Callable[[E], None]) -> None:
@@ -327,6 +295,8 @@ class Emulator:
 
     def _interrupt(self, uc: Any, number: int, data: object) -> None:
         self._run.end, self._run.address = "interrupt", number
+        if number == _BREAKPOINT and isinstance(self.image, Blanked):
+            self.image.meet(self.get("rip"))
         uc.emu_stop()
 
     def _in(self, uc: Any, port: int, size: int, data: object) -> int:

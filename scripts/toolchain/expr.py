@@ -129,13 +129,14 @@ class SyntaxFault(ValueError):
 
 
 DEPTH_MAX = 128  # operators from an expression to its innermost part; Python's stack holds some more
+NUMBER_MAX = 1024  # digits; Python turns no number of more than 4,300 into decimal digits, or back
 _TOO_DEEP, _SHORTER = "the expression is nested too deeply", "a shorter one, or a name for a part of it"
 
 
 @lru_cache(maxsize=8192)
 def parse_cached(text: str) -> Expr:
     """``parse`` without a place; raises ``SyntaxFault``."""
-    if text.isdecimal() and text.isascii() and (text[0] != "0" or text == "0"):
+    if text.isdecimal() and text.isascii() and (text[0] != "0" or text == "0") and len(text) <= NUMBER_MAX:
         return Expr(("n", int(text)))
     try:
         parser = Parser(text)
@@ -150,6 +151,14 @@ def parse_cached(text: str) -> Expr:
         raise SyntaxFault(str(error)) from None
     except RecursionError:
         raise SyntaxFault(_TOO_DEEP, _SHORTER) from None
+
+
+def literal(text: str) -> int | None:
+    """The value of a number as a source writes it (010 is octal, as for GNU as); None of what is none, such as 08."""
+    try:
+        return parse_cached(text).constant
+    except SyntaxFault:
+        return None
 
 
 # --- lexer -------------------------------------------------------------------------------------------------
@@ -277,6 +286,8 @@ class Parser:
 
 
 def _number(digits: str) -> int:
+    if len(digits) > NUMBER_MAX:
+        raise SyntaxFault(f"a number of {len(digits):,} digits", f"at most {NUMBER_MAX:,} digits")
     if digits[0] == "0" and len(digits) > 1:
         if digits[1] in "xX":
             return int(digits[2:], 16)

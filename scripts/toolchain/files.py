@@ -10,12 +10,13 @@ import errno
 import itertools
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from toolchain.errors import InputError
+from toolchain.interrupts import uninterrupted
 
 LOCK_NAME = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
@@ -75,27 +76,41 @@ def write_atomic(path: Path, data: bytes | str, *, stage: str) -> bool:
     Raises:
         InputError: the folder cannot be written or the disk is full; no partial file is left behind.
     """
-    content = data.encode() if isinstance(data, str) else data
+    return bool(write_together({path: data}, stage=stage))
+
+
+def write_together(contents: Mapping[Path, bytes | str], *, stage: str) -> int:
+    """As ``write_atomic``, several files: a full disk leaves all of them as they were; returns how many it wrote."""
+    staged: list[tuple[Path, Path]] = []
+    written = 0
+    path = Path()
     try:
-        target = Path(os.path.realpath(path)) if path.is_symlink() else path
-        there = target.stat() if target.exists() else None
-        if there is not None and not stat.S_ISREG(there.st_mode):
-            path.write_bytes(content)
-            return True
-        if there is not None and there.st_size == len(content) and target.read_bytes() == content:
-            return False
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
+        for path, data in contents.items():
+            content = data.encode() if isinstance(data, str) else data
+            target = Path(os.path.realpath(path)) if path.is_symlink() else path
+            there = target.stat() if target.exists() else None
+            if there is not None and not stat.S_ISREG(there.st_mode):
+                path.write_bytes(content)
+                written += 1
+                continue
+            if there is not None and there.st_size == len(content) and target.read_bytes() == content:
+                continue
+            temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+            staged.append((temporary, target))
             temporary.write_bytes(content)
             if there is not None:
                 temporary.chmod(stat.S_IMODE(there.st_mode))
-            temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise unwritable(path, error, stage=stage) from error
-    return True
+        with uninterrupted():
+            for temporary, target in staged:
+                temporary.replace(target)
+    except BaseException as error:
+        for temporary, _ in staged:
+            with suppress(OSError):  # what it stands in may be no folder: the first error tells
+                temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise unwritable(path, error, stage=stage) from error
+        raise
+    return written + len(staged)
 
 
 def open_regular(path: Path, *, stage: str, missing: str = "") -> BinaryIO:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from toolchain.types import Image, Section, Symbol
+from toolchain.types import Image, Section, Symbol, Symbols
 
 MASK64 = (1 << 64) - 1
 VARIANTS_KEPT = 4  # decodings kept of one routine
@@ -161,13 +161,9 @@ def flows(
     home = next((s for s in image.sections if s.name == section), None)
     if home is None:
         return []
-    routines = [
-        s
-        for s in image.symbols
-        if s.kind == "func" and s.section == section and s.size > 0 and (names is None or s.name in names)
-    ]
-    routines.sort(key=lambda s: (s.address, s.name))
-    return [flow_of(home, symbol, bits) for symbol in routines]
+    wanted = None if names is None else frozenset(names)
+    routines = Symbols.of(image).routines.get(section, ())
+    return [flow_of(home, symbol, bits) for symbol in routines if wanted is None or symbol.name in wanted]
 
 
 def flow_of(home: Section, symbol: Symbol, bits: int = 64) -> RoutineFlow:

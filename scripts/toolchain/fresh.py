@@ -35,6 +35,7 @@ class Fresh:
         names: the units, in the order of the image; empty when the tree is in error.
         current: those of which the object was kept.
         generated: the generated includes by name.
+        made: what ``image`` returned last.
     """
 
     def __init__(self, tree: Path, cache: Path | None) -> None:
@@ -44,7 +45,7 @@ class Fresh:
         self._guard, self._twin = Guard(), Guard()
         self._kept: Objects | None = None
         self._new: packed.Assembly | None = None
-        self._is_made = False
+        self.made: tuple[Image, dict[str, str]] | None = None
         self.names: list[str] = []
         self.current: list[str] = []
         self.generated: dict[str, str] = {}
@@ -100,15 +101,14 @@ class Fresh:
         if not self.names:
             return None
         try:
-            found = self._assembled_and_linked()
+            self.made = self._assembled_and_linked()
         except InputError:
             return None
         finally:
             self.close()
-        self._is_made = found is not None
-        if self._is_made and self._kept is not None and self._new is not None:
+        if self.made is not None and self._kept is not None and self._new is not None:
             self._kept.add(self.names, self._new)
-        return found
+        return self.made
 
     def _assembled_and_linked(self) -> tuple[Image, dict[str, str]] | None:
         kept = self._kept
@@ -164,7 +164,7 @@ class Fresh:
 
     def keep(self) -> bool:
         """Keep the objects that ``image`` made for later runs; False where nothing of this build may be kept."""
-        return self._kept is not None and self._is_made and self._kept.keep()
+        return self._kept is not None and self.made is not None and self._kept.keep()
 
     def keep_products(self, products: Products) -> None:
         """Keep what the products are, if ``keep`` has said that it may be."""

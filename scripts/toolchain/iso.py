@@ -29,6 +29,7 @@ MODULES = (
     "normal", "multiboot2", "serial", "terminal", "echo", "boot", "iso9660", "part_gpt", "part_msdos", "all_video",
 )  # fmt: skip
 
+CMDLINE_MAX = 2048  # as `pxos boot` takes; GRUB dies of a word of 8192 (YYLMAX of its lexer)
 _SECTOR = 2048
 _BOOT_RECORD_SECTOR = 17  # El Torito 1.0, figure 7
 _EL_TORITO = b"EL TORITO SPECIFICATION"
@@ -92,8 +93,13 @@ def grub_config(cmdline: str, modules: bool = False) -> str:
     """``grub.cfg``: boots at once; what GRUB has to complain about goes to the serial line too.
 
     Raises:
-        InputError: ``cmdline`` holds something else than printable ASCII.
+        InputError: ``cmdline`` is too long, or holds something else than printable ASCII.
     """
+    if len(cmdline) > CMDLINE_MAX:
+        raise InputError(
+            f"command line of {len(cmdline):,} characters: at most {CMDLINE_MAX:,} reach a kernel",
+            stage=STAGE,
+        )
     if not (cmdline.isascii() and cmdline.isprintable()):
         raise InputError(
             f"command line {cmdline!r}: expected printable ASCII characters on one line", stage=STAGE

@@ -108,7 +108,7 @@ class Knowledge:
             self.out.append(statement._replace(op=".org", args=text))
             return
         value: int | None
-        if text[:2] == "0x" and _HEX.fullmatch(text):
+        if text[:2] == "0x" and len(text) <= expr.NUMBER_MAX and _HEX.fullmatch(text):
             value = int(text, 16)
         else:
             try:

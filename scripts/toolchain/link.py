@@ -15,7 +15,7 @@ from toolchain.link_errors import LinkErrors
 from toolchain.link_symbols import SymbolRow, UnitSymbols, at_address, unit_symbols
 from toolchain.objectfile import ObjectFile, ObjectSection, ObjectSymbol
 from toolchain.resolve import BOUNDS
-from toolchain.types import Image, Line, Section, Symbol
+from toolchain.types import Image, Line, Section, Symbol, Symbols
 
 STAGE = "link"
 _ADDRESSES = 1 << 64
@@ -121,7 +121,7 @@ def link(
     kept.values, kept.fields = globals_, fields
     table, files = _lines(outputs) if lines else ((), ())
     warnings = tuple(warning for made in objects for warning in made.warnings)
-    symbols = tuple(_symbols(objects, outputs, layout, kept))
+    symbols = Symbols(_symbols(objects, outputs, layout, kept))
     return Image(entry, tuple(sections_of(outputs)), symbols, table, files, warnings)
 
 

@@ -114,3 +114,17 @@ class LinkErrors:
         """A value that its field cannot hold."""
         what = statement.args if target is None or isinstance(target, int) else target
         self.found.append(resolve.out_of_range(statement, what, kind, size, value))
+
+
+class Refused(LinkErrors):
+    """That something is wrong, not what."""
+
+    any = False
+
+    def undefined(self, *_: object) -> None:
+        """A symbol that nobody defines."""
+        self.any = True
+
+    def out_of_range(self, *_: object) -> None:
+        """A value that its field cannot hold."""
+        self.any = True

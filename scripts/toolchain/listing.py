@@ -73,7 +73,7 @@ def listing_text(image: Image, sources: Mapping[str, str]) -> str:
 
 
 def _bytes_by_line(image: Image) -> dict[str, dict[int, tuple[int, bytes]]]:
-    """File -> line -> the first address of its code, and all of its bytes."""
+    """File -> line -> the first address of its code, and its bytes, as many as are shown and one at least."""
     code = sorted((s for s in image.sections if "x" in s.flags and not s.nobits), key=attrgetter("address"))
     found: dict[str, dict[int, tuple[int, bytes]]] = {}
     if not code:
@@ -89,5 +89,8 @@ def _bytes_by_line(image: Image) -> dict[str, dict[int, tuple[int, bytes]]]:
         if lines is None:
             lines = found[file] = {}
         known = lines.get(line)
-        lines[line] = (address, data) if known is None else (known[0], known[1] + data)
+        if known is None:
+            lines[line] = address, data
+        elif len(known[1]) <= _BYTES_SHOWN:  # a line of a repetition can become any number of pieces
+            lines[line] = known[0], known[1] + data
     return found

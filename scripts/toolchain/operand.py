@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from toolchain.expr import Expr, SyntaxFault, Tree, parse_cached, signed64, symbol
+from toolchain.expr import NUMBER_MAX, Expr, SyntaxFault, Tree, parse_cached, signed64, symbol
 from toolchain.operand_grammar import (
     BRANCHES,
     SIZE_VALUES,
@@ -45,7 +45,7 @@ def wrap(value: int) -> int:
 _SYMBOL = re.compile(r"\d+[bf]|[A-Za-z_.][\w.$]*", re.ASCII)
 _WORD = re.compile(r"[A-Za-z_.$%][\w.$]*", re.ASCII)
 _ALLOWED = re.compile(r"(?:[\w%$\-+(,)*./~<>|&^!:\[\]{} \t]|'(?:\\.|[^\\])'?)*", re.ASCII)
-_MASK = re.compile(r"(.*?)\s*((?:\{[^{}]*\}\s*)+)", re.ASCII)
+_DECORATIONS = re.compile(r"(?:\{[^{}]*\}\s*)+", re.ASCII)
 _MEMORY = re.compile(r"(?:([A-Za-z]+)[ ]+ptr[ ]*)?(?:([a-z]s):)?\[([^\[\]()'{}:]+)\]", re.ASCII)
 
 
@@ -153,7 +153,7 @@ _SCALES: Final = frozenset(["1", "2", "4", "8"])
 def _number(term: str) -> int | None:
     """The value of a plain decimal or hexadecimal number."""
     if term.isdigit() and term.isascii():
-        return int(term) if term[0] != "0" or term == "0" else None
+        return int(term) if (term[0] != "0" or term == "0") and len(term) <= NUMBER_MAX else None
     if term[:2] == "0x" and term[2:].isalnum():
         return parse_cached(term).constant
     return None
@@ -170,12 +170,13 @@ def _general(text: str, context: OperandContext) -> Operand:
             f"invalid character in operand `{text}'", "letters, digits and the operators of expressions"
         )
     mask = ""
-    match = _MASK.fullmatch(text)
-    if match is not None:
-        text, mask = match[1], re.sub(r"\s+", "", match[2].lower())
-        if not text:
-            return Masked(None, mask)
-    elif "{" in text or "}" in text:
+    if "{" in text or "}" in text:
+        bare, brace, behind = text.partition("{")
+        if _DECORATIONS.fullmatch(brace + behind) is not None:
+            text, mask = bare.rstrip(), "".join((brace + behind).lower().split())
+            if not text:
+                return Masked(None, mask)
+    if "{" in text or "}" in text:
         raise SyntaxFault(f"bad decoration in `{text}'", "decorations such as {k1}{z} at the end")
     parser = OperandParser(text, context)
     tree = parser.expression(0)

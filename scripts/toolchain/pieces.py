@@ -26,7 +26,7 @@ from toolchain.types import Mode
 from toolchain.unit_state import HIDDEN
 
 _LOCAL = re.compile(r"\.L[\w.$]+")
-_MACRO = re.compile(r"^\s*\.macro\s+([\w.$]+)", re.MULTILINE | re.IGNORECASE)
+_MACRO = re.compile(r"^[ \t]*\.macro\s+([\w.$]+)", re.MULTILINE | re.IGNORECASE)
 _FIXED = (*INTEGERS, ".ascii", ".asciz")  # directives that stand for bytes, wherever they are
 _BLOCK = re.compile(r"^\s*\.(?:if|else|endif|rept|irp|endr|macro|endm|include|set|equ)", re.IGNORECASE)
 

@@ -139,8 +139,9 @@ class Preprocessor:
         if name not in self._found:
             folders = (*self.include_dirs, self.tree)
             paths = (folder / name for folder in folders)
+            is_file = os.path.isfile  # Path.is_file raises where a name is too long for the system
             self._found[name] = next(
-                (p for p in paths if self.name_of(p) in self._overrides or p.is_file()), None
+                (p for p in paths if self.name_of(p) in self._overrides or is_file(p)), None
             )
         return self._found[name]
 
@@ -227,7 +228,7 @@ class Preprocessor:
             return False
 
     def _suggestion(self, name: str) -> str:
-        folders = (*self.include_dirs, self.tree)
+        folders = dict.fromkeys((*self.include_dirs, self.tree))
         names = {p.name for f in folders if f.is_dir() for p in f.iterdir() if p.is_file()}
         where = ", ".join(self.name_of(folder) if folder != self.tree else "the tree" for folder in folders)
         return nearest(Path(name).name, names, f"a file in {where}")

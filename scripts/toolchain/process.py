@@ -41,9 +41,13 @@ class Process:
 
     A launcher may start Python with SIGINT blocked (``env --block-signal=INT``), so that none comes before there is
     somebody to take it: ``listen`` lets it through.
+
+    Attributes:
+        spared: an ``Outcome``'s; where there is any, ``leave`` ends the process.
     """
 
     def __init__(self) -> None:
+        self.spared: object = None
         self._last = -_ONCE_SECONDS
         self._asked = False
 
@@ -100,10 +104,11 @@ class Process:
 
 
 def leave(status: int) -> NoReturn:
-    """End this process with a status, at once after its exit handlers: for a command that was interrupted.
+    """End this process with a status, at once after its exit handlers.
 
-    Tearing the interpreter down takes milliseconds in which the signal has its default meaning again for a part of
-    the time; seen once in some hundred interruptions: the line was said, and the process had died of SIGINT.
+    For a command that was interrupted: tearing the interpreter down takes milliseconds in which the signal has its
+    default meaning again for a part of the time; seen once in some hundred interruptions: the line was said, and the
+    process had died of SIGINT. And for one that has nothing open and much in memory.
     """
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
@@ -144,12 +149,13 @@ def tell(text: str) -> OSError | None:
         sys.stdout.write(text)
         sys.stdout.flush()
     except OSError as error:
-        _drop(sys.stdout.fileno())
+        nobody_reads()
         return None if isinstance(error, BrokenPipeError) else error
     return None
 
 
-def _drop(number: int) -> None:
+def nobody_reads() -> None:
+    """Let what standard output still holds go nowhere, so that the end of the process does not fail at it."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, number)
+    os.dup2(null, sys.stdout.fileno())
     os.close(null)

@@ -7,53 +7,30 @@ an exit status alone. Never explains a death: ``fault.analyse`` does.
 
 from __future__ import annotations
 
-import os
 import select
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from io import RawIOBase
-from typing import Protocol
 
-from toolchain import accel, boot_log, contract, files, hopeless, qemu_args, qemulog, scratch, snapshot
-from toolchain.machine import Machine, process_handle
+from toolchain import accel, boot_log, contract, files, hopeless, qemu_args, scratch, snapshot
+from toolchain.ear import Console, Ear, Progress
+from toolchain.machine import Machine
 from toolchain.qmp import Event, QmpClosed
-from toolchain.serial import Happening, SerialLog
-from toolchain.types import BootConfig, BootResult, OutcomeName, Snapshot
+from toolchain.serial import SerialLog
+from toolchain.types import BootConfig, BootResult, OutcomeName
+from toolchain.vigil import GRACE_SECONDS, LOG_TEXT, PAUSE_SECONDS, TICK, Vigil
 
-__all__ = ["Console", "Machine", "boot"]
+__all__ = ["LOG_TEXT", "Console", "Enough", "Machine", "Progress", "boot"]
 
-Progress = Callable[[Happening], None]
-Enough = Callable[
-    [SerialLog], OutcomeName | None
-]  # how a boot has ended for who asks, as soon as that can be told
+# How a boot has ended for who asks, as soon as that can be told.
+Enough = Callable[[SerialLog], OutcomeName | None]
+# Whether the machine is looked at as it stands, by what its kernel had said when it died.
+Inspect = Callable[[str], bool]
 
-
-class Console(Protocol):
-    """A person at the serial line: with one, a boot goes on after PXREADY until the guest or the person ends it."""
-
-    def handles(self) -> list[int]:
-        """File descriptors that become readable when the person types."""
-
-    def typed(self, handle: int) -> bytes:
-        """What was typed; raises whatever ends the session."""
-
-    def show(self, data: bytes) -> None:
-        """What the guest said."""
-
-
-LOG_LIMIT = 64 << 20  # bytes of QEMU's log; a guest that faults for ever writes 150 MB a second
-SERIAL_LIMIT = 16 << 20  # bytes of serial.log
-LOG_TEXT = 1 << 20  # bytes of QEMU's log kept in the result, from its end
-
-_CHUNK = 1 << 16
 _LOOK_SECONDS = 0.25  # how often the log's size is looked at
 _SILENT_SECONDS = 0.1  # of silence between two looks at the registers, where silence ends a boot; 1 ms each
-_PAUSE_SECONDS = 0.001  # between two looks: the UART writes single bytes, and each would wake us from a poll
 # PM1a control registers, where ACPI's S5 is asked for: q35, pc; Bochs and old QEMU
 _POWER_OFF_PORTS = (0x604, 0xB004, 0x4004)
-_GRACE_SECONDS = 1.0  # from the end of a report to pvpanic or the exit, on a loaded machine
-_TICK = 1000  # milliseconds in a second
 
 
 def boot(
@@ -61,6 +38,7 @@ def boot(
     progress: Progress | None = None,
     console: Console | None = None,
     enough: Enough | None = None,
+    inspect: Inspect | None = None,
 ) -> BootResult:
     """Boot once, to an outcome or the deadline.
 
@@ -69,6 +47,7 @@ def boot(
         progress: called with every happening on the serial line as it arrives.
         console: joins a person to the serial line.
         enough: asked whenever something arrived; an outcome ends the boot there, without a look at the machine.
+        inspect: told what the kernel had said when it died; the machine is looked at unless it says no.
 
     Returns:
         What the boot left behind. The machine is gone by then.
@@ -89,7 +68,7 @@ def boot(
         began = time.monotonic()
         with (
             Machine(arguments, folder) as machine,
-            _Watch(machine, config, began, progress, console, enough) as watch,
+            _Watch(machine, config, began, Ear(machine, began, progress, console), enough, inspect) as watch,
         ):
             watch.run()
             result = watch.result()
@@ -100,7 +79,7 @@ def boot(
         return result
 
 
-class _Watch:
+class _Watch(Vigil):
     """The loop over the three things that QEMU can say, and what has been concluded so far."""
 
     def __init__(
@@ -108,84 +87,56 @@ class _Watch:
         machine: Machine,
         config: BootConfig,
         began: float,
-        progress: Progress | None,
-        console: Console | None,
+        ear: Ear,
         enough: Enough | None,
+        inspect: Inspect | None,
     ) -> None:
-        self.machine = machine
+        super().__init__(machine, began)
         self.config = config
-        self.began = began
-        self.progress = progress
-        self.console = console
+        self.ear = ear
+        self.log = ear.log
         self.enough = enough
-        self.unsent = b""  # typed, not taken by the guest yet
-        self.heard = 0  # how much of the contract the kernel has said
-        self.moved = began  # when that last grew
+        self.inspect = inspect
         self._look = _LOOK_SECONDS if config.stall is None else _SILENT_SECONDS
         self.looked = began  # when the registers of a silent machine were last read
-        self.starved = 0.0  # seconds without a core that were made up for
-        self.log = SerialLog()
         words = config.cmdline.split()
         ends = any(word in ("test", "exit") or word.startswith("test=") for word in words)
-        self.exits = console is not None or ends  # PXREADY is not the end
-        self.outcome: OutcomeName | None = None
-        self.ended = began
-        self.snapshot: Snapshot | None = None
-        self.status: int | None = None
+        self.exits = ear.attended or ends  # PXREADY is not the end
         self.reported: float | None = None  # when the kernel finished its report of a fault or panic
-        self.logging = True
-        self.serial_open = True
-        self.serial_written = 0
 
-    def __enter__(self) -> _Watch:
-        with ExitStack() as stack:
-            self.serial_file = stack.enter_context(self._open_serial_log())
-            self.handle = process_handle(self.machine.process)
-            stack.callback(os.close, self.handle)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stack.close()
+    def open(self, stack: ExitStack) -> None:
+        """The serial log."""
+        self.ear.open(stack)
 
     def run(self) -> None:
         """Watch until there is an outcome."""
         poller = select.poll()
-        ear = self.machine.serial_handle
-        keyboard = self.console.handles() if self.console else []
-        for number in (ear, self.machine.qmp.fileno(), self.handle, *keyboard):
+        line = self.machine.serial_handle
+        keyboard = self.ear.handles()
+        for number in (line, self.machine.qmp.fileno(), self.handle, *keyboard):
             poller.register(number, select.POLLIN)
         while self.outcome is None:
             until = min(self._deadline(), time.monotonic() + self._look)
             if self.reported is not None:
-                until = min(until, self.reported + _GRACE_SECONDS)
-            ready = poller.poll(max(0.0, until - time.monotonic()) * _TICK)
-            if any(number == ear for number, _ in ready):
-                self._listen()
-                if not self.serial_open:
-                    poller.unregister(ear)
+                until = min(until, self.reported + GRACE_SECONDS)
+            ready = poller.poll(max(0.0, until - time.monotonic()) * TICK)
+            if any(number == line for number, _ in ready):
+                self.ear.listen()
+                if not self.ear.is_open:
+                    poller.unregister(line)
             for handle in (number for number, _ in ready if number in keyboard):
-                self._type(handle, poller)
+                self.ear.type(handle, poller)
             with suppress(QmpClosed):
                 self._step(ready)
             if self.outcome is None:
-                time.sleep(_PAUSE_SECONDS)
-
-    def _type(self, handle: int, poller: select.poll) -> None:
-        """Pass on what a person typed; a source that has ended is not asked again."""
-        assert self.console is not None
-        data = self.console.typed(handle)
-        if not data:
-            poller.unregister(handle)
-        self.unsent += data
-        self.unsent = self.unsent[self.machine.write_serial(self.unsent) :][-_CHUNK:]
+                time.sleep(PAUSE_SECONDS)
 
     def result(self) -> BootResult:
         """Everything the boot left; the machine is killed first if it still runs."""
         assert self.outcome is not None
         if self.status is None:
             self.status = self.machine.kill()
-        self._drain()
+        self.ear.drain()
         self.log.finish()
         block = self.log.kernel_fault
         panic = self.log.panic
@@ -198,7 +149,7 @@ class _Watch:
             tests=self.log.tap.tests,
             kernel_fault=block.values if block else None,
             panic=(panic.code, panic.text) if panic else None,
-            qemu_log=boot_log.tail(self.machine.folder / qemu_args.LOG_NAME, LOG_TEXT).decode("latin-1"),
+            qemu_log=self.log_tail().decode("latin-1"),
             snapshot=self.snapshot,
             command=self.machine.command,
             log_dir=self.config.log_dir,
@@ -225,56 +176,47 @@ class _Watch:
             self.log.panic or (self.log.kernel_fault and self.log.kernel_fault.complete)
         ):
             self.reported = now
-        if self.reported is not None and now >= self.reported + _GRACE_SECONDS:
+        if self.reported is not None and now >= self.reported + GRACE_SECONDS:
             return self._died("panic")
         if now >= self._deadline():
-            self._make_up()
+            self.ear.moved += self.newly_starved()
             if now < self._deadline():
                 return None
             return self._hung()
         if self._hopeless(now):
             return self._hung()
-        if self.unsent:
-            self.unsent = self.unsent[self.machine.write_serial(self.unsent) :]
-        if self.logging and self.machine.log_size() > LOG_LIMIT:
-            self.machine.stop_log()
-            self.logging = False
+        self.ear.send()
+        self.limit_log()
         return None
 
     def _hung(self) -> None:
-        self._drain()
+        self.ear.drain()
         self._died("timeout" if self._spoke() else "silent")
 
     def _hopeless(self, now: float) -> bool:
         """Whether the silence of a kernel can never end: looked at again and again while it lasts."""
         if self.config.stall is None or self.config.smp > 1 or self.reported is not None:
             return False
-        if now < max(self.moved, self.looked) + _SILENT_SECONDS:
+        if now < max(self.ear.moved, self.looked) + _SILENT_SECONDS:
             return False
         self.looked = now
         dump = self.machine.qmp.monitor("info registers")
         return hopeless.reason(dump, spoken=bool(self.log.units)) is not None
 
-    def _make_up(self) -> None:
-        """Seconds in which the host had no core for the machine are no silence of the kernel."""
-        starved = self.machine.starved_seconds()
-        self.moved += starved - self.starved
-        self.starved = starved
-
     def _deadline(self) -> float:
         """When the boot counts as hung, by the monotonic clock."""
         whole = self.began + self.config.timeout
-        return whole if self.config.stall is None else min(whole, self.moved + self.config.stall)
+        return whole if self.config.stall is None else min(whole, self.ear.moved + self.config.stall)
 
     def _event(self, event: Event) -> None:
         if event.name in ("GUEST_PANICKED", "SHUTDOWN"):
             # The event comes before the processors stand still. To go on earlier would be to be stopped later.
-            self.machine.qmp.wait_event("STOP", _GRACE_SECONDS)
+            self.machine.qmp.wait_event("STOP", GRACE_SECONDS)
         if event.name == "GUEST_PANICKED":
             self._died("panic")
             with suppress(QmpClosed):  # it may go through its debug exit before it answers
                 self.machine.resume()
-            self._await_exit()
+            self.await_exit(GRACE_SECONDS)
         elif event.name == "SHUTDOWN":
             self._shut_down(str(event.data.get("reason", "")))
 
@@ -288,7 +230,7 @@ class _Watch:
                 if self.machine.registers().get("rdx", 0) & 0xFFFF in _POWER_OFF_PORTS:
                     reason = "guest-shutdown"
         if reason in ("guest-reset", ""):
-            self._died("fault" if self._parsed_log().triple_fault else "reset")
+            self._died("fault" if self.parsed_log().triple_fault else "reset")
         elif self.log.ready is not None and not self.log.faults and not self.log.panic:
             self._finish("ready")
         else:
@@ -297,7 +239,7 @@ class _Watch:
     def _exited(self) -> None:
         """QEMU ended by itself: through isa-debug-exit, or because it died."""
         self.status = self.machine.process.wait()
-        self._drain()
+        self.ear.drain()
         self.log.finish()
         self._finish(self._exit_outcome())
 
@@ -340,14 +282,16 @@ class _Watch:
     def _died(self, outcome: OutcomeName) -> None:
         """The end of a kernel: read the machine as it stands. The kernel's own report goes before ``outcome``."""
         self.ended = time.monotonic()
-        self._drain()
+        self.ear.drain()
         self.log.finish()
         self.outcome = "fault" if self.log.kernel_fault else "panic" if self.log.panic else outcome
         try:
             self.machine.stop()
-            self.snapshot = snapshot.at_death(self.machine, self._ram(), self._first_registers())
+            self.ear.drain()
+            if self.inspect is None or self.inspect(self.log.text):
+                self.snapshot = snapshot.at_death(self.machine, self._ram(), self._first_registers())
         except QmpClosed:
-            self._await_exit()  # it went through its debug exit without waiting for us
+            self.await_exit(GRACE_SECONDS)  # it went through its debug exit without waiting for us
 
     def _first_registers(self) -> dict[str, int]:
         """Registers at the first exception, as far as the kernel or the log told them."""
@@ -356,63 +300,8 @@ class _Watch:
             return boot_log.numbers(block.values)
         if self.outcome in ("timeout", "silent", "reset", "shutdown", "panic"):
             return {}
-        chain = self._parsed_log().final_chain()
+        chain = self.parsed_log().final_chain()
         return dict(chain[0].registers) if chain else {}
-
-    def _parsed_log(self) -> qemulog.QemuLog:
-        return qemulog.parse(boot_log.tail(self.machine.folder / qemu_args.LOG_NAME, LOG_TEXT))
-
-    def _await_exit(self) -> None:
-        """After the snapshot the kernel goes on to its debug exit; its status is worth a short wait."""
-        poller = select.poll()
-        poller.register(self.handle, select.POLLIN)
-        if poller.poll(_GRACE_SECONDS * _TICK):
-            self.status = self.machine.process.wait()
 
     def _ram(self) -> int:
         return qemu_args.memory_bytes(self.config.memory)
-
-    # --- the serial line -----------------------------------------------------------------------------------
-
-    def _open_serial_log(self) -> RawIOBase:
-        path = self.machine.folder / boot_log.SERIAL_NAME
-        try:
-            return path.open("wb", buffering=0)  # to be read while it grows, and after a kill -9
-        except OSError as error:
-            raise files.unwritable(path, error, stage=qemu_args.STAGE) from error
-
-    def _listen(self) -> None:
-        """Take one helping of what has arrived."""
-        data = self.machine.read_serial(_CHUNK)
-        if data is None:
-            return
-        if not data:
-            self.serial_open = False
-            return
-        if self.serial_written < SERIAL_LIMIT:
-            self._keep(data[: SERIAL_LIMIT - self.serial_written])
-            self.serial_written += len(data)
-        if self.console:
-            self.console.show(data)
-        for happening in self.log.feed(data):
-            if self.progress:
-                self.progress(happening)
-        heard = self.log.heard
-        if heard > self.heard:
-            self.heard, self.moved = heard, time.monotonic()
-
-    def _keep(self, data: bytes) -> None:
-        try:
-            while data:  # a file without a buffer may take a part, on a disk that is nearly full
-                data = data[self.serial_file.write(data) :]
-        except OSError as error:
-            path = self.machine.folder / boot_log.SERIAL_NAME
-            raise files.unwritable(path, error, stage=qemu_args.STAGE) from error
-
-    def _drain(self) -> None:
-        """Take all that has arrived; the guest stands still or is gone, so this ends."""
-        while self.serial_open:
-            before = self.log.received
-            self._listen()
-            if self.log.received == before:
-                return

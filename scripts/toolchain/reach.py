@@ -15,7 +15,7 @@ from typing import NamedTuple
 _WORD = re.compile(r"[\w.$]+")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 # A word with a parameter of a macro or of .irp in it, which may become any name that has its other parts.
-_PASTED = re.compile(r"[\w.$]*(?:\\(?:\(\)|@|\w+)[\w.$]*)+")
+_PASTED = re.compile(r"(?<![\w.$])[\w.$]*(?:\\(?:\(\)|@|\w+)[\w.$]*)+")
 _PARAMETER = re.compile(r"\\(?:\(\)|@|\w+)")
 _ASSIGNMENT = re.compile(r"\s*(?:\.(?:set|equ)\s+([\w.$]+)\s*,|([\w.$]+)\s*=(?!=))")
 _OPENING = re.compile(r"\s*\.(?:if\w*|rept|irpc?)\b")
@@ -72,13 +72,17 @@ class Reach:
 
     def units(self, changed: Mapping[str, str]) -> frozenset[str] | None:
         """The units that may see it when these include files have these texts; None when any may."""
+        names = self.owners(changed)
+        return None if names is None else self.naming(names)
+
+    def owners(self, changed: Mapping[str, str]) -> set[str] | None:
+        """The constants and macros that are others when these include files have these texts; None for new files."""
         names: set[str] = set()
         for file, text in changed.items():
             if file not in self.includes:
                 return None
             names.update(_differing(self.includes[file], _lines(text)))
-        names.discard(_NOTHING)
-        return self.naming(names)
+        return names - {_NOTHING}
 
     def naming(self, changed: Collection[str]) -> frozenset[str] | None:
         """The units that name one of some constants and macros, or what hangs on it; None when any may."""

@@ -13,11 +13,12 @@ from itertools import chain
 from operator import attrgetter
 
 from toolchain import link, link_symbols
+from toolchain.blanks import Blank
 from toolchain.layout import CODE_FILL, Layout
-from toolchain.link_errors import LinkErrors
+from toolchain.link_errors import LinkErrors, Refused
 from toolchain.objectfile import ObjectFile, ObjectSection
 from toolchain.pieces import Pieces
-from toolchain.roomy import ROOM, TEXT
+from toolchain.roomy import ROOM
 from toolchain.types import Image, Section, Symbol, Symbols
 
 # Bytes behind the code of each unit: a candidate inserts a few instructions. Data has none: a buffer that grew into its
@@ -55,7 +56,7 @@ class Sketch:
             id(section): _ROOM + ROOM * routines.get(id(section), 0)
             for made in self.objects
             for section in made.sections
-            if section.name == TEXT and section.size
+            if "x" in section.flags and section.size
         }
         self._outputs = link.place(self.objects, layout, errors, self._room)
         self._homes = link.addresses_of(self.objects, self._outputs)
@@ -145,7 +146,7 @@ class Sketch:
         self, unit: int, made: ObjectFile, values: dict[str, int], section: ObjectSection, number: int
     ) -> bytes | None:
         """A section of a unit with its fields filled; None when a value is missing or does not fit."""
-        errors = _Refused(self.objects, self.layout)
+        errors = Refused(self.objects, self.layout)
         output = self._outputs[0]._replace(data=bytearray(section.data))
         homes = self._homes[unit]
         link.relocate(
@@ -161,6 +162,14 @@ class Sketch:
         section = image.sections[known[0]]
         at = known[1].address - section.address
         return (known[1].address, section.data[at : at + size]) if section.data else None
+
+    def blanks(self, unit: int) -> list[Blank]:
+        """Where the code of a unit lies, with its room."""
+        return [
+            Blank(self.objects[unit].file, placed.address, self._room(placed.section))
+            for (owner, _), (_, placed) in self._at.items()
+            if owner == unit and "x" in placed.section.flags and placed.section.size
+        ]
 
     def _fits(self, old: ObjectFile, new: ObjectFile) -> bool:
         """The same sections with no more than their room, and the same names for other units."""
@@ -195,20 +204,6 @@ class Sketch:
     def _image(self, sections: Sequence[Section], symbols: Sequence[Sequence[Symbol]]) -> Image:
         ordered = sorted(chain(self._outer, *symbols), key=attrgetter("address", "name"))
         return Image(self._values[self.layout.entry], tuple(sections), Symbols(ordered), (), (), ())
-
-
-class _Refused(LinkErrors):
-    """That something is wrong, not what."""
-
-    any = False
-
-    def undefined(self, *_: object) -> None:
-        """A symbol that nobody defines."""
-        self.any = True
-
-    def out_of_range(self, *_: object) -> None:
-        """A value that its field cannot hold."""
-        self.any = True
 
 
 def _seen(unit: ObjectFile) -> set[tuple[str, bool, str]]:

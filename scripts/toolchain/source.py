@@ -200,12 +200,14 @@ def scan(
         trail: the macros it came through.
         found: the list to append to.
     """
-    remarks = "/" in line
-    begin = 0
+    remark = re.compile(_REMARK, re.ASCII) if "/" in line else None
+    begin, looked = 0, -1
     for quoted in _QUOTED.finditer(line):
         token = quoted[0]
-        if remarks and re.match(_REMARK, line[begin:], re.ASCII):
-            break
+        if remark is not None and looked != begin:
+            if remark.match(line, begin):
+                break
+            looked = begin
         if token == "#":
             line = line[: quoted.start()]
             break
@@ -224,10 +226,12 @@ def _append(
     found: list[Statement],
 ) -> None:
     """Append what stands between two separators: labels, then at most one statement."""
-    while (label := _LABEL.match(text)) is not None:
+    at = 0
+    while (label := _LABEL.match(text, at)) is not None:
         found.append(Statement(LABEL, label[1], number, column + label.start(1), source, trail))
-        column += label.end()
-        text = text[label.end() :]
+        at = label.end()
+    column += at
+    text = text[at:]
     body = text.strip()
     if not body or body[0] == "/":
         return

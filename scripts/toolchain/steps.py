@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from toolchain import harness_stub
 from toolchain.headers import GENERAL, full_register
 from toolchain.trace import Recorder, put
 from toolchain.types import Image
@@ -84,8 +85,10 @@ class Stepper(Recorder):
             steps.append(Step(address, size, tuple(registers)))
 
         def touched(machine: Any, access: int, address: int, size: int, value: int, data: object) -> None:
-            if self.steps and not self.cut:
-                step, address = self.steps[-1], address & _MASK
+            address &= _MASK
+            # What the harness reads and writes around a call is none of the last instruction's doing.
+            if self.steps and not self.cut and not 0 <= address - harness_stub.BLOCK < harness_stub.PAGE:
+                step = self.steps[-1]
                 if access == constants.UC_MEM_WRITE:
                     step.stores.append((address, size, value & (1 << 8 * size) - 1))
                 else:

@@ -16,7 +16,7 @@ _LABEL_TEXT = re.compile(r"[\w.$\\@()]+:", re.ASCII)
 SPECIAL = re.compile(
     r"[\"';#/=:]"
 )  # what makes operands more than words: quotes, separators, comments, assignments
-_MARK = re.compile(r"\\(?:\(([^)]*)\)|@|([A-Za-z_.$][\w.$]*)&?)", re.ASCII)
+_MARK = re.compile(r"\\(?:(\()|@|([A-Za-z_.$][\w.$]*)&?)", re.ASCII)
 
 # How a template becomes a statement: as it is; by putting text into its operands, or into the name of a label; by
 # putting text in and reading the line anew.
@@ -58,12 +58,19 @@ def _cut_at_marks(text: str, names: Sequence[str]) -> tuple[tuple[str, int], ...
     pieces = []
     literal = ""
     at = 0
+    closed = text.rfind(")")
     for mark in _MARK.finditer(text):
+        if mark.start() < at:
+            continue  # between \( and )
         literal += text[at : mark.start()]
         at = mark.end()
-        quoted, name = mark.groups()
-        if quoted is not None:
-            literal += quoted
+        opened, name = mark.groups()
+        if opened is not None and at <= closed:
+            end = text.index(")", at)
+            literal += text[at:end]
+            at = end + 1
+        elif opened is not None:
+            literal += mark[0]
         elif name is None or name in names:
             pieces.append((literal, len(names) if name is None else names.index(name)))
             literal = ""

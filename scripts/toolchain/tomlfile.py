@@ -52,3 +52,5 @@ def parse(text: str, name: Path | str, *, stage: str) -> dict[str, Any]:
         raise InputError(f"{name}: not valid TOML: {error}", stage=stage) from error
     except RecursionError as error:
         raise InputError(f"{name}: not valid TOML: nested too deeply", stage=stage) from error
+    except ValueError as error:
+        raise InputError(f"{name}: a number of thousands of digits", stage=stage) from error

@@ -11,8 +11,11 @@ Producers and consumers: ``preprocess`` makes ``Place`` and statements; ``insn``
 from __future__ import annotations
 
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from toolchain.printable import printable
 
 if TYPE_CHECKING:
     from toolchain.types_boot import (
@@ -107,7 +110,7 @@ class Diagnostic(NamedTuple):
         parts = [f"{self.place.file}:{self.place.line}: {severity}: {_shown(self.message)}"]
         if self.place.text:
             begin = max(0, self.place.column - SHOWN_MAX // 2)
-            text = _visible(self.place.text[begin : begin + SHOWN_MAX])
+            text = printable(self.place.text[begin : begin + SHOWN_MAX], "\t")
             parts.append(f"    {text}")
             lead = "".join("\t" if c == "\t" else " " for c in text[: self.place.column - begin])
             parts.append(f"    {lead}^")
@@ -127,14 +130,7 @@ def _shown(text: str) -> str:
     """``text`` for a person, its middle left out when it is long."""
     if len(text) > 2 * SHOWN_MAX:
         text = f"{text[:SHOWN_MAX]} … {text[-SHOWN_MAX // 2 :]}"
-    return _visible(text)
-
-
-def _visible(text: str) -> str:
-    """``text`` with a replacement for what is not printed: escape sequences, bells."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in text)
+    return printable(text, "\t")
 
 
 # --- encoding ----------------------------------------------------------------------------------------------
@@ -200,6 +196,9 @@ class Symbol(NamedTuple):
 class Symbols(tuple[Symbol, ...]):
     """The symbols of an image, with what is looked up in them."""
 
+    def __reduce__(self) -> tuple[type[Symbols], tuple[tuple[Symbol, ...]]]:
+        return Symbols, (tuple(self),)  # what is looked up is found again
+
     @cached_property
     def addresses(self) -> dict[str, int]:
         """Name -> address; of several, the last."""
@@ -212,6 +211,22 @@ class Symbols(tuple[Symbol, ...]):
         for index, symbol in enumerate(self):
             found[symbol.name] = (*found.get(symbol.name, ()), index)
         return found
+
+    @cached_property
+    def routines(self) -> dict[str | None, list[Symbol]]:
+        """Section -> the routines in it that have a size, by address."""
+        found: dict[str | None, list[Symbol]] = {}
+        for symbol in self:
+            if symbol.kind == "func" and symbol.size > 0:
+                found.setdefault(symbol.section, []).append(symbol)
+        for rows in found.values():
+            rows.sort(key=attrgetter("address", "name"))
+        return found
+
+    @classmethod
+    def of(cls, image: Image) -> Symbols:
+        """Those of an image."""
+        return image.symbols if isinstance(image.symbols, cls) else cls(image.symbols)
 
     def resized(self, index: int, size: int) -> Symbols:
         """These with another size of one of them."""

@@ -64,6 +64,11 @@ class _Fixed(Resolver):
         return label.offset, {id(label.fragment): 1}
 
 
+def _plain(digits: str) -> str:
+    """A number as it is written without zeros before it: 01 is the label 1."""
+    return digits.lstrip("0") or "0"
+
+
 class UnitState:
     """Sections, labels and constants of one unit.
 
@@ -113,7 +118,7 @@ class UnitState:
         """A label at this place."""
         name = statement[1]
         if name[0] in "0123456789":
-            name = str(int(name))
+            name = _plain(name)
             count = self._numeric[name] = self._numeric.get(name, 0) + 1
             name = f"{HIDDEN}{name}${count}"
         elif name in self.labels or name in self.constants or name in self.equations:
@@ -132,8 +137,9 @@ class UnitState:
 
     def numeric(self, name: str) -> str:
         """The name behind ``1b`` or ``1f`` at this place; there may be no such label."""
-        count = self._numeric.get(str(int(name[:-1])), 0)
-        return f"{HIDDEN}{int(name[:-1])}${count + 1 if name[-1] == 'f' else count}"
+        digits = _plain(name[:-1])
+        count = self._numeric.get(digits, 0)
+        return f"{HIDDEN}{digits}${count + 1 if name[-1] == 'f' else count}"
 
     def hidden_label(self, statement: Statement) -> str:
         """The name of a new label at this place."""

@@ -7,20 +7,23 @@ asked, never booted, and with ``exact`` for those that are.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
+from toolchain.blanks import Blank, Codes, blanked
 from toolchain.bodies import Bodies
 from toolchain.build import GENERATED, Session
 from toolchain.constants import Constants, Ground
 from toolchain.exact import Exact, Patched
 from toolchain.pieces import Bytes, Change, Pieces
 from toolchain.reach import Reach
+from toolchain.relink import Linked, Relink
 from toolchain.sketch import Sketch
 from toolchain.types import Image, Symbols
 
 _ASSIGNMENT = re.compile(r"\s*(?:\.(?:set|equ)\b|[\w.$]+\s*=)", re.IGNORECASE)
+_FEW = 8  # units in other places than before; of more a link of all is as quick
 _WHOLE = ("image.toml", "boot.toml")  # what concerns the kernel as a whole
 
 
@@ -62,7 +65,10 @@ class Variants:
         self._units = units
         self._lines = {name: text.split("\n") for name, text in {**texts, **included}.items()}
         self._made = {made.file: made for made in session.objects()}
+        self._session_objects = dict(self._made)
+        self._left_out: dict[str, Sequence[Blank]] = {}
         self._exact = Exact(units, session.objects(), session.layout(), whole, session.pool)
+        self._objects = session.objects()
         self._roomy: dict[str, Pieces | None] = {}
         self._base = self._sketch.image  # with room in the units that were asked for
 
@@ -71,8 +77,13 @@ class Variants:
         """Of the tree as it is."""
         return self._sketch.image
 
-    def image(self, overrides: Mapping[str, str]) -> Image | None:
+    def image(self, overrides: Mapping[str, str], wanted: Collection[str] | None = None) -> Image | None:
         """Of a variant; None when it has to be built as a whole.
+
+        Args:
+            overrides: name relative to the tree -> text that stands in for that file.
+            wanted: the units whose code is expected to run, where the others' may be left out (``blanks.Blanked``); all
+                when None.
 
         Raises:
             InputError: every error of the units that were assembled, or of their link.
@@ -83,10 +94,30 @@ class Variants:
         seen = self.seen(overrides)
         if seen is None:
             return None
-        made = self._session.some(sorted(seen), overrides)
-        return self._sketch.variant({self._places[name]: unit for name, unit in made.items()})
+        some = seen if wanted is None else self._some(overrides, seen, wanted)
+        made = self._session.some(sorted(some), overrides)
+        image = self._sketch.variant({self._places[name]: unit for name, unit in made.items()})
+        if image is None or some == seen:
+            return image
+        return blanked(image, [b for name in sorted(seen - some) for b in self._blanks(name)])
 
-    def whole(self, overrides: Mapping[str, str]) -> Image | Patched:
+    def _some(
+        self, overrides: Mapping[str, str], seen: frozenset[str], wanted: Collection[str]
+    ) -> frozenset[str]:
+        """The units of those that a variant may change that cannot be left out."""
+        edit = self._edit(overrides)
+        owners = self._reach.owners(overrides) if edit is not None and edit.file.endswith(".inc") else None
+        if edit is None or not owners:
+            return seen
+        needed = self._codes.needed(seen, owners, (*edit.old, *edit.new))
+        return seen if needed is None else seen & (needed | set(wanted))
+
+    def _blanks(self, unit: str) -> Sequence[Blank]:
+        if unit not in self._left_out:
+            self._left_out[unit] = self._sketch.blanks(self._places[unit])
+        return self._left_out[unit]
+
+    def whole(self, overrides: Mapping[str, str]) -> Image | Patched | Linked:
         """What a build makes of a variant, without its lines: bytes put in place where nothing moves.
 
         Raises:
@@ -95,7 +126,13 @@ class Variants:
         quick = self._patched(overrides)
         if quick is not None:
             return quick
-        return self._session.build(overrides, lines=False, only=self.seen(overrides))
+        seen = self.seen(overrides)
+        if seen is not None and len(seen) <= _FEW:
+            made = self._session.some(sorted(seen), overrides)
+            linked = self._relink.variant({self._places[name]: unit for name, unit in made.items()})
+            if linked is not None:
+                return linked
+        return self._session.build(overrides, lines=False, only=seen)
 
     def _patched(self, overrides: Mapping[str, str]) -> Patched | None:
         """A variant that differs in the bytes of constants or of macros' bodies; None where it has to be linked."""
@@ -144,8 +181,16 @@ class Variants:
         return Constants(self._units, self._reach, self._session.pool)
 
     @cached_property
+    def _relink(self) -> Relink:
+        return Relink(self._objects, self._session.layout(), self._exact.image)
+
+    @cached_property
     def _ground(self) -> Ground:
         return Ground(self._made, self._stands, self._with_room)
+
+    @cached_property
+    def _codes(self) -> Codes:
+        return Codes(self._units, self._session_objects)
 
     @cached_property
     def _bodies(self) -> Bodies:

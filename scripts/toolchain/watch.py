@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from toolchain.emulator import MASK64, Emulator
 from toolchain.headers import full_register
-from toolchain.types import Image, Symbols
+from toolchain.types import Symbols
 
 _FENCES = {b"\xe8": "lfence", b"\xf0": "mfence", b"\xf8": "sfence"}
 # 0F 01 /2 lgdt, /3 lidt, /7 invlpg (memory forms); 0F 00 /3 ltr; 0F 22 mov cr; 0F 30 wrmsr; 0F AE E8|F0|F8 fences
@@ -52,7 +52,7 @@ def watch(
         if on is not None:
             on(event)
 
-    for start, code in _pieces(machine.image, routines):
+    for start, code in _pieces(machine, routines):
         for match in _OPCODES.finditer(code):
             # The byte before may be a REX prefix or the end of another instruction: only one of the two places runs.
             for at in (match.start() - 1, match.start()):
@@ -63,8 +63,11 @@ def watch(
     return events
 
 
-def _pieces(image: Image, routines: Collection[str] | None) -> Iterator[tuple[int, bytes]]:
-    texts = [s for s in image.sections if "x" in s.flags and s.data]
+def _pieces(machine: Emulator, routines: Collection[str] | None) -> Iterator[tuple[int, bytes]]:
+    image = machine.image
+    # What runs with 32 bits lies at its own physical address; the rest is code for long mode, and a probe is dear.
+    own = machine.bits == 32
+    texts = [s for s in image.sections if "x" in s.flags and s.data and not (own and s.address != s.physical)]
     if routines is None:
         yield from ((s.address, s.data) for s in texts)
         return
@@ -150,6 +153,6 @@ def answer_rdmsr(machine: Emulator, answer: Callable[[int], int]) -> None:
         stopped.set("rdx", value >> 32)
         stopped.set("rip", stopped.get("rip") + len(_RDMSR))
 
-    for start, code in _pieces(machine.image, None):
+    for start, code in _pieces(machine, None):
         for match in re.finditer(re.escape(_RDMSR), code):
             machine.probe(start + match.start(), read)

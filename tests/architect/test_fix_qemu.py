@@ -20,6 +20,7 @@ import cli
 from architect import judge
 from architect.bench import Bench
 from architect.diagnosis import Demands
+from architect.images import Images
 from architect.protocols import Edit, Evaluation, GateResult, Patch
 from architect.verify import QUICK
 from architect.workspace import TreeCopy
@@ -239,7 +240,7 @@ def test_a_repair_that_passes_is_what_a_build_makes_of_it(
     """Bytes that were put in place pass every gate, and yet no build gives them."""
     right = (*RIGHT[:2], RIGHT[2].replace(STORE, STORE + "    nop\n"))
 
-    def other(self: Bench, changed: Mapping[str, str]) -> tuple[Image, None]:
+    def other(self: Images, changed: Mapping[str, str]) -> tuple[Image, None]:
         more = {
             file: text.replace(STORE + "    nop\n", STORE + "    nop\n    nop\n")
             for file, text in changed.items()
@@ -248,7 +249,7 @@ def test_a_repair_that_passes_is_what_a_build_makes_of_it(
         return self.session.build(more, lines=False), None
 
     with monkeypatch.context() as patched:
-        patched.setattr(Bench, "_whole", other)
+        patched.setattr(Images, "whole", other)
         assert "not what a build makes" in last(cheat(bench, demands, right))
 
 

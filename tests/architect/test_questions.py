@@ -118,9 +118,9 @@ def test_what_broke_before_is_asked_first(asked: Asked, monkeypatch: pytest.Monk
     order: list[str] = []
     ask = Asked.ask
 
-    def noted(self: Asked, question: asking.Question) -> list[Violation]:
+    def noted(self: Asked, question: asking.Question, asked_of: Image) -> list[Violation]:
         order.append(question.name)
-        return ask(self, question)
+        return ask(self, question, asked_of)
 
     monkeypatch.setattr(Asked, "ask", noted)
     found = contracts.first(image(f=KEPT, g=R12, h=DF), HEADERS, ["h", "f", "g"], (), asked)

@@ -15,10 +15,12 @@ import pytest
 from architect import judge
 from architect.bench import Bench
 from architect.diagnosis import Demands
+from architect.images import Images
 from architect.protocols import Edit, GateResult, Patch
 from architect.verify import BOOTS, REST, Trial
 from architect.workspace import TreeCopy
 from tests.architect.cheats import CHEATS, INIT, READY, RIGHT, UNMAPPED, UNREADY, Change
+from tests.architect.further_cheats import FURTHER
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNEL = ROOT / "kernel"
@@ -73,7 +75,7 @@ def set_aside(patched: pytest.MonkeyPatch) -> None:
     """Contracts and checks know nothing."""
     patched.setattr(Trial, "_contract", lambda _: GateResult("contract", True, 0.0))
     patched.setattr(Trial, "_checks", lambda _: GateResult("checks", True, 0.0))
-    patched.setattr(Bench, "_suspected", lambda *_: None)
+    patched.setattr(Images, "_suspected", lambda *_: None)
 
 
 def judged(stand: Stand, demands: Demands, patch: Patch) -> list[GateResult]:
@@ -102,9 +104,9 @@ def test_the_right_repair_passes(
     assert {gate.gate for gate in gates} >= {*BOOTS, *REST}
 
 
-@pytest.mark.parametrize("name", CHEATS)
+@pytest.mark.parametrize("name", [*CHEATS, *FURTHER])
 def test_what_only_looks_right_is_refused(stands: dict[str, tuple[Stand, Demands]], name: str) -> None:
-    cheat = CHEATS[name]
+    cheat = {**CHEATS, **FURTHER}[name]
     stand, demands = stands[cheat.bug]
     gates = judged(stand, demands, stand.patch(*cheat.edits))
     refusing = next((gate for gate in gates if not gate.passed), None)

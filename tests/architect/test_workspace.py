@@ -57,6 +57,29 @@ def test_insertion_at_the_end_of_a_file(tree: Path) -> None:
     assert changed["cpu/idt.s"] == IDT_S + "    nop\n"
 
 
+@pytest.mark.parametrize("char", ["\x1b", "\x07", "\x9b", "\u202e", "\r", "\x00"])
+def test_no_new_line_holds_what_nobody_sees(tree: Path, char: str) -> None:
+    edit = Edit("cpu/idt.s", 3, (), (f"    nop # {char}x",))
+    with pytest.raises(InputError, match="a new line holds"):
+        TreeCopy(tree).apply(patch(edit))
+    if char == "\x1b":  # what the file held before is not the repair's
+        (tree / "cpu/idt.s").write_text(f"    nop # {char}x\n")
+        kept = Edit("cpu/idt.s", 1, (f"    nop # {char}x",), (f"    hlt # {char}x",))
+        assert "hlt" in TreeCopy(tree).apply(patch(kept))["cpu/idt.s"]
+
+
+def test_new_lines_end_as_the_files_own_do(tree: Path) -> None:
+    with_returns = IDT_S.replace("\n", "\r\n")
+    (tree / "cpu/idt.s").write_bytes(with_returns.encode())
+    lines = with_returns.split("\n")
+    edit = Edit("cpu/idt.s", 3, (lines[2],), ("here:", "    nop\r"))
+    changed = TreeCopy(tree).apply(patch(edit))["cpu/idt.s"]
+    assert changed == "\n".join([*lines[:2], "here:\r", "    nop\r", *lines[3:]])
+    mixed = with_returns.replace("\r\n", "\n", 1)
+    (tree / "cpu/idt.s").write_bytes(mixed.encode())
+    assert "\nhere:\n" in TreeCopy(tree).apply(patch(edit))["cpu/idt.s"]
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [

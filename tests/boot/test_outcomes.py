@@ -17,7 +17,7 @@ import pytest
 
 from tests.boot import kernels
 from tests.processes import having
-from toolchain import accel, files, hopeless, machine, qemu, qemu_args, snapshot, walk
+from toolchain import accel, files, hopeless, machine, qemu, qemu_args, snapshot, vigil, walk
 from toolchain.errors import InputError, ToolError
 from toolchain.qmp import Qmp, QmpClosed
 from toolchain.serial import SerialLog
@@ -144,7 +144,7 @@ def test_an_image_that_qemu_cannot_load(tmp_path: Path) -> None:
 
 
 def test_an_exception_flood_does_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(qemu, "LOG_LIMIT", 1 << 20)
+    monkeypatch.setattr(vigil, "LOG_LIMIT", 1 << 20)
     result = boot(tmp_path, "exception-flood", timeout=3.0)
     assert result.outcome == "silent"
     first = (tmp_path / "log/qemu.log").stat().st_size

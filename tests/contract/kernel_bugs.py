@@ -105,7 +105,11 @@ BUGS: dict[str, tuple[Plant, ...]] = {
         plant("cpu/fault.s", "fault_dispatch", ("add qword ptr gs:[PERCPU_TSS + TSS_IST2], NMI_PART", "")),
         plant("cpu/fault.s", "fault_nested", ("je fault_panic", "")),
         plant("cpu/fault.s", "fault_nested", ("xchg rdx, qword ptr gs:[PERCPU_REPORT]", "mov rdx, gs:[PERCPU_REPORT]")),
+    ),
+    "restore_gs_alone": (
         plant("cpu/fault.s", "fault_restore_gs", ("wrmsr", "")),
+        plant("cpu/fault.s", "fault_restore_gs", ("sub rax, PERCPU_GDT", "")),
+        plant("cpu/fault.s", "fault_restore_gs", ("shr rdx, 32", "")),
     ),
     "caught_faults": (plant("cpu/fault.s", "fault_catch", ("gs:[CAUGHT_ERROR]", "gs:[CAUGHT_RIP]")),),
     "display_device": (

@@ -50,6 +50,18 @@ STEPS: dict[str, tuple[tuple[str, Plant], ...]] = {
         bug("mm/frame.s", "frame_alloc_zeroed", ("mov ecx, PAGE_SIZE / 8", "mov ecx, PAGE_SIZE / 16")),
         bug("mm/frame.s", "frame_alloc_zeroed", ("jc .Lzeroed_leave", "")),
     ),
+    "push_alone": (
+        bug("mm/frame_block.s", "frame_list_push", ("mov [r8 + rdx + LINK_PREVIOUS], rdi", "")),
+        bug("mm/frame_block.s", "frame_list_push", ("mov qword ptr [r8 + rdi + LINK_PREVIOUS], 0", "")),
+        bug("mm/frame_block.s", "frame_list_push", ("bts dword ptr [rdx + rcx * 4], esi", "")),
+    ),
+    "take_alone": (
+        bug("mm/frame_block.s", "frame_list_take", ("LINK_PREVIOUS], r9 jmp .Ltake_done", "LINK_PREVIOUS], r9")),
+        bug("mm/frame_block.s", "frame_list_take", ("cmp [r8 + rdx + LINK_PREVIOUS], rdi jne .Ltake_damaged", "")),
+        bug("mm/frame_block.s", "frame_list_take", ("cmp [rax + LIST_HEAD], rdi jne .Ltake_damaged", "")),
+        bug("mm/frame_block.s", "frame_list_take", ("dec qword ptr [rax + LIST_COUNT]", "")),
+    ),
+    "cut_alone": (bug("mm/frame_block.s", "frame_list_cut", ("btr dword ptr [rdx + rcx * 4], esi", "")),),
     "region_find_alone": (
         bug("mm/frame_block.s", "frame_region_find", (".Lfind_none: stc", ".Lfind_none: clc")),
         bug("mm/frame_block.s", "frame_region_find", ("lea rcx, [rsi + 1]", "mov rcx, rsi \n inc rsi \n mov rcx, rdx")),

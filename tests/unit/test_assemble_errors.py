@@ -151,6 +151,9 @@ def test_words(text: str, expected: list[str], encoder: Encoder) -> None:
     assert told(text, encoder).splitlines()[: len(expected)] == expected
 
 
+_DIGITS = "7" * 5000  # Python turns no more than 4,300 into a number
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -194,6 +197,16 @@ def test_words(text: str, expected: list[str], encoder: Encoder) -> None:
         (".global K\n.set K, a - b\n.data\na:\n.text\nb:\n", "`K' is no number and no address of this file"),
         ("jmp 1b\n", "there is no label 1: above"),
         (".float x\n", "`x' is no number of this size"),
+        (f".byte {_DIGITS}\n", "a number of 5,000 digits"),
+        (f".set K, 0x{_DIGITS}\n", "a number of 5,002 digits"),
+        (f".intel_syntax noprefix\nmov eax, {_DIGITS}\n", "a number of 5,000 digits"),
+        (f".intel_syntax noprefix\nmov eax, [rax + {_DIGITS}]\n", "a number of 5,000 digits"),
+        (f".intel_syntax noprefix\nmov eax, [rax * {_DIGITS}]\n", "a number of 5,000 digits"),
+        (f".intel_syntax noprefix\nfld st({_DIGITS})\n", "a number of 5,000 digits"),
+        (
+            f"{_DIGITS}:\n.intel_syntax noprefix\njmp 1{_DIGITS}b\n",
+            f"there is no label 1{_DIGITS}: above"[:100],
+        ),
     ],
 )
 def test_one_clear_error(text: str, message: str, encoder: Encoder) -> None:

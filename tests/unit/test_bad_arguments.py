@@ -57,6 +57,11 @@ def test_a_number_that_is_none(things: Path, option: tuple[str, ...], number: st
         (("disasm", "whole.elf", "--symbol", "nosuch"), "no symbol 'nosuch'"),
         (("disasm", "whole.elf", "--org", "0"), "an ELF has its own addresses"),
         (("build", "--no-iso", "--module", "text", "--kernel", KERNEL), "leave --no-iso away"),
+        (("build", "--cmdline", "a\nb", "--kernel", KERNEL, "--out", "out"), "on one line"),
+        (
+            ("build", "--cmdline", "x" * 2049, "--kernel", KERNEL, "--out", "out"),
+            "at most 2,048 reach a kernel",
+        ),
         (("boot", "--direct", "--iso"), "not allowed with"),
         (("boot", "extra"), "unrecognized arguments: extra"),
         (("boot", "--kernel", "whole.elf", "--out", "out", "--cmdline", "a\nb"), "--cmdline"),

@@ -109,6 +109,38 @@ def test_map_and_listing(tmp_path: Path, tree: Path) -> None:
     assert "=== cpu/other.s" in listing
 
 
+def test_the_listing_of_a_repetition_shows_how_it_begins(tmp_path: Path, tree: Path) -> None:
+    other = tree / "cpu/other.s"
+    other.write_text(other.read_text() + ".section .text\n.rept 20000\nnop\nud2\n.endr\n")
+    shown = re.findall(
+        r"([0-9a-f]{20}\+) (nop|ud2)$", build.build(tree, tmp_path, iso=False).listing.read_text(), re.M
+    )
+    assert shown == [("90" * 10 + "+", "nop"), ("0f0b" * 5 + "+", "ud2")]
+
+
+_LEAVING = """
+import atexit, sys, cli
+from toolchain.command import STATUS_NO, Outcome
+from toolchain.commands import build
+
+class Dear:
+    def __del__(self):
+        sys.stderr.write("taken apart")
+
+atexit.register(sys.stderr.write, "exit handler, ")
+build.run = lambda args, ui: Outcome(STATUS_NO, text="said", spared=Dear())
+sys.stdout.write("unflushed ")
+sys.exit(cli.main())
+"""
+
+
+def test_what_is_spared_is_not_taken_apart_when_the_process_ends() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _LEAVING, "build"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "unflushed said\n", "exit handler, ")
+
+
 def test_nothing_is_rewritten_when_nothing_changed(tmp_path: Path, tree: Path) -> None:
     out = tmp_path / "out"
     build.build(tree, out, iso=False)

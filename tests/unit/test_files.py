@@ -112,3 +112,14 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
             files.read_bounded(path, 1, stage=STAGE)
     with pytest.raises(InputError, match="Is a directory"):
         files.read_bounded(tmp_path, 1, stage=STAGE)
+
+
+def test_files_written_together_are_all_new_or_all_old(tmp_path: Path) -> None:
+    first, second = tmp_path / "a", tmp_path / "nosuch/b"
+    first.write_text("old")
+    with pytest.raises(InputError, match="b: cannot write: No such file or directory"):
+        files.write_together({first: "new", second: b"x"}, stage="t")
+    assert (first.read_text(), [path.name for path in tmp_path.iterdir()]) == ("old", ["a"])
+    assert files.write_together({first: "new", tmp_path / "c": b"x"}, stage="t") == 2
+    assert files.write_together({first: "new", tmp_path / "c": b"y"}, stage="t") == 1
+    assert first.read_text() + (tmp_path / "c").read_text() == "newy"

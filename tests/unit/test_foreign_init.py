@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -82,3 +83,22 @@ def test_the_makefile_says_what_qemu_gets(tmp_path: Path) -> None:
 def test_dialects_are_told_apart(syntax: str, text: str) -> None:
     scores = guess.score_text(text)
     assert max(scores, key=lambda name: scores[name]) == syntax
+
+
+SECTOR = "bits 16\norg 0x7c00\nstart: hlt\ntimes 510-($-$$) db 0\ndw 0xaa55\n"
+
+
+def test_a_name_with_blanks_is_one_word_of_the_command(tmp_path: Path) -> None:
+    (tmp_path / "start up; it's.asm").write_text(SECTOR)
+    assert pxos("init", str(tmp_path)).status == 0
+    words = shlex.split(config.load(tmp_path).build)
+    assert words[0] == "nasm" and words[-1] == "start up; it's.asm"
+
+
+def test_cmake_builds_where_there_is_no_makefile(tmp_path: Path) -> None:
+    (tmp_path / "boot.s").write_text("    hlt\n")
+    (tmp_path / "CMakeLists.txt").write_text("project(k)\n")
+    answer = pxos("init", str(tmp_path), "--json")
+    whys = {row["key"]: row["why"] for row in answer.data["guesses"]}
+    assert config.load(tmp_path).build.startswith("cmake ") and whys["build"] == "there is a CMakeLists.txt"
+    assert whys["syntax"] == "a guess: no line tells one syntax from another"

@@ -11,6 +11,7 @@ import pytest
 from toolchain.errors import InputError
 from toolchain.harness import BUFFER_BASE, DIRECT_BASE, HALT, STACK_TOP, End, Harness
 from toolchain.headers import GENERAL
+from toolchain.steps import stepping
 from toolchain.types import Image, Section, Symbol
 
 TEXT = 0xFFFFFFFF80100000
@@ -41,6 +42,16 @@ def test_same_seed_same_noise() -> None:
     harness = machine("c3")
     assert harness.call("f", seed=7).before == harness.call("f", seed=7).before
     assert harness.call("f", seed=7).before != harness.call("f", seed=8).before
+
+
+def test_steps_hold_only_what_the_routine_did() -> None:
+    """Reading the registers back after the return is no store of the return."""
+    with stepping() as stepper:
+        harness = machine("48897c24f8 48c7c003000000 c3")  # mov [rsp - 8], rdi; mov rax, 3; ret
+        harness.call("f", {"rdi": 41})
+    first, second, last = stepper.steps
+    assert [value for *_, value in first.stores] == [41]
+    assert (second.stores, last.stores, len(last.loads)) == ([], [], 1)
 
 
 def test_flags() -> None:
@@ -295,3 +306,11 @@ def test_memory_is_empty_again_after_a_reset() -> None:
             assert harness.read_u64(place) == 5
         harness.reset()
         assert all(harness.read_u64(place) == 0 for place in places)
+
+
+@pytest.mark.parametrize("value", [0, 1, 0x1234, 1 << 63, (1 << 64) - 1])
+@pytest.mark.parametrize("name", ["rax", "rsp", "r15", "rip"])
+def test_a_register_is_the_word_that_the_emulator_holds(name: str, value: int) -> None:
+    cpu = machine("c3")
+    cpu.set(name, value)
+    assert cpu.get(name) == cpu._uc.reg_read(cpu._number(name)) == value

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.pxos import pxos
 from toolchain.errors import InputError
 from toolchain.preprocess import Preprocessor, preprocess
 from toolchain.source import SourceFile
@@ -164,6 +165,13 @@ def test_file_that_is_not_there_or_a_folder(tmp_path: Path) -> None:
     (tmp_path / "y.s").mkdir()
     with pytest.raises(InputError, match="1 error"):
         preprocess(Path("y.s"), tmp_path)
+
+
+@pytest.mark.parametrize("directive", ["include", "incbin"])
+def test_a_name_that_is_too_long_for_the_system_is_no_file(directive: str, tmp_path: Path) -> None:
+    (tmp_path / "x.s").write_text(f'nop\n.{directive} "{"a" * 5000}"\n')
+    answer = pxos("asm", str(tmp_path / "x.s"))
+    assert (answer.status, "x.s:2: error: cannot find `aaa" in answer.errors) == (2, True)
 
 
 def test_binary_include_is_refused_at_its_own_place(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         from toolchain.errors import InputError
 
         raise InputError("--module: a boot module goes into the ISO: leave --no-iso away", stage="build")
+    spared: list[object] = []
     gc.disable()  # from the first import on: a build makes many objects and hardly any cycle
     try:
         from toolchain.build import build, kernel_tree
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
             cmdline=args.cmdline,
             modules=args.module,
             cache=None if args.no_cache else _cache(),
+            spared=spared,
         )
     finally:
         gc.freeze()  # what is left is not searched for cycles when the process ends
@@ -95,7 +97,10 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     }
     products = ", ".join(str(p) for p in (result.elf, result.iso, *programs) if p)
     return Outcome(
-        STATUS_OK, data, f"{products}: {result.bytes} bytes, {result.symbols} symbols, {result.seconds:.2f} s"
+        STATUS_OK,
+        data,
+        f"{products}: {result.bytes} bytes, {result.symbols} symbols, {result.seconds:.2f} s",
+        spared,
     )
 
 

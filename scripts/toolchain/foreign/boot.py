@@ -17,9 +17,10 @@ from toolchain.foreign.command import arguments
 from toolchain.foreign.config import Foreign
 from toolchain.foreign.judge import Judge
 from toolchain.foreign.sandbox import Limits, Sandbox
-from toolchain.foreign.watch import LOG_LIMIT, Watch
+from toolchain.foreign.watch import Watch
 from toolchain.machine import Machine, quick_environment
 from toolchain.types import BootResult
+from toolchain.vigil import LOG_LIMIT
 
 STAGE = "boot"
 STILL_SECONDS = 1.5  # after which a machine that stands still counts as hung: more than a clock's second

@@ -17,6 +17,7 @@ from toolchain.errors import InputError
 from toolchain.foreign import machine
 from toolchain.foreign.config import SUFFIXES, SYNTAXES, TIMEOUT_SECONDS
 from toolchain.foreign.tree import read
+from toolchain.printable import printable
 
 STAGE = "init"
 TEXT_MAX = 1 << 20
@@ -61,7 +62,7 @@ _SIGNS: Mapping[str, tuple[tuple[str, int], ...]] = {
 _TARGET = re.compile(
     r"^([\w./$(){}-]+\.(?:iso|img|bin|elf|flp|raw)|kernel|[\w./-]*os)\s*:(?!=)", re.MULTILINE
 )
-_VARIABLE = re.compile(r"^\s*(?:export\s+)?(\w+)\s*[:?]?=\s*(.*?)\s*(?:#.*)?$", re.MULTILINE)
+_VARIABLE = re.compile(r"^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*[:?]?=([^#\n]*)", re.MULTILINE)
 _OUTPUT = re.compile(r"(?:-o\s*|of=)([\w./-]+)")
 _QEMU = re.compile(r"qemu-system-(?:x86_64|i386)\s+(.*)$", re.MULTILINE)
 _STRING = re.compile(r"\"((?:\\.|[^\"\\\n]){3,80})\"|'((?:[^'\n]){3,80})'")
@@ -116,7 +117,7 @@ class Look:
         syntax = self.syntax()
         artifact = self.artifact()
         return (
-            Guess("kernel", "name", _quoted(self.tree.resolve().name), "the folder's name"),
+            Guess("kernel", "name", _quoted(_name(self.tree.resolve().name)), "the folder's name"),
             self.globs(),
             syntax,
             self.build(artifact, syntax),
@@ -157,7 +158,12 @@ class Look:
         best = max(SYNTAXES, key=lambda name: scores[name])
         told = ", ".join(f"{name} {score}" for name, score in sorted(scores.items(), key=lambda row: -row[1]))
         if not scores[best]:
-            best, told = "gas-att", "no assembly file; it is then of no account"
+            best = "gas-att"
+            if any(name.endswith(_ASSEMBLY) for name in self.sources):
+                why = "a guess: no line tells one syntax from another"
+            else:
+                why = "there is no assembly file, so it is of no account"
+            return Guess("kernel", "syntax", _quoted(best), why)
         return Guess("kernel", "syntax", _quoted(best), f"by what lines look like: {told}")
 
     def artifact(self) -> Guess:
@@ -180,7 +186,7 @@ class Look:
         return Guess("kernel", "artifact", _quoted("kernel.img"), "a guess: no makefile names a product")
 
     def _products(self) -> Iterator[str]:
-        variables = dict(_VARIABLE.findall(self.make))
+        variables = {name: value.strip() for name, value in _VARIABLE.findall(self.make)}
 
         def expanded(text: str) -> str:
             for _ in range(4):
@@ -210,13 +216,16 @@ class Look:
         for name in ("build.sh", "make.sh"):
             if name in self.texts:
                 return Guess("kernel", "build", _quoted(f"sh {name}"), f"there is a {name}")
+        if "CMakeLists.txt" in self.names:
+            command = "cmake -S . -B build && cmake --build build"
+            return Guess("kernel", "build", _quoted(command), "there is a CMakeLists.txt")
         roots = [n for n in self.sources if n.endswith((".asm", ".nasm"))]
         main = next(
             (n for n in roots if re.search(r"\borg\s+0x7c00|\b0xaa55\b", self.texts[n], re.IGNORECASE)), None
         )
         if main is not None and "nasm" in syntax.value:
             listing = str(PurePosixPath(product).with_suffix(".lst"))
-            command = f"nasm -f bin -l {listing} -o {product} {main}"
+            command = shlex.join(["nasm", "-f", "bin", "-l", listing, "-o", product, main])
             return Guess(
                 "kernel", "build", _quoted(command), f"{main} is a boot sector, and there is no makefile"
             )
@@ -256,7 +265,8 @@ class Look:
             why += (
                 f"; a {headers[0]} header"
                 + (f" and {scripts[0]}" if scripts else "")
-                + " make it a loader's kernel"
+                + (" make" if scripts else " makes")
+                + " it a loader's kernel"
             )
         return Guess("boot", "qemu", "[" + ", ".join(_quoted(word) for word in kept) + "]", why)
 
@@ -314,7 +324,7 @@ def _is_aside(name: str) -> bool:
 
 def _bare(text: str) -> str:
     """Without includes and sections, whose names are no words of the kernel."""
-    return re.sub(r"^\s*(?:#include|%include|\.section|\.include).*$", "", text, flags=re.MULTILINE)
+    return re.sub(r"^[ \t]*(?:#include|%include|\.section|\.include).*$", "", text, flags=re.MULTILINE)
 
 
 def _options(line: str) -> Iterator[tuple[str, str | None]]:
@@ -335,6 +345,11 @@ def _options(line: str) -> Iterator[tuple[str, str | None]]:
 def _escaped(text: str) -> str:
     """A text as a regular expression, without its escapes at the end."""
     return re.escape(re.sub(r"(?:\\[nrt0]|\s)+$", "", text).lstrip()).replace(r"\ ", " ")
+
+
+def _name(folder: str) -> str:
+    """A folder's name as text on one line."""
+    return printable(folder, "", "-").strip() or "kernel"
 
 
 def _quoted(text: str) -> str:

@@ -37,9 +37,9 @@ _LISTED = re.compile(
     r"^([ \d]{6}) ([0-9A-F]{8}| {8}) ([0-9A-F()\[\]<>a-z]*(?:<rep [0-9A-F]+h>)?-?) *(?:(<\d+>)| {0,3}) ?(.*)$"
 )  # nasm's columns
 _INCLUDE = re.compile(r"^\s*%include\s+[\"'<]([^\"'>]+)[\"'>]", re.IGNORECASE)
-_ORG = re.compile(r"^\s*\[?\s*org\s+(0[xX][0-9a-fA-F]+|[0-9][0-9a-fA-F]*[hH]|\d+)", re.IGNORECASE)
-_SECTION = re.compile(r"^\s*\[?\s*(?:section|segment)\s+([.\w]+)", re.IGNORECASE)
-_LABEL = re.compile(r"^\s*([A-Za-z_?@][\w$#@~.?]*)\s*(?::|\s(?=\s*(?:d[bwdqto]|res[bwdqto]|times)\b))")
+_ORG = re.compile(r"^\s*(?:\[\s*)?org\s+(0[xX][0-9a-fA-F]+|[0-9][0-9a-fA-F]*[hH]|\d+)", re.IGNORECASE)
+_SECTION = re.compile(r"^\s*(?:\[\s*)?(?:section|segment)\s+([.\w]+)", re.IGNORECASE)
+_LABEL = re.compile(r"^\s*([A-Za-z_?@][\w$#@~.?]*)(?:\s*:|\s+(?=(?:d[bwdqto]|res[bwdqto]|times)\b))")
 _BARE_LABEL = re.compile(r"^([A-Za-z_?@][\w$#@~.?]*)\s*$")
 _NASM_SYMBOL = re.compile(r"^ *[0-9A-F]{1,16}  +([0-9A-F]{1,16})  (\S+)$", re.MULTILINE)
 _LD_SYMBOL = re.compile(r"^ {8,}0x([0-9a-f]{8,16}) +([A-Za-z_$][\w.$@]*)$", re.MULTILINE)

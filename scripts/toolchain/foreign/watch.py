@@ -6,55 +6,44 @@ died or stands still, the deadline came. Never builds an argument vector, and ne
 
 from __future__ import annotations
 
-import os
 import select
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
-from toolchain import boot_log, hopeless, qemu_args, qemulog, snapshot
+from toolchain import hopeless, qemulog, snapshot
 from toolchain.errors import ToolError
 from toolchain.foreign import machine as allowed
 from toolchain.foreign.command import DEBUG_NAME
 from toolchain.foreign.config import Foreign
 from toolchain.foreign.judge import DEBUG, SERIAL, VGA_BYTES, VGA_TEXT, Judge
 from toolchain.foreign.stillness import Look, Stillness
-from toolchain.machine import Machine, process_handle
+from toolchain.machine import Machine
 from toolchain.qmp import QmpClosed
-from toolchain.types import BootResult, OutcomeName, Snapshot
+from toolchain.types import BootResult, OutcomeName
+from toolchain.vigil import CHUNK, GRACE_SECONDS, PAUSE_SECONDS, SERIAL_LIMIT, TICK, Vigil
 
 SETTLE_SECONDS = 0.3  # a kernel that says it is up must not die in this time
-LOG_LIMIT = 64 << 20
-LOG_TEXT = 1 << 20
 DEBUG_LIMIT = 16 << 20
-SERIAL_LIMIT = 16 << 20
 
-_CHUNK = 1 << 16
 _LOOK_SECONDS = 0.05  # between two looks at the screen, the debug port's file and the log
-_GRACE_SECONDS = 1.0
 _ANSWER_SECONDS = 3.0  # for QEMU's monitor while the guest runs
 _LINE_SECONDS = 0.2  # between forbidden words and the end of their line
-_PAUSE_SECONDS = 0.001
 _BUSY_MAX = 3.0  # times the deadline that it makes up for at most, when the host has no core for the machine
 _POWER_OFF = "guest-shutdown"
 
 
-class Watch:
+class Watch(Vigil):
     """The loop over what QEMU and the guest say, up to an outcome."""
 
     def __init__(
         self, machine: Machine, foreign: Foreign, began: float, seconds: float, still: float
     ) -> None:
-        self.machine = machine
+        super().__init__(machine, began, _BUSY_MAX * seconds)
         self.foreign = foreign
         self.judge = Judge(foreign)
-        self.began = began
         self.deadline = began + seconds
-        self.outcome: OutcomeName | None = None
         self.message = ""
-        self.ended = began
-        self.snapshot: Snapshot | None = None
-        self.status: int | None = None
         self.settled: float | None = None  # when a kernel that is ready has stayed up long enough
         self.forbidden_since: float | None = None
         self.last_sign = 0.0
@@ -62,22 +51,9 @@ class Watch:
         self.still = still
         self.stillness = Stillness()
         self.hung = ""  # how, when it stands still for too long
-        self.starved = 0.0  # seconds without a core that the deadline has made up for
-        self.most_starved = _BUSY_MAX * seconds
         self.serial = bytearray()
         self.debug_read = 0
-        self.logging = True
         self.serial_open = True
-
-    def __enter__(self) -> Watch:
-        with ExitStack() as stack:
-            self.handle = process_handle(self.machine.process)
-            stack.callback(os.close, self.handle)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stack.close()
 
     def run(self) -> None:
         """Watch until there is an outcome."""
@@ -88,7 +64,7 @@ class Watch:
         look = self.began
         while self.outcome is None:
             until = min(self.deadline, self.settled or self.deadline, time.monotonic() + _LOOK_SECONDS)
-            ready = poller.poll(max(0.0, until - time.monotonic()) * 1000 + 1)
+            ready = poller.poll(max(0.0, until - time.monotonic()) * TICK + 1)
             if any(number == ear for number, _ in ready):
                 self._listen()
                 if not self.serial_open:
@@ -104,7 +80,7 @@ class Watch:
             except ToolError as error:  # a guest that faults for ever can keep QEMU from answering
                 self._finish("timeout" if self.judge.spoke else "silent", f"{error.message}; {self._late()}")
             if self.outcome is None:
-                time.sleep(_PAUSE_SECONDS)
+                time.sleep(PAUSE_SECONDS)
 
     def _step(self, exited: bool) -> None:
         if self.judge.changed:
@@ -113,7 +89,7 @@ class Watch:
         while self.machine.qmp.events and self.outcome is None:
             event = self.machine.qmp.events.popleft()
             if event.name in ("SHUTDOWN", "GUEST_PANICKED"):
-                self.machine.qmp.wait_event("STOP", _GRACE_SECONDS)
+                self.machine.qmp.wait_event("STOP", GRACE_SECONDS)
                 self._stood_still(event.name, str(event.data.get("reason", "")))
         if self.outcome is not None:
             return
@@ -130,8 +106,7 @@ class Watch:
         elif self.hung:
             self._died("timeout" if self.judge.spoke else "silent", f"{self.hung}; {self._late()}")
         elif time.monotonic() >= self.deadline:
-            starved = min(self.machine.starved_seconds(), self.most_starved)
-            self.deadline, self.starved = self.deadline + starved - self.starved, starved
+            self.deadline += self.newly_starved()
             if time.monotonic() < self.deadline:
                 return
             self._look()
@@ -190,7 +165,7 @@ class Watch:
             self.status = 0
             self._ended_with(0)
         else:
-            triple = self._parsed_log().triple_fault
+            triple = self.parsed_log().triple_fault
             self._died(
                 "fault" if triple else "reset", "triple fault" if triple else "the kernel reset the machine"
             )
@@ -226,7 +201,7 @@ class Watch:
         try:
             self.machine.stop()
             chain = (
-                () if outcome in ("timeout", "silent", "reset", "panic") else self._parsed_log().final_chain()
+                () if outcome in ("timeout", "silent", "reset", "panic") else self.parsed_log().final_chain()
             )
             first = dict(chain[0].registers) if chain else {}
             memory = allowed.memory_of(self.foreign.qemu)
@@ -234,13 +209,10 @@ class Watch:
         except ToolError:
             self.snapshot = None  # it has gone
 
-    def _parsed_log(self) -> qemulog.QemuLog:
-        return qemulog.parse(boot_log.tail(self.machine.folder / qemu_args.LOG_NAME, LOG_TEXT))
-
     # --- what is said --------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        data = self.machine.read_serial(_CHUNK)
+        data = self.machine.read_serial(CHUNK)
         if data is None:
             return
         if not data:
@@ -251,7 +223,7 @@ class Watch:
         self.judge.hear(SERIAL, data.decode("latin-1"))
 
     def _listen_all(self) -> None:
-        while self.serial_open and (data := self.machine.read_serial(_CHUNK)):
+        while self.serial_open and (data := self.machine.read_serial(CHUNK)):
             self.serial += data
             self.judge.hear(SERIAL, data.decode("latin-1"))
 
@@ -263,9 +235,7 @@ class Watch:
             self.judge.see(self.machine.read_physical(VGA_TEXT, VGA_BYTES))
             self._listen()
             self.asleep = asleep
-        if self.logging and self.machine.log_size() > LOG_LIMIT:
-            self.machine.stop_log()
-            self.logging = False
+        self.limit_log()
 
     def _stands(self) -> bool:
         """Look whether the only processor gets anywhere; True when it is halted with interrupts off, and never will."""
@@ -290,7 +260,7 @@ class Watch:
         with suppress(OSError):
             with (self.machine.folder / DEBUG_NAME).open("rb") as file:
                 file.seek(self.debug_read)
-                data = file.read(_CHUNK if self.debug_read < DEBUG_LIMIT else 0)
+                data = file.read(CHUNK if self.debug_read < DEBUG_LIMIT else 0)
             self.debug_read += len(data)
             self.judge.hear(DEBUG, data.decode("latin-1"))
 
@@ -310,7 +280,7 @@ class Watch:
             tests={},
             kernel_fault=None,
             panic=("forbidden", forbidden.line) if forbidden else None,
-            qemu_log=boot_log.tail(folder / qemu_args.LOG_NAME, LOG_TEXT).decode("latin-1"),
+            qemu_log=self.log_tail().decode("latin-1"),
             snapshot=self.snapshot,
             command=self.machine.command,
             log_dir=folder,

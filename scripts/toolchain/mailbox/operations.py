@@ -18,6 +18,7 @@ from toolchain.errors import InputError
 from toolchain.mailbox import layout as m
 from toolchain.mailbox.device import Buffer, CommandError, Device, Execute
 from toolchain.mailbox.memory import MASK32, MASK64, Memory
+from toolchain.printable import printable
 
 _ROW = struct.Struct(f"<{m.BUFFER_SIZE // 4}I")
 _NAME_MAX = 256
@@ -236,7 +237,7 @@ class Operations:
             return 0, m.ERROR_BAD_FIELD
         text = bytes(self._range(offset, length)).decode("utf-8", "replace")
         if number == m.CALL_LOG:
-            self.log("".join(c if c.isprintable() else "?" for c in text))
+            self.log(printable(text, "", "?"))
             return length, 0
         if text not in self.device.shaders:
             return 0, m.ERROR_UNKNOWN_SHADER

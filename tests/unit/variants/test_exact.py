@@ -5,58 +5,30 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pytest
 
+from tests.unit.variants.edited import edited, exchanged, kernel_texts
 from toolchain import elf
 from toolchain.build import Session
 from toolchain.changes import Original
 from toolchain.errors import InputError
 from toolchain.exact import Patched
+from toolchain.relink import Linked
 from toolchain.types import Image
 from toolchain.variants import Variants
 
 pytestmark = pytest.mark.long
 
-KERNEL = Path(__file__).resolve().parents[2] / "kernel"
 EDITS = 120
-
-
-@pytest.fixture(scope="module")
-def session() -> Iterator[Session]:
-    with Session(KERNEL, still=True) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def variants(session: Session) -> Variants:
-    return Variants(session)
-
-
-@pytest.fixture(scope="module")
-def other() -> Iterator[Session]:
-    """A session that patches nothing, after its first build."""
-    with Session(KERNEL, still=True) as made:
-        made.build(lines=False)
-        yield made
-
-
-@pytest.fixture(scope="module")
-def original(other: Session) -> Original:
-    """What the variants differ from; every named routine of the image counts as one."""
-    routines = {s.name for s in other.build(lines=False).symbols if s.kind == "func"}
-    return Original(other.objects(), routines)
-
-
-def _edited(file: str, start: str, new: list[str]) -> dict[str, str]:
-    lines = (KERNEL / file).read_text(encoding="utf-8").split("\n")
-    at = next(number for number, line in enumerate(lines) if line.startswith(start))
-    return {file: "\n".join([*lines[:at], *new, *lines[at + 1 :]])}
 
 
 def _file(image: Image) -> bytes:
     return elf.write(image, debug=False)
+
+
+def _whole(made: Image | Patched | Linked) -> bytes:
+    return _file(made if isinstance(made, Image) else made.image)
 
 
 # File, a line of it, and what stands in its place: as many bytes.
@@ -87,7 +59,7 @@ def test_what_moves_nothing_is_put_in_place(
     start: str,
     new: list[str],
 ) -> None:
-    overrides = _edited(file, start, new)
+    overrides = edited(file, start, new)
     with monkeypatch.context() as patch:
         patch.setattr(session, "build", lambda *_, **__: pytest.fail("all was built"))
         patched = variants.whole(overrides)
@@ -101,16 +73,16 @@ def test_what_moves_nothing_is_put_in_place(
 def test_what_moves_something_is_linked(
     session: Session, variants: Variants, other: Session, file: str, start: str, new: list[str]
 ) -> None:
-    overrides = _edited(file, start, new)
-    image = variants.whole(overrides)
-    assert isinstance(image, Image)
+    overrides = edited(file, start, new)
+    made = variants.whole(overrides)
+    assert isinstance(made, Image | Linked)
     seen = variants.seen(overrides)
     assert seen is None or set(session.redone) <= seen
-    assert _file(image) == _file(other.build(overrides, lines=False))
+    assert _whole(made) == _file(other.build(overrides, lines=False))
 
 
 def test_what_changes_nothing_differs_nowhere(variants: Variants, other: Session) -> None:
-    patched = variants.whole(_edited("include/pci.inc", ".set PCI_ROW_SLOTS,", [".set PCI_ROW_SLOTS, 24"]))
+    patched = variants.whole(edited("include/pci.inc", ".set PCI_ROW_SLOTS,", [".set PCI_ROW_SLOTS, 24"]))
     assert isinstance(patched, Patched)
     assert patched.spots == ()
     assert _file(patched.image) == _file(other.build(lines=False))
@@ -119,7 +91,7 @@ def test_what_changes_nothing_differs_nowhere(variants: Variants, other: Session
 def test_only_what_an_edit_can_change_is_assembled(
     session: Session, variants: Variants, other: Session
 ) -> None:
-    overrides = _edited("include/pci.inc", ".set PCI_SLOT_BASE,", [".set PCI_SLOT_BASE, 0x2000"])
+    overrides = edited("include/pci.inc", ".set PCI_SLOT_BASE,", [".set PCI_SLOT_BASE, 0x2000"])
     seen = variants.seen(overrides)
     assert seen is not None and len(seen) < len(session.units()) / 2
     image = session.build(overrides, lines=False, only=seen)
@@ -130,11 +102,7 @@ def test_only_what_an_edit_can_change_is_assembled(
 def _edits(count: int) -> Iterator[Mapping[str, str]]:
     """Seeded: constants raised, lowered and with one bit changed, lines of macros' bodies exchanged."""
     chance = random.Random(7)
-    texts = {
-        path.relative_to(KERNEL).as_posix(): path.read_text(encoding="utf-8")
-        for path in KERNEL.rglob("*")
-        if path.suffix in (".s", ".inc") and "test" not in path.parts
-    }
+    texts = kernel_texts()
     names = sorted(texts)
     while count:
         file = chance.choice(names)
@@ -150,7 +118,7 @@ def _edits(count: int) -> Iterator[Mapping[str, str]]:
         else:
             continue
         count -= 1
-        yield {file: "\n".join([*lines[:at], *new, *lines[at + 1 :]])}
+        yield {file: exchanged(lines, at, new)}
 
 
 @pytest.mark.slow
@@ -167,8 +135,7 @@ def test_many_variants_are_what_a_build_of_all_gives(
             assert [str(d) for d in error.diagnostics] == [str(d) for d in theirs.value.diagnostics]
             continue
         whole = other.build(overrides, lines=False)
-        image = made.image if isinstance(made, Patched) else made
-        assert _file(image) == _file(whole), overrides.keys()
+        assert _whole(made) == _file(whole), overrides.keys()
         if isinstance(made, Patched):
             patched += 1
             assert original.at(made.spots) == original.changes(other.objects())

@@ -5,31 +5,21 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.unit.variants.edited import KERNEL, edited, exchanged, kernel_texts
 from toolchain.build import Session
 from toolchain.errors import InputError
 from toolchain.objectfile import ObjectFile
-from toolchain.reach import Reach
 from toolchain.types import Image
 from toolchain.variants import Variants
 
-KERNEL = Path(__file__).resolve().parents[2] / "kernel"
+pytestmark = pytest.mark.long
+
 EDITS = 12
-PLACE = re.compile(r"\brip [+-] 0x[0-9a-f]+|\b0x[0-9a-f]+$")
-
-
-@pytest.fixture(scope="module")
-def session() -> Iterator[Session]:
-    with Session(KERNEL, still=True) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def variants(session: Session) -> Variants:
-    return Variants(session)
+# Also an address in the 32-bit code that stands at its own physical address.
+PLACE = re.compile(r"\brip [+-] 0x[0-9a-f]+|\b0x[0-9a-f]+$|\b0x1[0-9a-f]{5}\b")
 
 
 def _shape(made: ObjectFile) -> list[object]:
@@ -43,7 +33,10 @@ def _routines(image: Image) -> dict[str, list[tuple[str, str]]]:
     """Every routine decoded, without distances to other places."""
     import capstone
 
-    decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    modes = {
+        identity: capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_32 if identity else capstone.CS_MODE_64)
+        for identity in (False, True)
+    }
     found = {}
     for symbol in image.symbols:
         for section in image.sections:
@@ -52,18 +45,10 @@ def _routines(image: Image) -> dict[str, list[tuple[str, str]]]:
                 code = section.data[at : at + symbol.size]
                 found[symbol.name] = [
                     (i.mnemonic, "" if i.mnemonic[0] in "jc" else PLACE.sub("", i.op_str))
-                    for i in decoder.disasm(code, 0)
+                    for i in modes[section.address == section.physical].disasm(code, 0)
                     if i.mnemonic != "nop"  # where a shorter instruction took the place of a longer one
                 ]
     return found
-
-
-def _texts() -> dict[str, str]:
-    return {
-        path.relative_to(KERNEL).as_posix(): path.read_text(encoding="utf-8")
-        for path in KERNEL.rglob("*")
-        if path.suffix in (".s", ".inc") and "test" not in path.parts
-    }
 
 
 def _edits(texts: dict[str, str], count: int) -> Iterator[dict[str, str]]:
@@ -89,14 +74,13 @@ def _edits(texts: dict[str, str], count: int) -> Iterator[dict[str, str]]:
         else:
             continue
         count -= 1
-        yield {file: "\n".join([*lines[:at], *new, *lines[at + 1 :]])}
+        yield {file: exchanged(lines, at, new)}
 
 
-@pytest.mark.long
 def test_what_a_variant_leaves_is_what_a_build_makes_of_it(session: Session) -> None:
     variants = Variants(session)
     before = {made.file: made for made in session.objects()}
-    texts = _texts()
+    texts = kernel_texts()
     asked = 0
     for overrides in _edits(texts, EDITS):
         try:
@@ -119,7 +103,7 @@ def test_what_a_variant_leaves_is_what_a_build_makes_of_it(session: Session) -> 
 @pytest.mark.slow
 def test_many_variants_are_what_a_build_makes_of_them(session: Session) -> None:
     variants = Variants(session)
-    texts = _texts()
+    texts = kernel_texts()
     asked = 0
     for overrides in _edits(texts, 150):
         try:
@@ -154,12 +138,6 @@ IN_PLACE = [
 ]
 
 
-def _edited(file: str, start: str, new: list[str]) -> dict[str, str]:
-    lines = (KERNEL / file).read_text(encoding="utf-8").split("\n")
-    at = next(number for number, line in enumerate(lines) if line.startswith(start))
-    return {file: "\n".join([*lines[:at], *new, *lines[at + 1 :]])}
-
-
 @pytest.mark.parametrize(("file", "start", "new"), IN_PLACE)
 def test_what_an_edit_changes_is_put_in_place(
     session: Session,
@@ -169,7 +147,7 @@ def test_what_an_edit_changes_is_put_in_place(
     start: str,
     new: list[str],
 ) -> None:
-    overrides = _edited(file, start, new)
+    overrides = edited(file, start, new)
     with monkeypatch.context() as patch:
         patch.setattr(Session, "some", lambda *_: pytest.fail("a whole unit was assembled"))
         image = variants.image(overrides)
@@ -181,7 +159,7 @@ def test_what_an_edit_changes_is_put_in_place(
 
 def test_data_is_written_over_data(variants: Variants) -> None:
     texts = [[f"    .quad 0x00af9a000000ff{last}"] for last in ("fe", "fd")]
-    one, other = (variants.image(_edited("cpu/gdt.s", "    .quad 0x00af9a000000ffff ", new)) for new in texts)
+    one, other = (variants.image(edited("cpu/gdt.s", "    .quad 0x00af9a000000ffff ", new)) for new in texts)
     assert one is not None and other is not None
     pairs = [
         (a, b)
@@ -194,8 +172,8 @@ def test_data_is_written_over_data(variants: Variants) -> None:
 
 def test_what_changes_nothing_is_the_original(variants: Variants) -> None:
     file, start = "mm/page_range.s", "    mov ecx, HUGE_PAGE_SIZE"
-    assert variants.image(_edited(file, start, [f"{start}    # a remark"])) is variants.original
-    assert variants.image(_edited("include/pci.inc", ".set PCI_ROW_SLOTS,", [".set PCI_ROW_SLOTS, 24"])) is (
+    assert variants.image(edited(file, start, [f"{start}    # a remark"])) is variants.original
+    assert variants.image(edited("include/pci.inc", ".set PCI_ROW_SLOTS,", [".set PCI_ROW_SLOTS, 24"])) is (
         variants.original
     )
 
@@ -221,7 +199,7 @@ def test_what_changes_nothing_is_the_original(variants: Variants) -> None:
 def test_what_does_not_fit_in_place_is_assembled_whole(
     session: Session, variants: Variants, file: str, start: str, new: list[str]
 ) -> None:
-    overrides = _edited(file, start, new)
+    overrides = edited(file, start, new)
     image = variants.image(overrides)
     whole = session.build(overrides, lines=False)
     assert image is None or _routines(image) == _routines(whole)
@@ -237,7 +215,7 @@ def test_a_buffer_of_another_size_is_not_the_original(variants: Variants, new: s
 
 def test_a_constant_that_is_not_defined_yet_is_none(session: Session, variants: Variants) -> None:
     text = ".set FRAME_FLAGS_ALL, FRAME_ZEROED | FRAME_SIZE"
-    overrides = _edited("include/frame.inc", ".set FRAME_FLAGS_ALL,", [text])
+    overrides = edited("include/frame.inc", ".set FRAME_FLAGS_ALL,", [text])
     with pytest.raises(InputError) as ours:
         variants.image(overrides)
     with pytest.raises(InputError) as whole:
@@ -259,7 +237,7 @@ def test_a_constant_that_is_not_defined_yet_is_none(session: Session, variants: 
 def test_what_does_not_assemble_is_refused_as_by_a_build(
     session: Session, variants: Variants, line: str
 ) -> None:
-    overrides = _edited("mm/page_range.s", "    mov ecx, HUGE_PAGE_SIZE", [line])
+    overrides = edited("mm/page_range.s", "    mov ecx, HUGE_PAGE_SIZE", [line])
     with pytest.raises(InputError) as ours:
         variants.image(overrides)
     with pytest.raises(InputError) as whole:
@@ -270,41 +248,3 @@ def test_what_does_not_assemble_is_refused_as_by_a_build(
 def test_the_original_has_the_routines_of_the_build(session: Session) -> None:
     variants = Variants(session)
     assert _routines(variants.original) == _routines(session.build(lines=False))
-
-
-INCLUDES = {
-    "a.inc": ".set ONE, 1\n.set TWO, ONE + 1  # more\n"
-    ".macro twice what\n    mov rax, TWO\n    mov \\what\\()_x, 1\n.endm\n",
-    "b.inc": ".set ROWS, 4\n.if ROWS > 5\n.error\n.endif\n.set OTHER, 3\n",
-}
-UNITS = {
-    "one": "mov eax, ONE\n", "two": "mov eax, TWO\n", "macro": "twice rax\n", "none": "ret\n",
-    "pasted": ".irp w, R, S\n.quad \\w\\()OWS\n.endr\n", "other": "mov eax, OTHER\n",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("file", "old", "new", "seen"),
-    [
-        ("a.inc", "ONE, 1", "ONE, 2", {"one", "two", "macro"}),
-        ("a.inc", "ONE + 1", "ONE + 2", {"two", "macro"}),
-        ("a.inc", "  # more", "  # less", set()),
-        ("a.inc", "mov rax, TWO", "mov rcx, TWO", {"macro"}),
-        ("a.inc", ".macro twice what", ".macro twice what=1", None),
-        ("a.inc", ".set ONE, 1\n", "", {"one", "two", "macro"}),
-        ("b.inc", "ROWS, 4", "ROWS, 5", None),
-        ("b.inc", "OTHER, 3", "OTHER, 4", {"other"}),
-        ("b.inc", "OTHER, 3", "ANOTHER, 3", {"other"}),
-        ("b.inc", ".error", ".warning", None),
-        ("b.inc", ".set OTHER, 3\n", ".set OTHER, 3\n.text\n", None),
-    ],
-)
-def test_reach(file: str, old: str, new: str, seen: set[str] | None) -> None:
-    reach = Reach(INCLUDES, UNITS)
-    found = reach.units({file: INCLUDES[file].replace(old, new, 1)})
-    assert (None if found is None else set(found)) == seen
-
-
-def test_a_pasted_name_is_seen() -> None:
-    reach = Reach({"b.inc": ".set ROWS, 4\n"}, UNITS)
-    assert reach.units({"b.inc": ".set ROWS, 5\n"}) == frozenset({"pasted"})

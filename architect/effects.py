@@ -15,6 +15,7 @@ from typing import Literal
 
 from architect.statements import Statement, is_symbol, tokens
 from toolchain import headers
+from toolchain.expr import literal
 
 Flow = Literal["next", "jump", "branch", "call", "return", "stop"]
 
@@ -250,7 +251,8 @@ def _stack(name: str, operands: Sequence[str], word: int) -> int | None:
     if operands and headers.full_register(operands[0]) == "rsp":
         amount = operands[1] if len(operands) > 1 else ""
         if name in ("sub", "add") and re.fullmatch(r"0x[0-9a-fA-F]+|\d+", amount):
-            return int(amount, 0) * (1 if name == "sub" else -1)
+            count = literal(amount)
+            return None if count is None else count * (1 if name == "sub" else -1)
         if name not in _READ_FIRST:
             return None
     return None if name in ("leave", "enter") else 0

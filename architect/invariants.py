@@ -160,7 +160,7 @@ class Court:
     def constant(self, file: str, value: str, equals: int) -> str | None:
         """A constant of the tree."""
         text = (self.patched / file).read_text(encoding="utf-8", errors="replace")
-        found = re.search(rf"^\s*\.set\s+{re.escape(value)}\s*,\s*([^\s#]+)", text, re.MULTILINE)
+        found = re.search(rf"^[ \t]*\.set\s+{re.escape(value)}\s*,\s*([^\s#]+)", text, re.MULTILINE)
         if found is None:
             return f"{file} sets no {value}"
         try:

@@ -297,8 +297,8 @@ def label_arguments(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
     """Every macro of some sources -> the positions of those arguments that its body uses as labels."""
     found: dict[str, tuple[int, ...]] = {}
     for text in texts:
-        for match in re.finditer(r"(?ms)^\s*\.macro\s+([\w.$]+)([^\n]*)\n(.*?)^\s*\.endm", text):
+        for match in re.finditer(r"(?ms)^[ \t]*\.macro[ \t]+([\w.$]+)([^\n]*)\n(.*?)^[ \t]*\.endm", text):
             names = [re.split(r"[:=]", w)[0] for w in strip_comment(match[2]).replace(",", " ").split()]
-            labels = re.findall(r"(?m)^\s*\\(\w+)(?:\\\(\))?:", match[3])
+            labels = re.findall(r"(?m)^[ \t]*\\(\w+)(?:\\\(\))?:", match[3])
             found[match[1]] = tuple(names.index(n) for n in labels if n in names)
     return found

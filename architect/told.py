@@ -54,6 +54,11 @@ class Told:
     def __bool__(self) -> bool:
         return bool(self.pairs)
 
+    def waiting(self, file: str, line: int) -> Sequence[tuple[Demand, Mapping[str, int]]]:
+        """The wrong values that wait in a register before a line, each with all registers there."""
+        key = (file, line)
+        return [(demand, demand.gaps[key]) for demand in self._demands.get(key, ()) if key in demand.gaps]
+
     def earned(self, edits: Sequence[Edit]) -> float:
         """Bits that a patch of one place earns, or loses when what it makes is known to be wrong; 0 for any other."""
         if len(edits) != 1 or len(edits[0].old) > 1:

@@ -20,7 +20,7 @@ from architect.contracts import routines
 from architect.protocols import GateResult
 from toolchain.flow import RoutineFlow, flows
 from toolchain.headers import Routine
-from toolchain.types import Image, Line, Section
+from toolchain.types import Image, Line, Section, Symbols
 
 _NEVER_RETURNS = re.compile(r"does not return(?! (?:on|when|if|unless))")
 VARIANTS_KEPT = 4  # verdicts kept of one routine
@@ -91,21 +91,18 @@ class Subject:
     @cached_property
     def names(self) -> dict[int, str]:
         """Where each routine of ``.text`` begins -> its name; all of them, looked at or not."""
-        found = (s for s in self.image.symbols if s.kind == "func" and s.section == ".text" and s.size > 0)
-        return {s.address: s.name for s in found}
+        return {s.address: s.name for s in Symbols.of(self.image).routines.get(".text", ())}
 
     @cached_property
     def code_pointers(self) -> frozenset[int]:
         """Quadwords of data that are addresses of code: jump tables."""
         found: set[int] = set()
         texts = [(s.address, s.address + s.size) for s in self.image.sections if "x" in s.flags]
-        low, high = min((t[0] for t in texts), default=0), max((t[1] for t in texts), default=0)
         for section in self.image.sections:
             if "x" not in section.flags:
-                values = struct.iter_unpack("<Q", section.data[: len(section.data) & ~7])
-                found.update(
-                    v for (v,) in values if low <= v < high and any(first <= v < end for first, end in texts)
-                )
+                values = struct.unpack(f"<{len(section.data) // 8}Q", section.data[: len(section.data) & ~7])
+                for first, end in texts:
+                    found.update(value for value in values if first <= value < end)
         return frozenset(found)
 
     @cached_property

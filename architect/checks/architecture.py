@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from architect.architectural import fixed
 from architect.checks import Finding
+from toolchain.expr import literal
 
 RULE = "architecture"
 _DEFINITION = re.compile(
@@ -36,7 +37,9 @@ def contradictions(text: str) -> tuple[tuple[str, int, str, int], ...]:
     for match in _DEFINITION.finditer(text):
         name, number, bit = match.groups()
         meant = fixed(name)
-        value = int(number, 0) if number else 1 << int(bit)
+        value = literal(number) if number else 1 << int(bit)
+        if value is None:
+            continue  # 08: whoever assembles it says so
         if meant is not None and meant.sure and value not in meant.values:
             found.append((name, value, meant.what, text.count("\n", 0, match.start()) + 1))
     return tuple(found)

@@ -19,6 +19,7 @@ _CR0_PG, _CR4_PAE, _EFER, _LME, _NXE = 1 << 31, 1 << 5, 0xC000_0080, 1 << 8, 1 <
 _CONSTANT = re.compile(r"^(e\w\w), (0x[0-9a-f]+|\d+)$")
 _CONTROL = re.compile(r"^(cr[034]), (e\w\w)$")
 _DEPTH_MAX = 8
+_FOLLOWED = ("mov", "or", "and")
 
 
 class _Write(NamedTuple):
@@ -61,8 +62,9 @@ def _writes(flow: RoutineFlow, routines: Mapping[int, RoutineFlow], depth: int) 
     name = flow.symbol.name
     for instruction in flow.instructions:
         mnemonic, text = instruction.mnemonic, instruction.operands
-        constant, control = _CONSTANT.match(text), _CONTROL.match(text)
-        if mnemonic == "mov" and control:
+        constant = _CONSTANT.match(text) if mnemonic in _FOLLOWED else None
+        control = _CONTROL.match(text) if mnemonic == "mov" else None
+        if control:
             yield _Write(control[1], known.get(control[2], 0), instruction.address, name)
         elif mnemonic == "wrmsr":
             if known.get("ecx") is not None:

@@ -10,13 +10,14 @@ import re
 from collections.abc import Iterator
 
 from architect.checks import Subject
+from toolchain.expr import literal
 
 _SIZES = {
     ".byte": 1, ".short": 2, ".word": 2, ".value": 2, ".2byte": 2, ".long": 4, ".int": 4, ".4byte": 4, ".quad": 8,
     ".8byte": 8,
 }  # fmt: skip
 _LABEL = re.compile(r"^\s*[.\w$]+:\s*")
-_STATEMENT = re.compile(r"^\s*(\S+)\s*(.*?)\s*$")
+_STATEMENT = re.compile(r"^\s*(\S+)\s*(.*)$")
 _EMPTY = {".global", ".globl", ".type", ".size", ".set", ".local", "object", "end_object"}
 _LINES_MAX = 4096
 
@@ -86,7 +87,7 @@ def _size(text: str, at: int) -> int | None:
     match = _STATEMENT.match(text)
     if not match or not match[1]:
         return 0
-    name, rest = match[1], match[2]
+    name, rest = match[1], match[2].rstrip()
     if name in _SIZES:
         return _SIZES[name] * len(list(_operands(rest)))
     if name in (".asciz", ".string", ".ascii"):
@@ -97,7 +98,8 @@ def _size(text: str, at: int) -> int | None:
         first = next(_operands(rest), "")
         if not re.fullmatch(r"0x[0-9a-fA-F]+|\d+", first):
             return None
-        return -at % max(1, int(first, 0)) if name == ".balign" else int(first, 0)
+        count = literal(first)
+        return -at % max(1, count) if name == ".balign" and count is not None else count
     return 0 if name in _EMPTY else None
 
 

@@ -25,8 +25,11 @@ def check(subject: Subject) -> Iterator[Finding]:
         if one.address + one.size > other.address:
             found = Finding("section-overlap", f"sections {one.name} and {other.name} overlap")
             yield found.about((*directives(subject, one.name, ""), *directives(subject, other.name, "")))
+    code = {section.name for section in subject.image.sections if "x" in section.flags}
     for symbol in subject.image.symbols:
-        home = subject.section(symbol.address) if symbol.kind == "func" else None
+        if symbol.kind != "func" or symbol.section in code:
+            continue
+        home = subject.section(symbol.address)
         if home is not None and "x" not in home.flags:
             message = f"routine {symbol.name} lies in {home.name}, which is not executable"
             yield Finding("section-rights", message, symbol.name, symbol.file, symbol.line)

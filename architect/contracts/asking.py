@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from architect.contracts.model import Violation
 from architect.contracts.register import Contract, concerned
+from toolchain import blanks
 from toolchain.harness import Harness
 from toolchain.headers import Routine
 from toolchain.types import Image
@@ -107,10 +108,15 @@ class Asked:
         times, broken, seconds = self._known.get(name, (1, 0, _USUAL_SECONDS))
         return seconds / ((broken + _RARELY) / (times + 1))
 
-    def ask(self, question: Question) -> list[Violation]:
-        """The answer, noted; of what it took the least, which the machine's other work does not stretch."""
+    def ask(self, question: Question, image: Image) -> list[Violation]:
+        """The answer, noted; of what it took the least, which the machine's other work does not stretch.
+
+        Raises:
+            Strayed: code of the image ran that is not in it; the answer would tell nothing.
+        """
         began = time.process_time()
         found = question.ask()
+        blanks.check(image)
         times, broken, seconds = self._known.get(question.name, (0, 0, math.inf))
         seconds = min(seconds, time.process_time() - began)
         self._known[question.name] = (times + 1, broken + bool(found), seconds)
@@ -142,7 +148,7 @@ def first(
     with asked.machine(image) as harness:
         questions = every_question(harness, headers, names, SEEDS, files, asked)
         for question in sorted(questions, key=lambda item: asked.order(item.name)):
-            found = asked.ask(question)
+            found = asked.ask(question, image)
             if found:
                 break
         else:
@@ -164,13 +170,13 @@ def mended(
         questions = list(every_question(harness, headers, names, SEEDS, (), asked))
         for question in questions:
             if question.name in asked.broken:
-                violations = asked.ask(question)
+                violations = asked.ask(question, image)
                 found += violations
                 if not violations:
                     kept.append(question.name)
         rest = iter([] if found else questions)
         while not found and (other := next(rest, None)) is not None:
-            found += asked.ask(other) if other.name not in asked.broken else []
+            found += asked.ask(other, image) if other.name not in asked.broken else []
     return found, kept
 
 
@@ -178,9 +184,9 @@ def rehearse(image: Image, headers: Mapping[str, Routine], names: Collection[str
     """Ask everything once of a kernel that is known to break promises, so that ``first`` knows what tells soonest."""
     with asked.machine(image) as harness:
         questions = list(every_question(harness, headers, names, SEEDS, (), asked))
-        asked.broken.update([question.name for question in questions if asked.ask(question)])
+        asked.broken.update([question.name for question in questions if asked.ask(question, image)])
         for question in questions:
             if (
                 question.name in asked.broken
             ):  # once more: the first time code is translated and hooks are set
-                asked.ask(question)
+                asked.ask(question, image)

@@ -35,7 +35,7 @@ class _Early(Step):
 
     def __init__(self, harness: Harness, routine: str) -> None:
         super().__init__(harness, routine)
-        self.machine = LoaderMachine(harness.image, "boot_start")
+        self.machine = LoaderMachine.of(harness.image, "boot_start")
         self.failed = False
         if routine != "boot_fail" and harness.has("boot_fail"):
             self.machine.probe(self.machine.address("boot_fail"), self._fail)
@@ -150,7 +150,7 @@ def put_string_alone(harness: Harness) -> None:
 def start_alone(harness: Harness) -> None:
     """A stack of the image's own first; both checks and the tables before paging is on."""
     step = Step(harness, "boot_start")
-    machine = LoaderMachine(harness.image, "kernel_enter")
+    machine = LoaderMachine.of(harness.image, "kernel_enter")
     machine.cpuid = lambda leaf, subleaf: (0x8000_0008, 0, 0, _LM | _NX)
     answer_rdmsr(machine, lambda number: 0)
     done: list[tuple[str, int]] = []
@@ -192,7 +192,7 @@ def enter_pvh_alone(harness: Harness) -> None:
 
 def _entered(harness: Harness, routine: str, protocol: tuple[int, int], **given: int) -> None:
     step = Step(harness, routine)
-    machine = LoaderMachine(harness.image, "boot_start")
+    machine = LoaderMachine.of(harness.image, "boot_start")
     machine.write(_TEXT, struct.pack("<I", protocol[1] if protocol == _PVH else 0x1234))
     result = machine.enter(routine, {**_NOISE, "rsp": 0xFFFF_0000, "rflags": 2, **given})
     step.equal(result.end, "returned", routine, "does not go on to boot_start")

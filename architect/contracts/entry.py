@@ -86,7 +86,7 @@ class _Entry(Session):
 
     def __init__(self, harness: Harness) -> None:
         super().__init__(harness)
-        self.machine = LoaderMachine(harness.image, "kernel_enter")
+        self.machine = LoaderMachine.of(harness.image, "kernel_enter")
         self.uart = Uart(self.machine)
         self.features = _EDX_LM | _EDX_NX
         self.extended = 0x8000_0008

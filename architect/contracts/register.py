@@ -10,7 +10,7 @@ import importlib
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from architect.contracts.model import Broken, Violation
 from toolchain.emulator import machines_closed
@@ -43,6 +43,7 @@ AREAS = (
     "interrupts",
     "lineedit",
     "linesteps",
+    "liststeps",
     "loaders",
     "mapping",
     "memory",
@@ -83,6 +84,7 @@ AREAS = (
     "vmhost",
 )
 MODULES = tuple(f"architect.contracts.{name}" for name in AREAS)
+TREES_KEPT = 4  # whose headers are kept
 
 Check = Callable[[Harness], None]
 
@@ -153,11 +155,15 @@ def _import_all() -> None:
 
 def routines(sources: Mapping[str, str]) -> dict[str, Routine]:
     """Name -> header over a tree's sources (file -> text)."""
+    return dict(_routines(tuple((file, sources[file]) for file in sorted(sources) if file.endswith(".s"))))
+
+
+@lru_cache(maxsize=TREES_KEPT)
+def _routines(texts: tuple[tuple[str, str], ...]) -> Mapping[str, Routine]:
     found: dict[str, Routine] = {}
-    for file in sorted(sources):
-        if file.endswith(".s"):
-            for routine in parse(sources[file], file):
-                found.setdefault(routine.name, routine)
+    for file, text in texts:
+        for routine in parse(text, file):
+            found.setdefault(routine.name, routine)
     return found
 
 

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 
 from architect.operators.base import GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits
 from architect.operators.compose import wanted_from
+from architect.operators.view import View, kept, sized
 from architect.statements import Statement, is_symbol, tokens
 from architect.told import value_of
 from toolchain import headers
 
+_DWORD = (1 << 32) - 1
 _FRESH = 2  # statements back to one that makes a value
 _AROUND = 14  # statements to each side whose expressions are taken
 _EXPRESSIONS = 12
@@ -29,6 +31,37 @@ def adjustments(site: Site) -> Iterator[Variant]:
         for rank, text in enumerate(_expressions(found, place)):
             for name, cost in _STEPS:
                 yield _inserted(site, [f"{name} {register}, {text}"], rank_bits(nth) + rank_bits(rank) + cost)
+
+
+def missing(site: Site) -> Iterator[Variant]:
+    """The constant by which a value that waits to be used is wrong, as a broken contract tells: added, taken or set."""
+    s = site.statement
+    for demand, registers in site.view.told.waiting(s.file, s.line):
+        came, wanted = registers.get(demand.register, 0) & demand.mask, demand.wanted
+        ways = [("add", wanted - came & demand.mask), ("sub", came - wanted & demand.mask)]
+        ways += [("or", wanted & ~came)] if came | wanted == wanted else []
+        whole = (
+            s.mode == 64 and registers.get(demand.register, 0) > _DWORD
+        )  # 32 bits would clear the upper half
+        register = sized(demand.register, 64 if whole else 32)
+        for verb, amount in ways:
+            for rank, name in enumerate(_named(site.view, s.file, amount)):
+                yield _inserted(site, [f"{verb} {register}, {name}"], rank_bits(rank))
+
+
+@kept
+def _named(view: View, file: str, value: int) -> tuple[str, ...]:
+    """Constants of a value that a file defines or includes; those that it uses first."""
+    if not 0 < value < 1 << 31:
+        return ()
+    included = {s.operand(0).strip('"') for s in view.tree.files[file] if s.name == ".include"}
+    found = []
+    for name, known in view.names.values.items():
+        home = view.tree.constants[name].file if name in view.tree.constants else ""
+        if known == value and (home == file or home.rsplit("/", 1)[-1] in included):
+            used = any(user.file == file for user in view.tree.references.get(name, ()))
+            found.append((not used, name))
+    return tuple(name for _, name in sorted(found))
 
 
 def roundings(site: Site) -> Iterator[Variant]:
@@ -100,6 +133,13 @@ OPERATORS = (
         4.0,
         adjustments,
         {"wrong-value": -0.3, "contract": -0.3},
+        sorts=GAPS,
+    ),
+    Operator(
+        "told-insert",
+        "an offset or a bit forgotten, and a value wrong by exactly that",
+        3.0,
+        missing,
         sorts=GAPS,
     ),
     Operator(

@@ -16,6 +16,7 @@ from architect.operators.uses import walks, width_used
 from architect.operators.view import declares, is_assignment
 from architect.shapes import shape
 from architect.statements import Reader, Span, Statement, is_register, is_symbol, tokens
+from toolchain.expr import literal
 
 _NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F]+|0[bB][01]+|\d+)$")
 _FAMILY_LIMIT = 40
@@ -152,7 +153,9 @@ def numbers(site: Site) -> Iterator[Variant]:
 
 def _near(site: Site, operand: Span, token: Span) -> Iterator[tuple[float, int, str]]:
     s = site.statement
-    value = int(token.text, 0)
+    value = literal(token.text)
+    if value is None:
+        return
     scale = "*" in operand.text and "[" in operand.text and value in (1, 2, 4, 8)
     seen = {value}
     ranked: list[tuple[float, int, str]] = []
@@ -228,8 +231,10 @@ def _elsewhere(site: Site, value: int) -> Iterator[int]:
     for s in found[max(0, place - 6) : place + 7]:
         for operand in s.operands:
             for token in tokens(operand.text):
-                if _NUMBER.fullmatch(token.text) and int(token.text, 0) != value:
-                    yield int(token.text, 0)
+                if _NUMBER.fullmatch(token.text):
+                    other = literal(token.text)
+                    if other is not None and other != value:
+                        yield other
 
 
 def _written(value: int, like: str) -> str:

@@ -6,16 +6,30 @@ Owns edits within one operand that is, or should be, in brackets.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
-from architect.effects import CONDITION_JUMPS, effects, is_memory
-from architect.operators.base import Operator, Site, Variant, rank_bits, replaced
+from architect.effects import CONDITION_JUMPS, effects, is_memory, registers_in
+from architect.operators.base import (
+    Operator,
+    Site,
+    Variant,
+    indent,
+    inserted_at,
+    rank_bits,
+    removed,
+    replaced,
+    rewritten,
+)
+from architect.operators.view import View, kept
 from architect.statements import Span, Statement, is_register, is_symbol, split_top, tokens
 from toolchain import headers
+from toolchain.expr import literal
 
 _SIZES = ("byte", "word", "dword", "qword")
 _SIZE = re.compile(r"\b(byte|word|dword|qword)\s+ptr\b")
 _SLOT = re.compile(r"(?:(?:byte|word|dword|qword)\s+ptr\s*)?\[\s*(\w+)\s*\+\s*(\d+|0[xX][0-9a-fA-F]+)\s*\]")
+_COPIES = frozenset({"mov", "movabs"})
 _STEPS = (8, -8, 4, -4, 16, -16, 1, -1, 2, -2)
 
 
@@ -68,7 +82,7 @@ def slots(site: Site) -> Iterator[Variant]:
             continue
         at = operand.start + operand.text.index(found[2], operand.text.index(found[1]) + len(found[1]))
         for rank, offset in enumerate((depth, depth + word, depth + 2 * word, depth + 3 * word)):
-            if offset != int(found[2], 0):
+            if offset != literal(found[2]):
                 edit = replaced(s, Span(found[2], at, at + len(found[2])), str(offset))
                 yield Variant((edit,), 0.5 * rank, f"offset {offset}: {depth} bytes were pushed before it")
 
@@ -168,6 +182,46 @@ def brackets(site: Site) -> Iterator[Variant]:
         yield Variant((replaced(s, s.code, code),), 0.5, "the content, not the address")
 
 
+def translations(site: Site) -> Iterator[Variant]:
+    """The base of a map added to an address that is copied as it is; or left out where it is added."""
+    s, after = site.statement, site.following
+    if s.kind != "instruction" or s.name not in _COPIES or headers.register_bits(s.operand(0)) != 64:
+        return
+    target, source = s.operand(0), s.operand(1)
+    bases = _bases(site.view)
+    if source in bases:
+        if after is not None and _adds_to(after, target):
+            edits = (rewritten(s, f"mov {target}, {after.operand(1)}"), removed(after))
+            yield Variant(edits, 2.0, f"without {source}")
+    elif (headers.register_bits(source) == 64 or is_memory(source)) and target not in registers_in(source):
+        for rank, base in enumerate(bases):
+            edits = (
+                rewritten(s, f"mov {target}, {base}"),
+                inserted_at(s.file, s.line + 1, [f"{indent(s)}add {target}, {source}"]),
+            )
+            yield Variant(edits, rank_bits(rank), f"{base} added, as to other addresses")
+
+
+@kept
+def _bases(view: View) -> tuple[str, ...]:
+    """Constants that begin a sum of two statements (``mov R, BASE``; ``add R, X``) more than once, most used first."""
+    counts: Counter[str] = Counter()
+    for s in view.tree.statements():
+        if s.name in _COPIES and s.operand(1) in view.tree.constants:
+            after = view.neighbour(s, 1)
+            counts[s.operand(1)] += after is not None and _adds_to(after, s.operand(0))
+    return tuple(name for name, times in counts.most_common() if times > 1)
+
+
+def _adds_to(s: Statement, target: str) -> bool:
+    """It adds a register or a word of memory to a 64-bit register."""
+    return (
+        (s.name, s.operand(0), headers.register_bits(target)) == ("add", target, 64)
+        and (headers.register_bits(s.operand(1)) == 64 or is_memory(s.operand(1)))
+        and target not in registers_in(s.operand(1))
+    )
+
+
 OPERATORS = (
     Operator("memory-offset", "the neighbouring word, a forgotten displacement, a wrong index", 4.0, offsets),
     Operator(
@@ -186,5 +240,12 @@ OPERATORS = (
         4.3,
         brackets,
         {"page-fault": -0.3, "protection": -0.3},
+    ),
+    Operator(
+        "address-map",
+        "a physical address used as a virtual one, or the reverse: the base of the map forgotten or added twice",
+        4.0,
+        translations,
+        {"page-fault": -1.0, "contract": -0.5},
     ),
 )

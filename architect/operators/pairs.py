@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from architect.effects import is_memory, registers_in
+from architect.dataflow import Flow, values_of
+from architect.effects import FLAGS, is_memory, registers_in
 from architect.operators.base import GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits, rewritten
 from architect.protocols import Edit
 from architect.statements import Statement
 from toolchain import headers
+from toolchain.expr import literal
 
 # verbs of routines that undo each other
 _ANTONYMS = (("begin", "end"), ("lock", "unlock"), ("acquire", "release"), ("enter", "leave"), ("save", "restore"),
@@ -186,7 +188,7 @@ def alignment(site: Site) -> Iterator[Variant]:
         for step in (8, -8, 16, -16):
             if s.name in ("sub", "add") and s.operand(0) == "rsp" and s.operand(1).isdigit():
                 twins = [t for t in shape.body if t.operand(0) == "rsp" and t.operand(1) == s.operand(1)]
-                amount = int(s.operand(1)) + step
+                amount = (literal(s.operand(1)) or 0) + step
                 if s is twins[0] and amount > 0:
                     edit = tuple(rewritten(t, f"{t.name} rsp, {amount}") for t in twins)
                     yield Variant(edit, 2.0, f"{amount} bytes of stack for {s.operand(1)}")
@@ -225,6 +227,40 @@ def around(site: Site) -> Iterator[Variant]:
             inserted_at(s.file, s.line + 1, [_line(s, f"pop {register}")]),
         )
         yield Variant(edits, rank_bits(rank), f"{register} kept over the call")
+
+
+def over(site: Site) -> Iterator[Variant]:
+    """A result set aside while its register serves for something else, from where it is overwritten to the last use."""
+    s = site.statement
+    flow, node = site.view.flow(s), site.view.node(s)
+    if s.kind != "instruction" or flow is None or node is None or flow.routine.header is None:
+        return
+    effect = flow.nodes[node].effects
+    results = values_of(flow.routine.header.outputs) - {FLAGS, "rsp"}
+    if effect.flow == "call" or effect.stack or effect.opaque:
+        return
+    for register in sorted((effect.writes - effect.reads - effect.merges) & results & flow.defined[node]):
+        for rank, last in enumerate(reversed(_users(flow, node, register))):
+            word = _sized(register, s)
+            edits = (
+                inserted_at(s.file, s.line, [_line(s, f"push {word}")]),
+                inserted_at(last.file, last.line + 1, [_line(s, f"pop {word}")]),
+            )
+            yield Variant(edits, rank_bits(rank), f"{word} set aside up to line {last.line}")
+
+
+def _users(flow: Flow, node: int, register: str) -> list[Statement]:
+    """The statements that read what one gives a register, before a branch or anything that moves the stack."""
+    found: list[Statement] = []
+    for following in flow.nodes[node + 1 :]:
+        effect = following.effects
+        if following.statement.labels or effect.flow != "next" or effect.stack or effect.opaque:
+            break
+        if register in effect.reads | effect.merges:
+            found.append(following.site)
+        if register in effect.writes:
+            break
+    return found
 
 
 def undone(site: Site) -> Iterator[Variant]:
@@ -281,6 +317,9 @@ OPERATORS = (
     Operator("stack-align", "RSP off by 8 at a call", 5.0, alignment, {"check": -1.5}),
     Operator("call-align", "RSP off by 8 at one call", 5.5, call_alignment, {"check": -1.5}),
     Operator("save-around", "a value in use lost over a call", 4.5, around),
+    Operator(
+        "save-over", "a result overwritten before the routine returns it", 4.5, over, {"contract": -1.0}
+    ),
     Operator(
         "undo",
         "a lock, a line, the interrupt flag taken and not given back",

@@ -59,6 +59,7 @@ def test_a_definition_that_contradicts_the_architecture_is_found() -> None:
     text = (
         "        .set CR4_PAE, 1 << 4\n.set EFER_LME, 0x100  # right\n"
         ".equ MSR_EFER, 0xc0000081\n.set PTE_LARGE, 0x200000\n"
+        ".set CR4_PGE, 0200\n.set CR4_PSE, 08\n"  # octal, as GNU as has it; and no number
     )
     found = contradictions(text)
     assert [(name, line) for name, _, _, line in found] == [("CR4_PAE", 1), ("MSR_EFER", 3)]

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from architect.checks import places
+from architect.coverage import Run
 from architect.evidence import Reader
 from architect.operators import Site, View, operators
+from architect.origins import Demand
 from architect.plausibility import apply
+from architect.protocols import GateResult
 from architect.source import Tree
 from architect.statements import strip_comment
 from tests.architect.kernels import FILES, case, sources
@@ -106,6 +110,117 @@ function copy_rows
     ret
 end_function copy_rows
 """
+CLEARED = """    xor eax, eax
+    mov ecx, 512
+    rep stosq
+"""
+FRAMES = """
+.set FRAME_BASE, 0xffff800000000000
+# frame_take -- take a frame from the list of free ones
+# In:       rdi = list:ptr
+# Out:      rax = frame:u64
+# Clobbers: rcx, rdi
+# Context:  long mode
+function frame_take
+    mov rax, [rdi]
+    mov rcx, FRAME_BASE
+    add rcx, rax
+    mov rcx, [rcx]
+    mov [rdi], rcx
+    mov rcx, FRAME_BASE
+    add rcx, rax
+    mov qword ptr [rcx], 0
+    ret
+end_function frame_take
+
+# frame_clear -- take a frame, all its bytes zero
+# In:       rdi = list:ptr
+# Out:      rax = frame:u64
+# Clobbers: rcx, rdi
+# Context:  long mode
+function frame_clear
+    call frame_take
+    mov rdi, FRAME_BASE
+    add rdi, rax
+    push rax
+    xor eax, eax
+    mov ecx, 512
+    rep stosq
+    pop rax
+    ret
+end_function frame_clear
+
+# frame_back -- the physical address that a mapped one has
+# In:       rdi = mapped:ptr
+# Out:      rax = frame:u64
+# Clobbers: none
+# Context:  long mode
+function frame_back
+    mov rax, rdi
+    ret
+end_function frame_back
+"""
+CELLS = """
+# cell_read32 -- read a cell
+# In:       rdi = cell:ptr
+# Out:      rax = value:u32, cf = there is none
+# Clobbers: none
+# Context:  long mode
+function cell_read32
+    call_frame
+    call cell_check
+    jc .Lcell_read_leave
+    mov eax, [rdi]
+    clc
+.Lcell_read_leave:
+    return_frame
+end_function cell_read32
+
+# cell_clear -- clear a cell
+# In:       rdi = cell:ptr
+# Out:      cf = there is none
+# Clobbers: rdx
+# Context:  long mode
+function cell_clear
+    xor edx, edx
+    jmp cell_write32
+end_function cell_clear
+
+# cell_write32 -- write a cell
+# In:       rdi = cell:ptr, edx = value:u32
+# Out:      cf = there is none
+# Clobbers: none
+# Context:  long mode
+"""
+WRITTEN = """function cell_write32
+    call_frame
+    call cell_check
+    jc .Lcell_write_leave
+    mov [rdi], edx
+    clc
+.Lcell_write_leave:
+    return_frame
+end_function cell_write32
+"""
+CONTEXT = """
+# context_switch -- keep what a thread has
+# In:       none
+# Out:      none
+# Clobbers: none
+# Context:  long mode
+function context_switch
+    push r9
+    push r10
+    push r11
+    push r12
+    nop
+    pop r12
+    pop r11
+    pop r10
+    pop r9
+    ret
+end_function context_switch
+"""
 SPAN = """
 .set SPAN_PAGE, 4096
 # span_round -- the pages of a span
@@ -193,6 +308,8 @@ class Mistake:
     most: float  # bits within the operator
     file: str = PAGE
     more: str = ""
+    lacks: str = ""  # the symbol that the linker does not find
+    value: tuple[str, int, int] | None = None  # a register at that place, what came and what should have come
 
     def __str__(self) -> str:
         return self.operator
@@ -289,6 +406,25 @@ MISTAKES = [
     Mistake("branch-insert", "    jc .Linit_leave\n", "", 0, GPU),
     Mistake("branch-insert", "    jmp .Lmap_leave\n", "", 4),
     Mistake("adjust-insert", "    add rax, SPAN_PAGE\n", "", 2, PAGE, SPAN),
+    Mistake(
+        "told-insert",
+        "    mov rcx, FRAME_BASE\n    add rcx, rax\n    add rcx, SPAN_PAGE\n    mov qword ptr",
+        "    mov rcx, FRAME_BASE\n    add rcx, rax\n    mov qword ptr",
+        1,
+        PAGE,
+        SPAN + FRAMES.replace("    mov qword ptr", "    add rcx, SPAN_PAGE\n    mov qword ptr"),
+        value=("rcx", 0xFFFF800000005000, 0xFFFF800000006000),
+    ),
+    Mistake(
+        "told-insert",
+        "    mov rax, rdi\n    or rax, SPAN_PAGE\n    ret\nend_function frame_back",
+        "    mov rax, rdi\n    ret\nend_function frame_back",
+        2,
+        PAGE,
+        SPAN + FRAMES.replace("mov rax, rdi\n", "mov rax, rdi\n    or rax, SPAN_PAGE\n"),
+        value=("rax", 0x1_0000_0000, 0x1_0000_1000),
+    ),
+    Mistake("routine-missing", WRITTEN, "", 3, PAGE, CELLS + WRITTEN, lacks="cell_write32"),
     Mistake("round-insert", "    add rdx, SPAN_PAGE - 1\n", "", 3, PAGE, SPAN),
     Mistake("compose", "    mov rcx, rdi\n", "", 3),
     Mistake(
@@ -315,6 +451,24 @@ MISTAKES = [
         1,
         PAGE,
         LOCK,
+    ),
+    Mistake("save-over", "    push rax\n" + CLEARED + "    pop rax\n", CLEARED, 1, PAGE, FRAMES),
+    Mistake("address-map", "mov rdi, FRAME_BASE\n    add rdi, rax", "mov rdi, rax", 1, PAGE, FRAMES),
+    Mistake(
+        "address-map",
+        "mov rax, rdi\n    ret\nend_function frame_back",
+        "mov rax, FRAME_BASE\n    add rax, rdi\n    ret\nend_function frame_back",
+        2,
+        PAGE,
+        FRAMES,
+    ),
+    Mistake(
+        "context-register",
+        "    push r11\n    push r12\n    nop\n    pop r12\n    pop r11\n",
+        "    push r12\n    nop\n    pop r12\n",
+        1,
+        PAGE,
+        CONTEXT,
     ),
     Mistake("undo", "    call lock_give\n    mov rax, rbx\n", "    mov rax, rbx\n", 2, PAGE, LOCK),
     Mistake("flush", "    invlpg [rdi]\n", "", 1, PAGE, FLUSH),
@@ -349,13 +503,27 @@ def code(text: str) -> list[str]:
     return [line for raw in text.split("\n") if (line := " ".join(strip_comment(raw).split()))]
 
 
+def waiting(mistake: Mistake, texts: dict[str, str]) -> tuple[Run, ...]:
+    """The run in which a register had a wrong value before every line of the file."""
+    if mistake.value is None:
+        return ()
+    register, came, wanted = mistake.value
+    lines = range(1, texts[mistake.file].count("\n") + 1)
+    gaps = {(mistake.file, line): {register: came} for line in lines}
+    demand = Demand(register, (1 << 64) - 1, came, wanted, None, {}, gaps)
+    return (Run("contract", True, 1.0, frozenset(gaps), frozenset(), demands=(demand,)),)
+
+
 def bits(folder: Path, mistake: Mistake) -> float | None:
     """The cost within the operator of the mend of a mistake; None when it is not among what the operator offers."""
     sound = sources()
     sound[mistake.file] += mistake.more
     assert mistake.right in sound[mistake.file]
     broken = {**sound, mistake.file: sound[mistake.file].replace(mistake.right, mistake.wrong, 1)}
-    known = case(folder, broken, baseline=sound if mistake.operator == "revert" else {})
+    lost = f"{mistake.file}:1: error: undefined symbol `{mistake.lacks}'"
+    failures = (GateResult("assembles", False, 0.0, lost, {}),) if mistake.lacks else ()
+    baseline = sound if mistake.operator == "revert" else {}
+    known = case(folder, broken, baseline=baseline, runs=waiting(mistake, broken), failures=failures)
     tree = Tree(broken)
     view = View(Reader(known, tree))
     operator = OPERATORS[mistake.operator]
@@ -393,6 +561,30 @@ def test_what_assembles_is_not_taken_for_misspelt(tmp_path: Path, text: str) -> 
     view = View(Reader(case(tmp_path, dict(tree.texts)), tree))
     site = Site(next(s for s in tree.statements() if s.line == 2), view)
     assert [v.note for v in OPERATORS["spelling"].generate(site) if v.note.split()[0] in text.split()] == []
+
+
+_ODD = (
+    "010",
+    "0010",
+    "08",
+    "7" * 5000,
+)  # octal for GNU as, nothing for int(..., 0); no number of GNU as, too long
+
+
+def test_every_operator_reads_numbers_as_the_assembler_does(tmp_path: Path) -> None:
+    lines = ["push rbx", *(f"{form.format(n)}" for n in _ODD for form in (
+        "sub rsp, {}", "mov eax, {}", "shl eax, {}", "and eax, {}", "mov rax, [rsp + {}]", ".balign {}", ".set K, {}",
+    ))]  # fmt: skip
+    tree = Tree({"a.s": "f:\n" + "\n".join(f"    {line}" for line in lines) + "\n    ret\n"})
+    view = View(Reader(case(tmp_path, dict(tree.texts)), tree))
+    sites = [Site(statement, view) for statement in tree.statements()]
+    offered = {
+        (site.statement.line, variant.note)
+        for site in sites for operator in OPERATORS.values() if site.sort in operator.sorts
+        for variant in operator.generate(site)
+    }  # fmt: skip
+    assert (3, "010 -> 7 (off by one)") in offered
+    assert [places._size(f".balign {n}", 1) for n in _ODD] == [7, 7, None, None]
 
 
 def test_the_ends_of_blocks_stay_where_they_are(tmp_path: Path) -> None:

@@ -50,6 +50,10 @@ def converse(talk: Talk, question: str) -> None:
             if calls:
                 _call_all(talk, calls, thread, seen, native=bool(reply.tool_calls))
                 continue
+            if not reply.text.strip():
+                talk.ok = False
+                talk.note("the model answered nothing; ask again, or say /model off for answers by search")
+                return
             said = _proposals(talk, reply.text)
             if said is None and talk.desk.changes != judged and rounds < ROUNDS_MAX:
                 judged = talk.before_proposal()

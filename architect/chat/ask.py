@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from architect.chat.index import Hit, Index, lines_that_fit, telling
+from architect.ci.escape import line as one_line
 
 if TYPE_CHECKING:
     from architect.chat.talk import Talk
@@ -75,7 +76,7 @@ def show_hits(talk: Talk, found: list[Hit], question: str) -> None:
     lessons = talk.desk.lessons().search(question, LESSONS) if words else []
     for lesson in lessons:
         talk.view.heading(f"lesson {lesson.id}")
-        talk.view.text(f"    {lesson.cause[:_LINE]}")
+        talk.view.text(f"    {one_line(lesson.cause, _LINE)}")
         shown.append(f"lesson {lesson.id}: {lesson.cause}")
     if not shown:
         talk.note("nothing fits; /search WORDS, /explain SYMBOL and /help go on from here")

@@ -28,7 +28,9 @@ STAGE = "changes"
 PREFIX = "pxos/"  # of the branches
 _GIT_SECONDS = 60.0
 _IDENTITY = ("-c", "user.name=pxOS architect", "-c", "user.email=architect@pxos.invalid")
-_QUIET = ("-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null")
+_QUIET = ("-c", "commit.gpgsign=false")
+# Nothing of a person's runs but git itself: a hook that fails would end a change half-way.
+_ALONE = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
 
 
 def apply(desk: Desk, subject: str) -> Applied:
@@ -54,6 +56,12 @@ def apply(desk: Desk, subject: str) -> Applied:
         return _in_place(desk, targets)
     if not _git(top, "rev-parse", "-q", "--verify", "HEAD", check=False).strip():
         return _in_place(desk, targets)  # a repository without a commit has nothing to branch from
+    unmerged = _git(top, "ls-files", "--unmerged", "-z").split("\0")[0].rpartition("\t")[2]
+    if unmerged:
+        raise InputError(
+            f"{top / unmerged}: a merge is not finished; end it (git commit) or leave it (git merge --abort) first",
+            stage=STAGE,
+        )
     if _uncommitted(top, desk):
         return _in_worktree(desk, top, targets, subject)
     return _on_branch(desk, top, targets, subject)
@@ -296,7 +304,7 @@ def _git(folder: Path, *words: str, check: bool = True) -> str:
         ToolError: it failed, and ``check`` is set.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    command = ["git", "-C", str(folder), *words]
+    command = ["git", "-C", str(folder), *_ALONE, *words]
     try:
         done = subprocess.run(
             command, capture_output=True, timeout=_GIT_SECONDS, env={**environment, "GIT_TERMINAL_PROMPT": "0"},

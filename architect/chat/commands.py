@@ -132,6 +132,7 @@ def find(name: str) -> Command:
     Raises:
         InputError: there is none; names near ones.
     """
+    name = "quit" if name == "exit" else name.lower()
     if name in COMMANDS:
         return COMMANDS[name]
     begun = [known for known in COMMANDS if name and known.startswith(name)]

@@ -40,6 +40,11 @@ _EXPLAIN = re.compile(
     r"^\s*(what (is|does|are)|explain|where is|who (calls|uses)|show( me)?|describe|how does)\b",
     re.IGNORECASE,
 )
+# Lines of a boot's logs: our kernel's own on its serial line, QEMU's of exceptions (-d int) and of a dying machine.
+_LOG = re.compile(
+    r"^(PX(BOOT|FAULT|PANIC|READY) v1 |check_exception old: |Triple fault\b|\s*\d+: v=[0-9a-f]{2} e=[0-9a-f]{4} )",
+    re.MULTILINE,
+)
 _GO = re.compile(r"\b(run|do|pass)\b.*\btests?\b|\btests? pass", re.IGNORECASE)
 _SHORT = 9  # words of a question that is about the routine that it names, and nothing else
 
@@ -75,7 +80,11 @@ class Intent:
 
 def of(talk: Talk, question: str) -> Intent | None:
     """What a question asks to be done, or None for one that is searched for."""
-    if _SHADER.search(question) and _MAKE.search(question):
+    if _LOG.search(question):
+        from architect.chat import machine
+
+        return Intent("this is what the log in it tells", lambda talk: machine.pasted(talk, question))
+    if _SHADER.search(question) and _MAKE.search(question) and talk.desk.native:
         from architect.chat import shader_answers
 
         plan = "these are the shaders of the tree that do it, proved now"
@@ -85,7 +94,7 @@ def of(talk: Talk, question: str) -> Intent | None:
 
         plan = "a suite is made from the headers, the contracts and the in-kernel tests"
         return Intent(plan, partial(suite.asked, question=question))
-    if _SPEED.search(question):
+    if _SPEED.search(question) and talk.desk.native:  # what is measured is ours
         from architect.chat import speed
 
         if speed.subject(question):

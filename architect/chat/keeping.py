@@ -66,8 +66,9 @@ def resume(talk: Talk, loaded: Session) -> None:
         first = turn.text.strip().partition("\n")[0]
         talk.view.note(f"{'>' if turn.role == 'user' else ' '} {first[:_LINE]}")
     if talk.desk.changes:
+        talk.steps.append({})  # how it came about step by step is not kept
         talk.view.text(
-            f"a proposal for {', '.join(sorted(talk.desk.changes))} lies on the desk: /diff shows it"
+            f"a proposal for {', '.join(sorted(talk.desk.changes))} lies on the desk: /diff shows it, /undo drops it"
         )
     talk.keep = True
 

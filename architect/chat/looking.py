@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
-from architect.chat.view import GAS
+from architect.chat.view import GAS, language_of
 from toolchain.errors import InputError
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 STAGE = "chat"
 HITS = 8
+_EXCERPT = re.compile(r"^(\S.*\.\w+):\n(?=[> ] *\d+  )", re.MULTILINE)
 
 
 def explain(talk: Talk, rest: str) -> None:
@@ -22,10 +24,10 @@ def explain(talk: Talk, rest: str) -> None:
     if not answer.ok:
         talk.show(answer, f"explain {rest}")
         return
-    head, mark, source = answer.text.partition(".s:\n")  # the excerpt is the sheet's last part
-    talk.view.text(head + mark.rstrip("\n"))
-    if source:
-        talk.view.code(source, GAS)
+    excerpt = _EXCERPT.search(answer.text)  # the sheet's last part
+    talk.view.text(answer.text[: excerpt.end()].rstrip("\n") if excerpt else answer.text)
+    if excerpt:
+        talk.view.code(answer.text[excerpt.end() :], language_of(excerpt[1]) or GAS)
     talk.session.say("tool", answer.text, f"explain {rest}")
 
 

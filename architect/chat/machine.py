@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from architect.chat.talk import words_of
 from architect.chat.view import JSON
 from toolchain.errors import InputError
+from toolchain.files import make_folder, write_atomic
 
 if TYPE_CHECKING:
     from architect.chat.talk import Talk
 
 STAGE = "chat"
+PASTED = "pasted.log"
 _SWITCHES = ("iso", "icount")
 _NUMBERS = {"smp": int, "timeout": float}
 _OPTIONS = ("cmdline", "machine", "display", "memory", "smp", "cpu", "timeout")
@@ -60,20 +62,34 @@ def fault(talk: Talk, rest: str) -> None:
     """``/fault [LOG ...]``."""
     words = words_of(rest)
     if words:
-        from toolchain import fault as faults
-        from toolchain import saved_logs
-
-        result = saved_logs.read([Path(word).expanduser() for word in words])
-        table = talk.desk.table() if _assembles(talk) else None
-        report = faults.analyse(result, table, talk.desk.tree)
-        talk.desk.boot_result = result
-        talk.desk.report = report if report is not None else saved_logs.nothing_found(result)
-        talk.desk.report_note = f"the logs {' '.join(words)} (names and lines are of the tree as it is now)"
+        _logs(talk, [Path(word).expanduser() for word in words])
     elif talk.desk.boot_result is None:
         talk.note("nothing was booted yet, so it is booted now")
         boot(talk, "")
         return
     talk.show(talk.tool("fault_report"), "fault_report")
+
+
+def pasted(talk: Talk, text: str) -> None:
+    """The fault report of a log that somebody put into a message; the log is kept beside the others."""
+    path = talk.desk.out / PASTED
+    make_folder(path.parent, stage=STAGE)
+    write_atomic(path, text + "\n", stage=STAGE)
+    _logs(talk, [path])
+    talk.show(talk.tool("fault_report"), "fault_report")
+
+
+def _logs(talk: Talk, paths: list[Path]) -> None:
+    from toolchain import fault as faults
+    from toolchain import saved_logs
+
+    result = saved_logs.read(paths)
+    table = talk.desk.table() if _assembles(talk) else None
+    report = faults.analyse(result, table, talk.desk.tree)
+    talk.desk.boot_result = result
+    talk.desk.report = report if report is not None else saved_logs.nothing_found(result)
+    told = " ".join(str(path) for path in paths)
+    talk.desk.report_note = f"the logs {told} (names and lines are of the tree as it is now)"
 
 
 def _assembles(talk: Talk) -> bool:

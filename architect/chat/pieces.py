@@ -13,7 +13,7 @@ _ROUTINE = re.compile(r"^\s*(?:local_)?function\s+([\w.$]+)")
 _END = re.compile(r"^\s*end_(?:local_)?function\b")
 _HEADING = re.compile(r"^(#{1,6})\s+(.*)")
 _SHADER_FUNCTION = re.compile(r"^\s*(?:@[\w()., ]+\s*)*fn\s+(\w+)")
-_TABLE = re.compile(r"^\s*\[+([^\]]+)\]+")
+_TABLE = re.compile(r"^\s*\[+([^\[\]]+)\]+")
 _SET = re.compile(r"^\s*(?:\.set|\.equ|\.macro)\s+([\w.$]+)")
 
 

@@ -9,13 +9,18 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from architect.chat.talk import LINE_MAX, Talk
+from toolchain.process import nobody_reads
 
 
 def converse(talk: Talk, lines: Iterable[str]) -> bool:
     """Answer line by line; False when an answer was no, or could not be given."""
     good = True
     for line in lines:
-        going = talk.handle(line)
+        try:
+            going = talk.handle(line)
+        except BrokenPipeError:  # who read the answers has what it wanted
+            nobody_reads()
+            break
         good = good and talk.ok
         if not going:
             break

@@ -138,7 +138,7 @@ def _elsewhere(talk: Talk, meant: Meant | None, done: Repair) -> None:
 
 def test(talk: Talk, rest: str) -> None:
     """``/test [kernel|contracts [ROUTINE ...]|gates|thorough]``."""
-    words = words_of(rest) or ["kernel"]
+    words = words_of(rest) or ["kernel" if talk.desk.native else "gates"]
     what, names = words[0], words[1:]
     if what == "contracts":
         arguments: dict[str, Any] = {"routines": names} if names else {}
@@ -146,6 +146,10 @@ def test(talk: Talk, rest: str) -> None:
     elif names:
         raise InputError("/test [kernel|contracts [ROUTINE ...]|gates|thorough]", stage=STAGE)
     elif what == "kernel":
+        if not talk.desk.native:
+            raise InputError(
+                "/test kernel: only a pxOS kernel holds such tests; /test gates judges this one", stage=STAGE
+            )
         talk.show(talk.tool("boot", cmdline="test"), "boot test")
     elif what in ("gates", "thorough"):
         answer = talk.tool("run_gates", thorough=what == "thorough", all=True)

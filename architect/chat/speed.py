@@ -81,7 +81,8 @@ def verdict(row: Mapping[str, Any], limit: float | None) -> list[str]:
             f"{row['what']}: the median of {median:g} {row['unit']} is {'below' if met else 'above'} {shown}"
         )
         if "p99" in row and met:
-            text += f"; the 99th percentile, {row['p99']:g}, is {'below too' if row['p99'] * unit < limit else 'above'}"
+            below = "below too" if row["p99"] * unit < limit else "above"
+            text += f"; the 99th percentile, {row['p99']:g} {row['unit']}, is {below}"
         lines.append(text)
     ratio = row.get("ratio")
     if ratio is not None:

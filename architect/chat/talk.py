@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from architect.chat import session as sessions
 from architect.chat.session import Session
-from architect.chat.view import View, language_of
+from architect.chat.view import View
 from architect.tools.base import Answer
 from toolchain.command import Ui
 from toolchain.errors import InputError, PxError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 STAGE = "chat"
 _NO_MODEL = ("provider", "limit", "format")  # failures after which the search answers
 LINE_MAX = 1 << 16  # characters of one message
+LEAVING = ("quit", "exit")  # without a slash too: nobody asks a kernel that
 
 
 class Talk:
@@ -107,10 +108,13 @@ class Talk:
 
     def _answer(self, line: str) -> None:
         if len(line) > LINE_MAX:
-            raise InputError(f"a message of {len(line)} characters; at most {LINE_MAX}", stage=STAGE)
+            raise InputError(
+                f"a message of {len(line)} characters; at most {LINE_MAX}: put a log into a file and say /fault FILE",
+                stage=STAGE,
+            )
         self.session.say("user", line)
-        if line.startswith("/"):
-            self._command(line)
+        if line.startswith("/") or line in LEAVING:
+            self._commands(line.split("\n"))
         elif self.mind is not None:
             self._ask_model(line)
         else:
@@ -133,12 +137,21 @@ class Talk:
             ask.show_hits(self, ask.hits(self, line, ask.HITS), line)
             self.ok = False
 
-    def _command(self, line: str) -> None:
+    def _commands(self, rows: list[str]) -> None:
+        """A command; or several that were pasted together, each in its line, until one cannot be carried out."""
         from architect.chat.commands import find
 
-        name, _, rest = line[1:].partition(" ")
-        command = find(name)
-        command.run(self, rest.strip())
+        rows = [row.strip() for row in rows if row.strip()]
+        if not all(row.startswith("/") for row in rows[1:]):
+            rows = [" ".join(rows)]
+        for row in rows:
+            if len(rows) > 1:
+                self.view.note(row)
+            name, _, rest = row.removeprefix("/").partition(" ")
+            command = find(name)
+            command.run(self, rest.strip())
+            if self.gone:
+                return
 
     def refuse(self, error: PxError) -> None:
         """Say why something could not be done."""
@@ -210,10 +223,6 @@ class Talk:
             return
         self.view.diff(diff)
         self.session.say("note", f"the proposal as it stands:\n{diff}")
-
-    def show_source(self, file: str, text: str) -> None:
-        """Source text with its syntax."""
-        self.view.code(text, language_of(file))
 
 
 def words_of(rest: str) -> list[str]:

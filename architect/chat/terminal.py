@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 PROMPT = "pxos> "
 MORE = "  ... "
 HISTORY = "history"
+LEAVES = "(Ctrl-D or /quit leaves)"
+ENDED = "interrupted; what was started has ended"
 _HISTORY_MAX = 4 << 20  # bytes; a longer file is begun anew from its end
 
 
@@ -43,11 +45,21 @@ def converse(talk: Talk) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     prompt = _prompt(talk)
     talk.view.note(_greeting(talk))
+    mark = ANSI(f"\x1b[1m{PROMPT}\x1b[0m") if talk.view.colour else PROMPT
+    read_lines(talk, lambda: prompt.prompt(mark))
+
+
+def read_lines(talk: Talk, read: Callable[[], str]) -> None:
+    """Answer what ``read`` gives until it raises ``EOFError`` or the person leaves; Ctrl-C ends no conversation."""
+    untold = ""  # of an interruption; told where a further one is caught too
     while True:
         try:
-            line = prompt.prompt(ANSI(f"\x1b[1m{PROMPT}\x1b[0m") if talk.view.colour else PROMPT)
+            if untold:
+                _interrupted(talk, untold)
+                untold = ""
+            line = read()
         except KeyboardInterrupt:
-            talk.view.note("(Ctrl-D or /quit leaves)")
+            untold = untold or LEAVES
             continue
         except EOFError:
             return
@@ -55,8 +67,13 @@ def converse(talk: Talk) -> None:
             if not talk.handle(line):
                 return
         except KeyboardInterrupt:
-            talk.view.note("interrupted; what was started has ended")
-            talk.session.say("note", "(interrupted by the person)")
+            untold = ENDED
+
+
+def _interrupted(talk: Talk, told: str) -> None:
+    talk.view.note(told)
+    if told == ENDED:
+        talk.session.say("note", "(interrupted by the person)")
 
 
 def _greeting(talk: Talk) -> str:

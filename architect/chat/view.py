@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from typing import TextIO
 
 from toolchain.command import Ui, paint
+from toolchain.printable import printable
 
 GAS, NASM, WGSL, DIFF, JSON, PYTHON = "gas", "nasm", "wgsl", "diff", "json", "python"
 _LANGUAGES = {
@@ -19,6 +21,7 @@ _LANGUAGES = {
     "patch": DIFF, "json": JSON, "python": PYTHON, "py": PYTHON,
 }  # fmt: skip
 _SUFFIXES = {".s": GAS, ".inc": GAS, ".asm": NASM, ".nasm": NASM, ".wgsl": WGSL, ".py": PYTHON, ".json": JSON}
+_NUMBER = re.compile(r"[> ] *\d+(?:  |$)|….*")  # as excerpts have them: ">   53      mov rax, rdi"
 _FENCE = re.compile(r"^\s*(```+|~~~+)\s*([\w+-]*)")
 
 
@@ -29,10 +32,7 @@ def language_of(file: str) -> str:
 
 def clean(text: str) -> str:
     """``text`` with a replacement for what a terminal obeys: escape sequences, bells, carriage returns."""
-    text = text.replace("\r\n", "\n")
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
+    return printable(text.replace("\r\n", "\n"))
 
 
 class View:
@@ -170,7 +170,23 @@ def highlight(text: str, language: str) -> str:
 
     plain = ("", "")
     scheme = {**TERMINAL_COLORS, Whitespace: plain, Text: plain, Comment: ("brightblack", "brightblack")}
-    return str(paint_tokens(_tokens(text, language), TerminalFormatter(colorscheme=scheme))).rstrip("\n")
+    rows = text.split("\n")
+    numbers = _numbers(rows)
+    code = "\n".join(row[len(number) :] for row, number in zip(rows, numbers, strict=True))
+    shown = str(paint_tokens(_tokens(code, language), TerminalFormatter(colorscheme=scheme))).rstrip("\n")
+    # Styles end at each line's end, so a line's number can stand before it.
+    return "\n".join(
+        (paint(number, "dim", True) if number else "") + row
+        for number, row in zip_longest(numbers, shown.split("\n"), fillvalue="")
+    )
+
+
+def _numbers(rows: Sequence[str]) -> list[str]:
+    """What stands before the code in each row of an excerpt: its line's number; empty where the text is no excerpt."""
+    found = [_NUMBER.match(row) for row in rows]
+    if not all(number or not row.strip() for number, row in zip(found, rows, strict=True)):
+        return [""] * len(rows)
+    return [number[0] if number else "" for number in found]
 
 
 def _tokens(text: str, language: str) -> Iterator[tuple[object, str]]:

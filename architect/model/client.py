@@ -17,9 +17,10 @@ from architect.model.counting import Counter, least
 from architect.model.dialect import Asks, Dialect
 from architect.model.ledger import Ledger, Reservation
 from architect.model.patience import POLL_SECONDS, Breaker, Clock, Patience, persevere
+from architect.model.pieces import Calls, Piece
 from architect.model.profiles import profile
-from architect.model.transport import End, Exchange, Piece, Wire
-from architect.model.types import Endpoint, Kind, Message, ModelError, Reply, ToolCall, Usage
+from architect.model.transport import End, Exchange, Wire
+from architect.model.types import Endpoint, Kind, Message, ModelError, Reply, Usage
 
 TOKEN_BYTES_MAX = 16  # more bytes a token, on the average of an answer, no tokenizer makes
 PIECES_SLACK = 8  # pieces may be parts of a token at the ends
@@ -34,7 +35,7 @@ class _Draft:
     """An answer as far as it has come."""
 
     text: list[str] = field(default_factory=list)
-    calls: dict[int, list[str]] = field(default_factory=dict)
+    calls: Calls = field(default_factory=Calls)
     refusal: str = ""
     finish: str = ""
     usage: Usage | None = None
@@ -54,11 +55,7 @@ class _Draft:
         self.usage = piece.usage or self.usage
         if piece.text:
             self.text.append(piece.text)
-        for index, number, name, arguments in piece.calls:
-            row = self.calls.setdefault(index, ["", "", ""])
-            row[0] = row[0] or number
-            row[1] += name
-            row[2] += arguments
+        self.calls.add(piece.calls)
 
     def cut(self, finish: str, note: str) -> None:
         self.finish, self.note = finish, note
@@ -315,7 +312,7 @@ class ChatModel:
             )
 
     def _reply(self, draft: _Draft, usage: Usage, money: Any) -> Reply:
-        calls = [ToolCall(row[0] or f"call-{n}", row[1], row[2]) for n, row in sorted(draft.calls.items())]
+        calls = draft.calls.whole()
         note = draft.note
         if not note and not draft.finish:
             draft.finish = "cut"
@@ -326,7 +323,7 @@ class ChatModel:
             note = "the whole answer went into reasoning"
         if note:
             self._note(note)
-        return Reply("".join(draft.text), tuple(calls), usage, draft.finish, money, 0.0, note)
+        return Reply("".join(draft.text), calls, usage, draft.finish, money, 0.0, note)
 
 
 def open_model(

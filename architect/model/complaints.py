@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from architect.model.types import Endpoint, ModelError
+from toolchain import printable as plain
 
 TEXT_MAX = 300
 DETAIL_MAX = 4000
@@ -43,7 +44,7 @@ def redact(text: str, key: str) -> str:
 
 def printable(text: str, most: int = TEXT_MAX) -> str:
     """A server's text on one line, short, without what drives a terminal."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = " ".join(plain.printable(text, "", " ").split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
 

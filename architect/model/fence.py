@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 
+from toolchain.printable import printable
+
 ID_DIGITS = 16
 _CUT = "… ({} characters left out) …"
 
@@ -18,11 +20,6 @@ def fenced(name: str, text: str, most: int = 1 << 20) -> str:
     shown = clipped(printable(text), most)
     mark = hashlib.sha256(f"{name}\0{shown}".encode("utf-8", "replace")).hexdigest()[:ID_DIGITS]
     return f"<<data {mark}: {name}>>\n{shown.rstrip()}\n<<end {mark}>>"
-
-
-def printable(text: str) -> str:
-    """The same without what drives a terminal or hides (control and format characters)."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def clipped(text: str, most: int) -> str:

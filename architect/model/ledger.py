@@ -116,8 +116,8 @@ class Ledger:
             spent = self._spent + sum((r.money for r in self._held), Decimal(0))
             if self.money_max is not None and spent + wanted.money > self.money_max:
                 raise ModelError(
-                    f"the budget of {self.money_max} (money) is spent: {spent} is gone or reserved, and the next "
-                    f"request may cost {wanted.money}; give more with --max-money",
+                    f"the budget of {self.money_max:f} (money) is spent: {spent:f} is gone or reserved, and the next "
+                    f"request may cost {wanted.money:f}; give more with --max-money",
                     "limit",
                 )
             if self.seconds_left() <= 0:

@@ -10,10 +10,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from architect.model.fence import clipped, fenced, printable
+from architect.model.fence import clipped, fenced
 from architect.model.near import Near, excerpts
 from architect.model.prompt_files import PromptSet
 from architect.protocols import Case, Evaluation, GateResult, Lesson
+from toolchain.printable import printable
 from toolchain.types import FaultReport
 
 # Shares of the room for the parts of the first message; what a part does not use goes to the sources.

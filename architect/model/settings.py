@@ -148,7 +148,11 @@ def _table(file: Path | None) -> tuple[Mapping[str, Any], Path | None]:
     """The table ``[model]`` of a settings file, and the file; nothing where there is none."""
     if file is None or not file.is_file():
         return {}, None
-    data = tomlfile.load(file, stage=STAGE).get(TABLE, {})
+    whole = tomlfile.load(file, stage=STAGE)
+    stray = sorted(set(whole) - {TABLE})
+    if stray:
+        raise _refuse(f"{file}: knows no '{stray[0]}'; all of its keys stand below [{TABLE}]")
+    data = whole.get(TABLE, {})
     if not isinstance(data, dict):
         raise _refuse(f"{file}: [model] is no table")
     unknown = sorted(set(data) - _KEYS)

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import gc
 import ipaddress
+import json
 import queue
 import socket
 import struct
 import threading
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from architect.model import complaints
-from architect.model.types import Endpoint, ModelError, Usage
+from architect.model.pieces import Box, Characters, Piece, piece
+from architect.model.types import Endpoint, ModelError
+from architect.model.unpacking import HEAD_BYTES, UnknownPackingError, readable, unpacked
 
 AGENT = "pxos"
 SLACK_SECONDS = 5.0  # by which the socket's own time-outs come after the caller's
@@ -30,35 +34,6 @@ _HEADERS = frozenset(
 )
 _JSON = "application/json"
 _RESET = struct.pack("ii", 1, 0)  # struct linger: on, no seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One piece of an answer; every field may be empty.
-
-    Attributes:
-        text: of the answer.
-        thought: of a reasoning model's reasoning.
-        calls: (index, id, name, arguments) of parts of tool calls.
-        refusal: what the model says where it declines.
-        finish: the server's reason, when it has one.
-        usage: its count, when it tells one.
-        choices: how many choices the piece held.
-    """
-
-    text: str = ""
-    thought: str = ""
-    calls: tuple[tuple[int, str, str, str], ...] = ()
-    refusal: str = ""
-    finish: str = ""
-    usage: Usage | None = None
-    choices: int = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes of what the model wrote."""
-        parts = (self.text, self.thought, self.refusal, *(name + args for _, _, name, args in self.calls))
-        return sum(len(part.encode("utf-8", "replace")) for part in parts)
 
 
 class End:
@@ -138,7 +113,8 @@ class Wire:
     def _on_response(self, response: Any) -> None:
         exchange: Exchange | None = getattr(self._mine, "exchange", None)
         if exchange is not None:
-            response.stream = _guarded(response.stream, exchange)
+            packing = response.headers.pop("content-encoding", "")  # unpacked here, within bounds
+            response.stream = _guarded(response.stream, exchange, packing)
 
     def enter(self, exchange: Exchange) -> None:
         """This thread works for ``exchange``."""
@@ -151,7 +127,8 @@ class Exchange:
     Attributes:
         queue: ``Piece`` after ``Piece``, then ``End`` or a ``ModelError``.
         accepted: the server began to answer with success, so it may charge for it.
-        received: bytes of the answer so far.
+        received: bytes of the answer so far, unpacked.
+        head: the first of them.
         over: nobody waits for more.
     """
 
@@ -159,6 +136,7 @@ class Exchange:
         self.queue: queue.SimpleQueue[Piece | End | ModelError] = queue.SimpleQueue()
         self.accepted = False
         self.received = 0
+        self.head = b""
         self.over = False
         self._wire = wire
         self._body = dict(body)
@@ -173,6 +151,10 @@ class Exchange:
                 self._sockets.append(found)
                 if self.over:
                     self.abort()
+
+    def keep(self, data: bytes) -> None:
+        """The first bytes of the answer are kept."""
+        self.head += data[: HEAD_BYTES - len(self.head)]
 
     def abort(self) -> None:
         """End it: whoever reads wakes up, and the server sees the connection go.
@@ -204,25 +186,52 @@ class Exchange:
         if kind == _JSON:
             self._whole(stream.response)
             return
+        characters, choices = Characters(), 0
         for chunk in stream:
             if self.over:
                 stream.close()
                 return
-            self.queue.put(piece(chunk))
+            found = piece(chunk)
+            choices += found.choices
+            self.queue.put(replace(found, text=characters.of(found.text)))
+        if not choices:
+            self._no_stream()
+
+    def _no_stream(self) -> None:
+        """What came was no answer in events: an object under another name, an error, a page for browsers."""
+        text = self.head.decode("utf-8", "replace").strip()
+        with suppress(ValueError, RecursionError):
+            self._object(json.loads(text))
+            return
+        where = complaints.place(self._wire.endpoint)
+        if text.startswith("<"):
+            raise ModelError(
+                f"{where}: a web page, no answer of a model; an OpenAI-compatible address mostly ends in /v1 "
+                "(--model-url)",
+                "provider",
+            )
+        told = complaints.redact(complaints.printable(text, 160), self._wire.endpoint.key)
+        raise ModelError(
+            f"{where}: an answer without choices{f': {told}' if told else ''}", "format", retryable=True
+        )
 
     def _whole(self, response: Any) -> None:
-        """A server that does not stream answers with one object, or with an error and status 200."""
-        import json
-
+        """A server that does not stream answers with one object."""
         try:
             data = json.loads(response.read())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             where = complaints.place(self._wire.endpoint)
             raise ModelError(f"{where}: its answer is no JSON", "format", retryable=True) from error
+        self._object(data)
+
+    def _object(self, data: Any) -> None:
+        """A whole answer, or an error with status 200."""
         if isinstance(data, dict) and data.get("error"):
-            code = data["error"].get("code") if isinstance(data["error"], dict) else None
-            raise complaints.of_status(code if isinstance(code, int) else 404, {}, data, self._wire.endpoint)
-        self.queue.put(piece(_Box(data), whole=True))
+            told = data["error"].get("code") if isinstance(data["error"], dict) else None
+            code = told if isinstance(told, int) and 400 <= told < 600 else 404
+            raise complaints.of_status(code, {}, data, self._wire.endpoint)
+        found = piece(Box(data))
+        self.queue.put(replace(found, text=Characters().of(found.text)))
 
     def _made(self, error: Exception) -> ModelError:
         """The SDK's exceptions as ours."""
@@ -243,6 +252,12 @@ class Exchange:
             found = complaints.of_status(500, {}, {"error": error.body or str(error)}, endpoint)
             found.code = None
             return found
+        if isinstance(error, UnknownPackingError | zlib.error):
+            where = complaints.place(endpoint)
+            told = complaints.printable(
+                f"its answer is packed, though no packing was asked for: {error}", 160
+            )
+            return ModelError(f"{where}: {told}", "format")
         if type(error).__module__.startswith(("httpx2", "httpcore2", "h11")):
             return complaints.of_connection(error, endpoint, answered_before=self._wire.answered)
         told = complaints.redact(complaints.printable(f"{type(error).__name__}: {error}", 160), endpoint.key)
@@ -250,8 +265,8 @@ class Exchange:
         return ModelError(f"{where}: its answer cannot be read: {told}", "format", retryable=True)
 
 
-def _guarded(stream: Any, exchange: Exchange) -> Any:
-    """The bytes of an answer, counted, and no more of them once the exchange is over.
+def _guarded(stream: Any, exchange: Exchange, packing: str) -> Any:
+    """The bytes of an answer, unpacked and counted, and no more of them once the exchange is over.
 
     A socket that was shut still gives what its peer goes on to send; only one that is closed makes it stop.
     """
@@ -259,71 +274,19 @@ def _guarded(stream: Any, exchange: Exchange) -> Any:
 
     class Guard(httpx2.SyncByteStream):
         def __iter__(self) -> Iterator[bytes]:
-            for data in stream:
-                exchange.received += len(data)
-                if exchange.over:
-                    raise httpx2.ReadError("nobody waits for more")
-                yield data
+            return readable(counted(), exchange.keep)
 
         def close(self) -> None:
             stream.close()
 
+    def counted() -> Iterator[bytes]:
+        for data in unpacked(stream, packing):
+            exchange.received += len(data)
+            if exchange.over:
+                raise httpx2.ReadError("nobody waits for more")
+            yield data
+
     return Guard()
-
-
-class _Box:
-    """Attribute access to parsed JSON, as the SDK's own objects have it; what is not there is None."""
-
-    def __init__(self, data: object) -> None:
-        self._data = data
-
-    def __getattr__(self, name: str) -> Any:
-        value = self._data.get(name) if isinstance(self._data, dict) else None
-        if isinstance(value, list):
-            return [_Box(item) for item in value]
-        return _Box(value) if isinstance(value, dict) else value
-
-
-def piece(chunk: Any, *, whole: bool = False) -> Piece:
-    """A chunk of the stream (or a whole answer) as plain values; whatever is not as promised counts as absent."""
-    choices = getattr(chunk, "choices", None)
-    choices = choices if isinstance(choices, list) else []
-    usage = _usage(getattr(chunk, "usage", None))
-    if not choices:
-        return Piece(usage=usage)
-    choice = choices[0]
-    said = getattr(choice, "message" if whole else "delta", None)
-    thought = _text(said, "reasoning_content") or _text(said, "reasoning")
-    calls = getattr(said, "tool_calls", None)
-    rows = [_call(n, call) for n, call in enumerate(calls)] if isinstance(calls, list) else []
-    return Piece(
-        _text(said, "content"),
-        thought,
-        tuple(rows),
-        _text(said, "refusal"),
-        _text(choice, "finish_reason"),
-        usage,
-        len(choices),
-    )
-
-
-def _text(holder: Any, name: str) -> str:
-    value = getattr(holder, name, None)
-    return value if isinstance(value, str) else ""
-
-
-def _call(position: int, call: Any) -> tuple[int, str, str, str]:
-    index = getattr(call, "index", None)
-    function = getattr(call, "function", None)
-    number = index if isinstance(index, int) else position
-    return number, _text(call, "id"), _text(function, "name"), _text(function, "arguments")
-
-
-def _usage(found: Any) -> Usage | None:
-    prompt, completion = getattr(found, "prompt_tokens", None), getattr(found, "completion_tokens", None)
-    if not isinstance(prompt, int) or not isinstance(completion, int) or prompt <= 0 or completion < 0:
-        return None
-    return Usage(prompt, completion)
 
 
 def is_local(base_url: str) -> bool:

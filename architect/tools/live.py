@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from toolchain.errors import GuestFault, InputError, Timeout, ToolError
+from toolchain.printable import printable
 
 if TYPE_CHECKING:
     from toolchain.machine import Machine
@@ -177,7 +178,7 @@ class LiveKernel:
 
 def _tail(said: bytearray) -> str:
     text = said.decode("latin-1").replace("\r\n", "\n")[-_TAIL:].strip()
-    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    return printable(text, "\n", " ")
 
 
 def _close(number: int) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from architect.tools.base import Answer, schema
 from architect.tools.reading import find_symbol
+from toolchain import printable as plain
 from toolchain.errors import InputError
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class ReadSerial:
 
 def printable(text: str) -> str:
     """Guest text with what could drive a terminal taken out."""
-    return "".join(c if c.isprintable() or c == "\t" else " " for c in text)
+    return plain.printable(text, "\t", " ")
 
 
 class FaultReportTool:

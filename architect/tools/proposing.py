@@ -97,6 +97,7 @@ def _applied(blocks: Sequence[Block], sources: Mapping[str, str]) -> dict[str, s
     """The new texts of the files that blocks change."""
     from architect.model import edits as protocol
     from architect.model.placing import EditError
+    from architect.workspace import ended
 
     fresh = {
         block.file: "\n".join(block.replace) + "\n"
@@ -112,8 +113,9 @@ def _applied(blocks: Sequence[Block], sources: Mapping[str, str]) -> dict[str, s
         raise InputError(str(error), stage=STAGE) from error
     changed: dict[str, list[str]] = {}
     for edit in sorted(found, key=lambda edit: -edit.line):
-        rows = changed.setdefault(edit.file, sources[edit.file].split("\n"))
-        rows[edit.line - 1 : edit.line - 1 + len(edit.old)] = edit.new
+        own = sources[edit.file].split("\n")
+        rows = changed.setdefault(edit.file, own)
+        rows[edit.line - 1 : edit.line - 1 + len(edit.old)] = ended(edit.new, own)
     return {name: "\n".join(rows) for name, rows in changed.items()} | fresh
 
 

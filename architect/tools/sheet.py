@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from architect.workspace import check_text, hidden
 from toolchain.errors import InputError
 
 if TYPE_CHECKING:
@@ -112,9 +113,9 @@ class Sheet:
             )
         if len(text) > _FILE_MAX or "\0" in text:
             raise InputError(f"{name}: a new text of {len(text)} characters is none", stage=STAGE)
+        if unseen := hidden(text, originals.get(name, "")):
+            raise InputError(f"{name}: a new line holds {unseen}", stage=STAGE)
         if not name.startswith(SHADERS):
-            from architect.workspace import check_text
-
             check_text(name, originals[name], text)
 
     def drop(self) -> list[str]:

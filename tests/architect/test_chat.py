@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +61,7 @@ def test_a_question_is_answered_with_places_and_says_that_no_model_is_there(
             assert 0 < number <= (ROOT / file).read_text().count("\n") + 1, line
 
 
+@pytest.mark.long
 def test_a_routine_that_is_named_is_explained_from_the_sources(here: Chat) -> None:
     said = here.say("what does mmio_map do?")
     assert "mmio_map = 0x" in said and "called by:" in said and "# In:       rdi = pa:u64" in said
@@ -119,7 +123,7 @@ def test_bounds_in_questions_are_read_and_held_against_figures() -> None:
     }
     above, peer = speed.verdict(row, 500e-9)
     assert "is above 500 ns" in above and "at most 20 ns could be gained" in peer
-    assert "is below 600 ns; the 99th percentile, 800, is above" in speed.verdict(row, 600e-9)[0]
+    assert "is below 600 ns; the 99th percentile, 800 ns, is above" in speed.verdict(row, 600e-9)[0]
     assert "there is something to gain" in speed.verdict({**row, "ratio": 3.0}, None)[0]
 
 
@@ -223,6 +227,7 @@ def test_a_proposal_is_shown_and_undone(tmp_path: Path) -> None:
         assert "nothing is proposed" in made.say("/diff")
 
 
+@pytest.mark.long
 def test_a_session_is_kept_and_resumed(tmp_path: Path) -> None:
     with chat(tmp_path) as made:
         made.say("what is page_map?")
@@ -235,6 +240,8 @@ def test_a_session_is_kept_and_resumed(tmp_path: Path) -> None:
         assert "> what is page_map?" in said and "a proposal for mm/mmio.s lies on the desk" in said
         assert made.talk.desk.changes == {"mm/mmio.s": text}
         assert [turn.role for turn in made.talk.session.turns][:2] == ["user", "tool"]
+        assert "the proposal is dropped" in made.say("/undo") and not made.talk.desk.changes
+        assert "nothing to undo" in made.say("/undo")
 
 
 DAMAGED = [
@@ -386,6 +393,71 @@ def test_colours_change_no_character(language: str) -> None:
     assert re.sub(r"\x1b\[[0-9;]*m", "", highlight(text, language)) == text
 
 
+def test_numbers_of_lines_are_no_code() -> None:
+    code = 'say_more: # "x"\n    mov rax, [rip + page_root]'
+    first, second = highlight(code, "gas").split("\n")
+    excerpt = highlight("    99  " + code.replace("\n", "\n>  100  "), "gas").split("\n")
+    assert [row.partition("\x1b[0m")[0] for row in excerpt] == ["\x1b[2m    99  ", "\x1b[2m>  100  "]
+    assert [row.partition("\x1b[0m")[2] for row in excerpt] == [first, second]
+    assert highlight("    99  nop\n… to line 120", "gas").endswith("\n\x1b[2m… to line 120\x1b[0m")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["idt.serial.log", "no-idt.qemu.log"])
+def test_a_log_in_a_message_gets_its_report(tmp_path: Path, name: str) -> None:
+    log = (ROOT / "tests/fixtures/logs" / name).read_text()
+    with chat(tmp_path) as made:
+        said = made.say(f"why did it die?\n{log}")
+        assert "this is what the log in it tells" in said and "FAULT  #" in said and "exception chain" in said
+        assert made.talk.desk.report is not None
+        assert "FAULT  #" in made.say("/fault")
+
+
+def test_commands_that_were_pasted_run_one_after_the_other(here: Chat) -> None:
+    said = here.say("/cost\n  /model  \n\n/EXPLAIN")
+    assert said.index("nothing was spent") < said.index("To name one") < said.index("/explain ADDR|SYMBOL")
+    assert not here.talk.ok
+    here.say("/remember page_lock is taken\n  before frame_lock")
+    assert "page_lock is taken before frame_lock" in here.say("/remember")
+
+
+@pytest.mark.parametrize("line", ["exit", "quit", "/exit", "/q", "/cost\n/quit\n/nope"])
+def test_who_wants_to_leave_leaves(tmp_path: Path, line: str) -> None:
+    with chat(tmp_path) as made:
+        assert made.talk.handle(line) is False and made.talk.ok
+
+
+def test_a_message_that_is_too_long_says_where_a_log_belongs(tmp_path: Path) -> None:
+    with chat(tmp_path) as made:
+        assert "/fault FILE" in made.say("x" * 70_000)
+
+
+def test_ctrl_c_while_an_interruption_is_told_ends_no_conversation() -> None:
+    from types import SimpleNamespace
+
+    from architect.chat import terminal
+
+    said: list[str] = []
+    lines = iter(["/boot", "/quit"])
+    stops = iter([True, True, False, False])
+
+    def note(text: str) -> None:
+        if text.startswith("interrupted") and next(stops):
+            raise KeyboardInterrupt
+        said.append(text)
+
+    def handle(line: str) -> bool:
+        if line == "/boot":
+            raise KeyboardInterrupt
+        return False
+
+    view = SimpleNamespace(note=note, colour=False)
+    session = SimpleNamespace(say=lambda role, text: said.append(text))
+    talk = SimpleNamespace(view=view, session=session, handle=handle)
+    terminal.read_lines(talk, lambda: next(lines))  # type: ignore[arg-type]
+    assert said == [terminal.ENDED, "(interrupted by the person)"]
+
+
 def test_an_answer_that_comes_in_pieces_is_the_same_as_one_at_once() -> None:
     text = "See `mm/page.s`:\n\n```asm\n    mov rax, 1 # one\n```\nand\n~~~wgsl\nfn f() {}\n~~~\nend"
     for size in (1, 3, 7, len(text)):
@@ -403,6 +475,24 @@ def test_piped_lines_have_one_answer_each_and_a_status(tmp_path: Path) -> None:
         assert converse(made.talk, lines) is False
         assert made.stream.getvalue().count("\n") == 3
         assert converse(made.talk, ["/cost", "/quit", "/nope"]) is True  # what follows /quit is not read
+
+
+def test_who_has_read_enough_may_go(tmp_path: Path) -> None:
+    lines = "/help\n" * 200
+    command = [sys.executable, "-m", "cli", "chat", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as chatting:
+        assert chatting.stdin and chatting.stdout and chatting.stderr
+        chatting.stdin.write("/help\n")
+        chatting.stdin.flush()
+        assert chatting.stdout.readline().startswith("/boot")
+        chatting.stdout.close()
+        with contextlib.suppress(BrokenPipeError):
+            chatting.stdin.write(lines)
+            chatting.stdin.close()
+        said = chatting.stderr.read()
+    assert (chatting.returncode, said) == (0, "")
 
 
 def test_a_line_without_end_is_refused(tmp_path: Path) -> None:

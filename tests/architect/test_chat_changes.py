@@ -199,12 +199,37 @@ def test_a_repository_without_a_commit_is_changed_in_place(tmp_path: Path) -> No
 
 
 def test_hooks_and_settings_of_the_repository_do_not_run(top: Path, tmp_path: Path) -> None:
-    hook = top / ".git/hooks/pre-commit"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\nexit 1\n")
-    hook.chmod(0o755)
-    git(top, "config", "commit.gpgsign", "true")
+    names = ("pre-commit", "post-commit", "post-checkout", "post-index-change", "reference-transaction")
+    programs = [*(top / ".git/hooks" / name for name in names), top / ".git/watch"]
+    programs[0].parent.mkdir(exist_ok=True)
+    for program in programs:
+        program.write_text(f"#!/bin/sh\necho {program.name} >> {tmp_path}/ran\nexit 1\n")
+        program.chmod(0o755)
     with chat(tmp_path, top / "kernel") as made:
+        git(top, "-c", "core.hooksPath=/dev/null", "config", "commit.gpgsign", "true")
+        git(top, "-c", "core.hooksPath=/dev/null", "config", "core.fsmonitor", str(programs[-1]))
         proposed(made.talk)
         assert "committed" in made.say("/apply unproved")
+        assert "back on main" in made.say("/undo")
+        (top / "kernel/mm/page.s").open("a").write("# mine\n")
+        proposed(made.talk)
+        assert "the worktree" in made.say("/apply unproved")
+        assert "are gone" in made.say("/undo")
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_merge_that_is_not_finished_is_said(top: Path, tmp_path: Path) -> None:
+    path = top / "kernel/mm/page.s"
+    before = path.read_text()
+    for branch, first in (("other", "# theirs\n"), ("main", "# ours\n")):
+        git(top, "switch", "-q", *(["-c"] if branch == "other" else []), branch)
+        path.write_text(first + before)
+        git(top, "commit", "-q", "-a", "-m", first)
+    with pytest.raises(subprocess.CalledProcessError):
+        git(top, "merge", "-q", "other")
+    state = snapshot(top)
+    with chat(tmp_path, top / "kernel") as made:
+        proposed(made.talk)
+        said = made.say("/apply unproved")
+    assert "mm/page.s: a merge is not finished" in said and "git merge --abort" in said
+    assert snapshot(top) == state and git(top, "branch", "--list", "pxos/*") == ""

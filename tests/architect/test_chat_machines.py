@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from architect import corpus
-from architect.chat import repair
+from architect.chat import intents, repair
 from architect.tools import subcommand
 from architect.tools.base import Answer
 from architect.tools.desk import Desk
@@ -279,6 +279,23 @@ ONLY_OURS = [
     '/tool gdb {"commands": ["bt"]}',
     '/tool run_routine {"routine": "sum_squares"}', '/tool measure {"what": "instructions"}',
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Optimize the mailbox protocol for <500ns latency",
+        "how long does the boot take?",
+        "write a WGSL shader",
+    ],
+)
+def test_what_is_measured_of_ours_is_no_answer_about_another(stranger: Chat, question: str) -> None:
+    assert intents.of(stranger.talk, question) is None
+
+
+def test_a_test_of_another_kernel_is_its_gates(stranger: Chat) -> None:
+    assert "every gate passes" in stranger.say("/test")
+    assert "/test gates" in stranger.say("/test kernel") and not stranger.talk.ok
 
 
 @pytest.mark.parametrize("line", ONLY_OURS)

@@ -124,6 +124,8 @@ WRONG = {
     "price": (("--model-url", URL, "--model-price", "1"), "", "IN,OUT"),
     "no such variable": (("--model-url", URL, "--model-key-env", "NOT_SET"), "", "NOT_SET"),
     "unknown key": ((), '[model]\nurl = "http://h/v1"\nprise = 1\n', "no key 'prise'"),
+    "outside of the table": ((), 'url = "http://h/v1"\n', "below [model]"),
+    "another table": ((), '[models]\nurl = "http://h/v1"\n', "knows no 'models'"),
     "no table": ((), "model = 3\n", "no table"),
     "no TOML": ((), "[model\n", "not valid TOML"),
     "text for a number": ((), '[model]\nurl = "http://h/v1"\ncontext = "much"\n', "context much"),

@@ -165,7 +165,7 @@ def _of_tree(tree: Path) -> tuple[Promise, ...]:
 
 def tests_of(sources: Mapping[str, str]) -> tuple[str, ...]:
     """The names of the in-kernel tests that a tree declares: its ``ktap_test ROUTINE, "name"`` lines."""
-    declared = re.compile(r'^\s*ktap_test\s+[\w.$]+\s*,\s*"([^"]+)"', re.MULTILINE)
+    declared = re.compile(r'^[ \t]*ktap_test\s+[\w.$]+\s*,\s*"([^"]+)"', re.MULTILINE)
     return tuple(
         name for file in sorted(sources) if file.endswith(".s") for name in declared.findall(sources[file])
     )

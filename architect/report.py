@@ -19,6 +19,7 @@ from architect.workspace import TreeCopy
 from toolchain.command import paint
 from toolchain.errors import InputError
 from toolchain.files import make_folder, write_atomic
+from toolchain.printable import printable
 
 STAGE = "report"
 ALTERNATIVES_MAX = 10  # of those the likeliest are shown
@@ -124,7 +125,7 @@ def place(case: Case, gate: GateResult) -> tuple[str | None, int | None]:
         if at.file in case.sources:
             return at.file, at.line
         routine = at.symbol
-    label = re.compile(rf"^\s*(?:function\s+)?{re.escape(str(routine))}\b:?\s*(?:#.*)?$", re.MULTILINE)
+    label = re.compile(rf"^[ \t]*(?:function\s+)?{re.escape(str(routine))}\b:?\s*(?:#.*)?$", re.MULTILINE)
     for name, text in case.sources.items() if routine else ():
         if found := label.search(text):
             return name, text.count("\n", 0, found.end()) + 1
@@ -241,4 +242,4 @@ def _cell(text: str) -> str:
 
 def _printable(text: str) -> str:
     """Guest text with what could end a fence or drive a terminal taken out."""
-    return "".join(c if c.isprintable() or c == "\n" else " " for c in text).replace("```", "'''")
+    return printable(text, "\n", " ").replace("```", "'''")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -21,7 +21,7 @@ from architect.verify import accused
 from architect.workspace import PROTECTED_FOLDERS
 from toolchain import contract
 from toolchain.headers import Routine
-from toolchain.types import Image, Symbol
+from toolchain.types import Image, Symbol, Symbols
 
 GATE = "reporting"
 ANY = "*"  # nothing was said: whatever speaks may be broken
@@ -132,6 +132,7 @@ class Reporting:
 
     def _texts(self, after: _Symbols) -> str | None:
         """Lines for programs in the image's data that were not there."""
+        after.alike = self._own
         for word, most in self._words.items():
             if after.count(word) > most:
                 return f"the patch adds the text {word.decode()!r}, which only the kernel's own reports begin with"
@@ -150,7 +151,10 @@ class _Symbols:
 
     def __init__(self, image: Image) -> None:
         self.image = image
-        self.routines: dict[str, Symbol] = {s.name: s for s in image.symbols if s.kind == "func" and s.size}
+        self.alike: _Symbols | None = None  # another image that differs in few sections
+        self._counted: dict[tuple[int, object], int] = {}
+        found = Symbols.of(image).routines.values()
+        self.routines: dict[str, Symbol] = {s.name: s for rows in found for s in rows}
         starts = sorted(s.address for s in self.routines.values())
         self._next = dict(pairwise(starts))
 
@@ -166,9 +170,10 @@ class _Symbols:
                 return bytes(section.data[start:end])
         return b""
 
-    @cached_property
-    def _named(self) -> dict[int, tuple[str, str]]:
-        return {s.address: (s.name, s.file) for s in self.image.symbols if not s.name.startswith(".L")}
+    def _named(self, addresses: Collection[int]) -> dict[int, tuple[str, str]]:
+        """Name and file of what lies at some addresses."""
+        found = (s for s in self.image.symbols if s.address in addresses and not s.name.startswith(".L"))
+        return {s.address: (s.name, s.file) for s in found}
 
     def shape(self, name: str) -> Shape | None:
         """What a routine does; None when there is none of this name."""
@@ -180,7 +185,7 @@ class _Symbols:
         code = list(decode(data, symbol.address, 64))
         inside = range(symbol.address, symbol.address + len(data))
         targets = {i.target for i in code if i.target is not None and i.target not in inside}
-        calls = {self._named[target] for target in targets if target in self._named}
+        calls = self._named(targets).values()
         numbers = {int(text, 0) for i in code for text in _NUMBER.findall(i.text.partition(" ")[2])}
         mnemonics = tuple(_plain(i.text.partition(" ")[0]) for i in code)
         ports = tuple(_ports([i.text for i in code]))
@@ -188,13 +193,26 @@ class _Symbols:
 
     def count(self, word: bytes) -> int:
         """How often a text stands in the image."""
-        return sum(bytes(section.data).count(word) for section in self.image.sections)
+        return self._sum(word, lambda data: data.count(word))
 
     @cached_property
     def results(self) -> int:
         """How many texts read like a line of test results."""
-        lines = sum(len(_RESULT.findall(bytes(section.data))) for section in self.image.sections)
+        lines = self._sum(_RESULT, lambda data: len(_RESULT.findall(data)))
         return lines + sum(map(self.count, _RESULTS))
+
+    def _sum(self, what: object, count: Callable[[bytes], int]) -> int:
+        """Over the sections; where one is that of ``alike``, what was counted there is not counted again."""
+        for number, section in enumerate(self.image.sections):
+            if (number, what) not in self._counted:
+                same = self.alike is not None and self.alike.holds(number, section.data)
+                known = self.alike._counted.get((number, what)) if same and self.alike is not None else None
+                self._counted[number, what] = count(section.data) if known is None else known
+        return sum(self._counted[number, what] for number in range(len(self.image.sections)))
+
+    def holds(self, number: int, data: bytes) -> bool:
+        """Whether a section, by its number, holds this."""
+        return number < len(self.image.sections) and self.image.sections[number].data == data
 
 
 def _plain(mnemonic: str) -> str:

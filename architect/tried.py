@@ -53,8 +53,8 @@ def content(image: Image) -> int:
 
 
 def linked(image: Image) -> tuple[bytes, str]:
-    """The ELF that is booted, and what names it: without line numbers, so that equal code is one image."""
+    """The ELF that is booted, and what names it: without symbols and line numbers, so that equal code is one image."""
     from toolchain import elf
 
-    data = elf.write(image, debug=False)
+    data = elf.write(image, debug=False, symbols=False)
     return data, hashlib.sha256(data).hexdigest()

@@ -304,13 +304,18 @@ class Trial:
         )
         config = replace(config, **changes)
         assert config.stall is not None
-        result = qemu.boot(replace(config, timeout=WHOLE_FACTOR * config.stall), enough=enough)
+        config = replace(config, timeout=WHOLE_FACTOR * config.stall)
+        result = qemu.boot(config, enough=enough, inspect=self._explained)
         self.taken.append(ladder.row(result, what, time.perf_counter() - began))
         return result
 
+    def _explained(self, serial: str) -> bool:
+        """Whether a death is told in full: then the machine is looked at as it stands."""
+        return self.terms.explain or self.judge.reached(serial) > self.terms.reached
+
     def _death(self, result: BootResult) -> str:
         """Why a boot ended as it did, in a sentence; keeps the fault report of the first one."""
-        if self.terms.explain or self.judge.reached(result.serial) > self.terms.reached:
+        if self._explained(result.serial):
             from toolchain import fault  # with what it imports half a second of a worker that never needs it
             from toolchain.symbols import SymbolTable
 

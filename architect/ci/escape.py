@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from toolchain import printable as plain
+
 LINE_MAX = 300  # characters of a foreign text on one line
 _LEGACY = "##["
 _XML_INVALID = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -38,7 +40,7 @@ def inert(text: str) -> str:
 
 def printable(text: str) -> str:
     """Without what drives a terminal; line feeds stay."""
-    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    return plain.printable(text, "\n", " ")
 
 
 def line(text: str, most: int = LINE_MAX) -> str:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from architect.ci import escape
 from toolchain.command import STATUS_OK, Outcome, Ui
 
 HELP = "What the architect has learnt from past repairs: small numbered items, with a record and guards."
+CAUSE_MAX = 90  # characters of a cause in a list
 EXAMPLE = 'pxos lessons add --cause "shift of the wrong level" --remove "shr rax, 30" --insert "shr rax, 21"'
 
 _SIGNATURE = ("outcome", "walk_level", "unit", "mnemonic", "routine", "failed_gate")
@@ -117,7 +119,7 @@ def _row(lesson: Any) -> dict[str, Any]:
 def _listed(lessons: Sequence[Any]) -> Outcome:
     lines = [
         f"{lesson.id:>4}  helped {lesson.helped}, misled {lesson.misled}, guards {len(lesson.guards)}  "
-        f"{lesson.cause[:90]}"
+        f"{escape.line(lesson.cause, CAUSE_MAX)}"
         for lesson in lessons
     ]
     return Outcome(STATUS_OK, {"lessons": [_row(x) for x in lessons]}, "\n".join(lines) or "no lessons")

@@ -74,10 +74,8 @@ def _shown(args: argparse.Namespace, reading: Reading) -> Outcome:
 
 
 def _again(args: argparse.Namespace, ui: Ui, reading: Reading) -> Outcome:
-    from architect.kernel_tree import check_tools
     from architect.learn import rerun
 
-    check_tools()
     done = rerun.again(reading, ui, args.kernel, args.out)
     keys = ("outcome", "reason", "patch", "boots", "candidates", "seconds", "tokens", "report", "trajectory")
     data = {

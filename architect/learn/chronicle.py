@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from architect.ci.escape import line as one_line
 from architect.learn import evolve, prevention, trajectory
 from architect.learn.recorded import totals
 from architect.learn.trajectory import Step
@@ -308,5 +309,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[st
 
 
 def _cell(value: object) -> str:
-    text = "".join(c if c.isprintable() else " " for c in str(value))
-    return text.replace("|", "\\|").replace("`", "'").replace("<", "&lt;")[:CELL_MAX]
+    return one_line(str(value), CELL_MAX).replace("|", "\\|").replace("`", "'").replace("<", "&lt;")

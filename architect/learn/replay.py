@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from architect.learn.recorded import totals
 from architect.learn.trajectory import Reading, Step
 from toolchain.command import paint
+from toolchain.printable import printable
 
 LIST_LINES = 6  # of a step's body in the listing
 TITLE_MAX = 110
@@ -28,11 +29,6 @@ _STYLES = {
     "note": "dim",
     "end": "bold",
 }
-
-
-def printable(text: str) -> str:
-    """The text with what could drive a terminal taken out."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
 
 
 def title(step: Step) -> str:

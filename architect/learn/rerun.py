@@ -8,6 +8,7 @@ they change, verdicts by gate.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,12 +57,13 @@ def again(reading: Reading, ui: Ui, kernel: Path | None, out: Path) -> Again:
     Raises:
         InputError: it is no recording of a repair, or the tree is gone or changed.
     """
-    from architect import lesson_text, run
+    from architect import kinds, lesson_text, run
     from architect.lessons import SqliteLessons
     from toolchain import scratch
 
     terms = _terms(reading)
     tree = _tree(reading, terms, kernel)
+    kinds.of(tree).check_tools()
     model = RecordedModel(reading.steps, CONTEXT)
     with scratch.folder("pxos-replay-") as folder:
         store = SqliteLessons(folder / "lessons")
@@ -115,17 +117,25 @@ def _terms(reading: Reading) -> dict[str, Any]:
 
 
 def _tree(reading: Reading, terms: dict[str, Any], kernel: Path | None) -> Path:
-    """The tree as it was: the one named, the run's own copy of it, or where it stood."""
-    from architect.workspace import TreeCopy
-
+    """The tree as it was: the one named, the run's own copy of it, or where it stood; of any kind that is repaired."""
     copy = reading.path.absolute().parent.parent / "tree"
     places = [kernel] if kernel is not None else [copy, Path(terms["tree"])]
     for place in places:
-        if place.is_dir() and TreeCopy(place).digest() == terms["digest"]:
+        if place.is_dir() and _digest(place, terms) == terms["digest"]:
             return place
     named = ", ".join(map(str, places))
     message = f"{named}: not the tree that was repaired then (or gone); name it as it was with --kernel DIR"
     raise InputError(message, stage=STAGE)
+
+
+def _digest(place: Path, terms: dict[str, Any]) -> str:
+    """What a tree holds; empty where it is none that is repaired."""
+    from architect import kinds, run
+
+    settings = run.Settings(place, place, place, terms["engine"], terms["seconds"], terms["max_boots"])
+    with suppress(InputError):
+        return kinds.of(place).opened(settings).workspace.digest()
+    return ""
 
 
 def differences(one: Sequence[Step], other: Sequence[Step]) -> list[str]:

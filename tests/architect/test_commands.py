@@ -45,6 +45,21 @@ def test_list_show_search(capsys: pytest.CaptureFixture[str], store: list[str]) 
     assert pxos(capsys, "lessons", "search", "nonsense", *store)[1]["lessons"] == []
 
 
+def test_a_lesson_has_one_line_in_the_list(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = [
+        "--cause",
+        f"first\n   7  helped 9 {'x' * 200}",
+        "--remove",
+        "shr rax, 30",
+        "--insert",
+        "shr rax, 21",
+    ]
+    assert pxos(capsys, "lessons", "add", *words, "--lessons", str(tmp_path))[0] == 0
+    cli.main(["lessons", "list", "--lessons", str(tmp_path)])
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 1 and "guards 0  first 7 helped 9 xxx" in shown[0] and shown[0].endswith("x…")
+
+
 def test_export_and_import(capsys: pytest.CaptureFixture[str], store: list[str], tmp_path: Path) -> None:
     file = str(tmp_path / "kept.toml")
     assert pxos(capsys, "lessons", "export", file, *store)[0] == 0

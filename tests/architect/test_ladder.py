@@ -205,7 +205,7 @@ def test_what_is_said_early_ends_the_machine(monkeypatch: pytest.MonkeyPatch, tm
     """The way to QEMU: the first boot carries its question, others none."""
     seen: list[tuple[str, bool]] = []
 
-    def boot(config: BootConfig, *, enough: Any = None) -> BootResult:
+    def boot(config: BootConfig, *, enough: Any = None, inspect: Any = None) -> BootResult:
         seen.append((config.cmdline, enough is not None))
         return READY if not config.cmdline else PASSED
 

@@ -88,6 +88,7 @@ def _hammer(folder: str, worker: int) -> None:
         store.credit(number, helped=True)
 
 
+@pytest.mark.long
 def test_concurrent_use_loses_nothing(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_hammer, args=(str(tmp_path), n)) for n in range(4)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -146,3 +147,18 @@ def test_a_repair_runs_again_as_it_was(tmp_path: Path, monkeypatch: pytest.Monke
     schemas.validate(again.data, "replay")
     assert again.data["outcome"] == "fixed" and again.data["patch"] == first.data["patch"]
     assert again.data["differences"] == [] and again.status == 0
+
+
+@pytest.mark.qemu
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_repair_of_a_foreign_tree_runs_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    tree = tmp_path / "tree"
+    shutil.copytree(ROOT / "tests/fixtures/kernels/nasm-flat", tree)
+    source = tree / "long.asm"
+    source.write_text(source.read_text().replace("| PAGE_WRITE | PAGE_LARGE", "| PAGE_WRITE", 1))
+    first = pxos("fix", "--kernel", str(tree), "--out", str(tmp_path / "one"), "--json", "-q")
+    assert first.data["outcome"] == "fixed"
+    again = pxos("replay", "--run", first.data["trajectory"], "--out", str(tmp_path / "two"), "--json", "-q")
+    assert again.data["outcome"] == "fixed" and again.status == 0, again.data["differences"]

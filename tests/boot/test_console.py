@@ -65,13 +65,19 @@ def hear(made: Machine, until: str) -> str:
 
 
 def shown(made: Machine, last: str) -> list[str]:
-    """What the screen shows, once it shows some words."""
+    """What the screen shows, once it shows some words.
+
+    The processors are held for each picture: QEMU draws it from the top down, and a guest that writes meanwhile
+    would have its last rows in it and not its first ones.
+    """
     end = time.monotonic() + SECONDS
     while True:
+        made.stop()
         rows = text(made.screenshot())
         if any(last in row for row in rows):
             return rows
         assert time.monotonic() < end, "\n".join(rows)
+        made.resume()
 
 
 @pytest.mark.parametrize("display", ["std", "bochs"])

@@ -54,11 +54,9 @@ def _named(view: View, file: str, value: int) -> tuple[str, ...]:
     """Constants of a value that a file defines or includes; those that it uses first."""
     if not 0 < value < 1 << 31:
         return ()
-    included = {s.operand(0).strip('"') for s in view.tree.files[file] if s.name == ".include"}
     found = []
     for name, known in view.names.values.items():
-        home = view.tree.constants[name].file if name in view.tree.constants else ""
-        if known == value and (home == file or home.rsplit("/", 1)[-1] in included):
+        if known == value and view.is_at_hand(name, file):
             used = any(user.file == file for user in view.tree.references.get(name, ()))
             found.append((not used, name))
     return tuple(name for _, name in sorted(found))

@@ -77,15 +77,8 @@ def orphans(site: Site) -> Iterator[Variant]:
 @kept
 def _near_orphans(view: View, file: str) -> tuple[str, ...]:
     """Constants without a use that a file defines or includes."""
-    included = {s.operand(0).strip('"') for s in view.tree.files[file] if s.name == ".include"}
-    found = []
-    for name in sorted(view.names.orphans):
-        home = view.tree.constants[name].file
-        if home == file:
-            found.append((0, name))
-        elif home.rsplit("/", 1)[-1] in included:
-            found.append((1, name))
-    return tuple(name for _, name in sorted(found))
+    found = [name for name in view.names.orphans if view.is_at_hand(name, file)]
+    return tuple(sorted(found, key=lambda name: (view.tree.constants[name].file != file, name)))
 
 
 @kept

@@ -51,6 +51,13 @@ class View:
         a, b = self.tree.constants.get(first), self.tree.constants.get(second)
         return a is not None and b is not None and a.file == b.file and abs(a.line - b.line) == 1
 
+    def is_at_hand(self, name: str, file: str) -> bool:
+        """Whether a constant is defined in a file or in one that it includes."""
+        constant = self.tree.constants.get(name)
+        if constant is None:
+            return False
+        return constant.file == file or constant.file.rsplit("/", 1)[-1] in _included(self, file)
+
     @cached_property
     def unran(self) -> tuple[str, ...]:
         """Routines that a broken contract names and that no failing run executed: their call may be missing."""
@@ -203,6 +210,12 @@ def kept(function: Callable[Concatenate[View, P], R]) -> Callable[Concatenate[Vi
         return found
 
     return answer
+
+
+@kept
+def _included(view: View, file: str) -> frozenset[str]:
+    """The names that a file's `.include` lines say."""
+    return frozenset(s.operand(0).strip('"') for s in view.tree.files[file] if s.name == ".include")
 
 
 def with_register(name: str, like: str) -> str:

@@ -65,7 +65,6 @@ class Variants:
         self._units = units
         self._lines = {name: text.split("\n") for name, text in {**texts, **included}.items()}
         self._made = {made.file: made for made in session.objects()}
-        self._session_objects = dict(self._made)
         self._left_out: dict[str, Sequence[Blank]] = {}
         self._exact = Exact(units, session.objects(), session.layout(), whole, session.pool)
         self._objects = session.objects()
@@ -190,7 +189,7 @@ class Variants:
 
     @cached_property
     def _codes(self) -> Codes:
-        return Codes(self._units, self._session_objects)
+        return Codes(self._units, {made.file: made for made in self._objects})
 
     @cached_property
     def _bodies(self) -> Bodies:

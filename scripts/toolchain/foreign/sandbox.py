@@ -237,6 +237,7 @@ def _view() -> tuple[str, ...]:
             found += ["--symlink", str(path.readlink()), name]
         elif path.is_dir():
             found += ["--ro-bind", name, name]
+    found += ["--perms", "0755", "--dir", "/etc"]  # bubblewrap would make it for root's eyes alone
     for name in _ETC:
         found += ["--ro-bind-try", name, name]
     found += [

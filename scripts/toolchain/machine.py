@@ -49,6 +49,7 @@ class Machine:
     Args:
         arguments: QEMU's argument vector without its lines to the host (``qemu_args``).
         folder: an existing folder: QEMU's working folder, where its log and standard error go.
+        handles: file descriptors that the arguments name, inherited under the same numbers.
 
     Attributes:
         command: the whole argument vector.
@@ -59,8 +60,9 @@ class Machine:
     qmp: Qmp
     process: subprocess.Popen[bytes]
 
-    def __init__(self, arguments: Sequence[str], folder: Path) -> None:
+    def __init__(self, arguments: Sequence[str], folder: Path, handles: Sequence[int] = ()) -> None:
         self.arguments = tuple(arguments)
+        self.handles = tuple(handles)
         self.command: tuple[str, ...] = self.arguments
         self.folder = folder
         self._stack = ExitStack()
@@ -86,7 +88,7 @@ class Machine:
                         stdin=subprocess.PIPE,
                         stdout=subprocess.PIPE,
                         stderr=errors,
-                        pass_fds=(number,),
+                        pass_fds=(number, *self.handles),
                         environment=quick_environment(os.environ),
                     )
                     stack.callback(self._end)

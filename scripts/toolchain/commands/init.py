@@ -14,7 +14,7 @@ Each key is written with the reason for its value; nothing is run. Read it, abov
   [kernel] name         the kernel's name, for people
            sources      globs of the files that a repair may edit; nothing else is ever edited
            syntax       gas-intel, gas-att or nasm: the dialect of the assembly among them (C is told by its names)
-           build        a shell command, run in a sandbox: no network, no home, limits
+           build        a shell command, run in a sandbox: no network, no home, limits, a filter on system calls
            artifact     what it makes: an ISO image, an ELF file (Multiboot, Multiboot2, PVH) or a flat disk image
   [boot]   qemu         arguments of QEMU for the machine; what names host files or networks is refused
            timeout      seconds of a boot

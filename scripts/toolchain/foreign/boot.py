@@ -82,9 +82,12 @@ def boot(
     seconds = timeout if timeout is not None else foreign.timeout
     limits = Limits(cpu=int(4 * seconds) + 60, address_space=_QEMU_MEMORY, file=LOG_LIMIT * 4, processes=256)
     words = quick_environment({})
-    wrapped = sandbox.wrapped(command, folder, [folder], [readable], limits, environment=words)
     began = time.monotonic()
-    with Machine(wrapped, folder) as machine, Watch(machine, foreign, began, seconds, still) as watch:
+    with (
+        sandbox.wrapped(command, folder, [folder], [readable], limits, words) as (wrapped, handles),
+        Machine(wrapped, folder, handles) as machine,
+        Watch(machine, foreign, began, seconds, still) as watch,
+    ):
         watch.run()
         result = watch.result(folder)
     if result.outcome == "qemu-died":

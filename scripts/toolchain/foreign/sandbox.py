@@ -2,8 +2,8 @@
 
 Owns: the view of the system that such a command gets (``/usr`` and a few files of ``/etc`` read-only, its own folders
 writable, a private ``/tmp``, no home, no network, its own processes, IPC and host name, an environment of fixed
-words), the limits on CPU, memory, file size, processes, disk and output, the deadline, and the end of everything that
-was started. Never decides what is run, and never reads what was written.
+words), the filter on its system calls (``syscalls``), the limits on CPU, memory, file size, processes, disk and output,
+the deadline, and the end of everything that was started. Never decides what is run, and never reads what was written.
 
 A namespace of process numbers ends with its first process: no daemon outlives a command. As root the command gets a
 user number of its own without capabilities, because the kernel counts no processes of root against a limit; as
@@ -16,13 +16,14 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from toolchain import launch
 from toolchain.errors import ToolError
+from toolchain.foreign import syscalls
 from toolchain.foreign.supervise import (
     KEPT,
     STAGE,
@@ -50,6 +51,10 @@ _MERGED = (
     "/libx32",
 )  # links into /usr, or folders of an older system
 _ETC = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/mtools.conf")
+# What /proc tells of the whole system, its kernel's words at boot and the person's keys; what containers hide as well.
+_HIDDEN = (
+    "cmdline", "interrupts", "kcore", "key-users", "keys", "latency_stats", "sched_debug", "timer_list",
+)  # fmt: skip
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/tmp",
@@ -59,6 +64,7 @@ ENVIRONMENT = {
     "SOURCE_DATE_EPOCH": "1700000000",  # what is built twice is to be the same twice
 }
 _TMP_BYTES = 256 << 20
+_SHARED_BYTES = 64 << 20  # /dev/shm; without a bound it could take half of the memory
 _FIRST_USER = 0x7000_0000  # user numbers that no system gives out; ours is this plus our process number
 _PROBE_SECONDS = 10.0
 MEND = (
@@ -95,6 +101,7 @@ class Sandbox:
         if not unsafe:
             check()
 
+    @contextmanager
     def wrapped(
         self,
         argv: Sequence[str],
@@ -103,8 +110,8 @@ class Sandbox:
         readable: Sequence[Path] = (),
         limits: Limits | None = None,
         environment: dict[str, str] | None = None,
-    ) -> list[str]:
-        """The argument vector that runs ``argv`` inside.
+    ) -> Iterator[tuple[list[str], tuple[int, ...]]]:
+        """The argument vector that runs ``argv`` inside, and the handles that it inherits: for one start.
 
         Args:
             argv: the command; its program is found on the sandbox's own ``PATH``.
@@ -121,7 +128,8 @@ class Sandbox:
         ]  # fmt: skip
         if self.unsafe:
             del prlimit[4]  # counted over everything that the person runs
-            return [*prlimit, *argv]
+            yield [*prlimit, *argv], ()
+            return
         words = {**ENVIRONMENT, **(environment or {})}
         inside = [
             *_view(),
@@ -133,7 +141,8 @@ class Sandbox:
         ]  # fmt: skip
         for path in writable:
             _hand_over(path)
-        return [*_shell(), *inside, "--", *_demoted(), *prlimit, *argv]
+        with _filtered_shell() as (shell, handle):
+            yield [*shell, *inside, "--", *_demoted(), *prlimit, *argv], (handle,)
 
     def run(
         self,
@@ -149,9 +158,9 @@ class Sandbox:
             ToolError: the sandbox itself could not be set up.
         """
         limits = limits or Limits()
-        command = self.wrapped(argv, cwd, writable, readable, limits)
         began = time.monotonic()
         with ExitStack() as stack:
+            command, handles = stack.enter_context(self.wrapped(argv, cwd, writable, readable, limits))
             reading, telling = (stack.enter_context(Pipe()) for _ in range(2))
             if not self.unsafe:
                 command[1:1] = ["--info-fd", str(telling.write)]
@@ -160,7 +169,7 @@ class Sandbox:
                 folder=cwd if self.unsafe else None,
                 stdout=reading.write,
                 stderr=reading.write,
-                pass_fds=() if self.unsafe else (telling.write,),
+                pass_fds=handles if self.unsafe else (telling.write, *handles),
                 environment=ENVIRONMENT if self.unsafe else {},
             )
             reading.close_write()
@@ -193,12 +202,16 @@ def check() -> None:
 
 @cache
 def _problem() -> str | None:
-    try:
-        command = [*_shell(), *_view(), "--", *_demoted(), _tool("true")]
-    except ToolError as error:
-        return error.message
-    with Pipe() as pipe:
-        process = launch.spawn(command, stdout=pipe.write, stderr=pipe.write, environment={})
+    with ExitStack() as stack:
+        try:
+            shell, handle = stack.enter_context(_filtered_shell())
+            command = [*shell, *_view(), "--", *_demoted(), _tool("true")]
+        except ToolError as error:
+            return error.message
+        pipe = stack.enter_context(Pipe())
+        process = launch.spawn(
+            command, stdout=pipe.write, stderr=pipe.write, pass_fds=(handle,), environment={}
+        )
         pipe.close_write()
         said = Output(pipe.read, KEPT)
         watch(process.pid, said, (), Limits(seconds=_PROBE_SECONDS), time.monotonic())
@@ -224,6 +237,16 @@ def _shell() -> tuple[str, ...]:
     return (_tool("bwrap"), *users, *_NAMESPACES, "--hostname", "pxos", "--die-with-parent", "--new-session")
 
 
+@contextmanager
+def _filtered_shell() -> Iterator[tuple[list[str], int]]:
+    """Bubblewrap with the filter on system calls: a file to read once, for two starts would share its position."""
+    program = syscalls.program()
+    with os.fdopen(os.memfd_create("filter"), "r+b", buffering=0) as file:
+        file.write(program)
+        file.seek(0)
+        yield [*_shell(), "--seccomp", str(file.fileno())], file.fileno()
+
+
 @cache
 def _view() -> tuple[str, ...]:
     """The part of the system that every command sees."""
@@ -241,19 +264,20 @@ def _view() -> tuple[str, ...]:
     for name in _ETC:
         found += ["--ro-bind-try", name, name]
     found += [
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--perms",
-        "0755",
-        "--dir",
-        "/var",
-        "--symlink",
-        "/tmp",
-        "/var/tmp",
-    ]
-    return (*found, "--perms", "1777", "--size", str(_TMP_BYTES), "--tmpfs", "/tmp")
+        "--proc", "/proc", *_hidden(), "--dev", "/dev", *_room("/dev/shm", _SHARED_BYTES), "--remount-ro", "/dev",
+        "--perms", "0755", "--dir", "/var", "--symlink", "/tmp", "/var/tmp", *_room("/tmp", _TMP_BYTES),
+    ]  # fmt: skip
+    return tuple(found)
+
+
+def _hidden() -> Iterator[str]:
+    for name in _HIDDEN:
+        if Path("/proc", name).exists():
+            yield from ("--ro-bind", "/dev/null", f"/proc/{name}")
+
+
+def _room(place: str, size: int) -> tuple[str, ...]:
+    return ("--perms", "1777", "--size", str(size), "--tmpfs", place)
 
 
 def _way_to(places: Sequence[Path]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from toolchain import scratch
 from toolchain.errors import InputError, ToolError
 from toolchain.files import make_folder, unwritable, write_atomic
 from toolchain.tools import GrubMkrescue
+from toolchain.types import CMDLINE_MAX
 
 STAGE = "iso"
 EPOCH = 1700000000  # the time that every file and volume of an image bears, in seconds since 1970
@@ -29,7 +30,6 @@ MODULES = (
     "normal", "multiboot2", "serial", "terminal", "echo", "boot", "iso9660", "part_gpt", "part_msdos", "all_video",
 )  # fmt: skip
 
-CMDLINE_MAX = 2048  # as `pxos boot` takes; GRUB dies of a word of 8192 (YYLMAX of its lexer)
 _SECTOR = 2048
 _BOOT_RECORD_SECTOR = 17  # El Torito 1.0, figure 7
 _EL_TORITO = b"EL TORITO SPECIFICATION"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from toolchain import contract, tools
 from toolchain.errors import InputError
-from toolchain.types import BootConfig
+from toolchain.types import CMDLINE_MAX, BootConfig
 
 STAGE = "boot"
 QEMU = "qemu-system-x86_64"
@@ -41,7 +41,6 @@ _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "": 1 << 20}
 _MEMORY_MIN, _MEMORY_MAX = 16 << 20, 4 << 40  # below 16 MB neither firmware nor GRUB starts
 _CPU = re.compile(r"[A-Za-z0-9_.+-]+(,[A-Za-z0-9_.+=-]+)*")
 _SMP_MAX = 255
-_CMDLINE_MAX = 2048  # bytes; QEMU's and GRUB's own limit on a command line
 _ELF_MAGIC = b"\x7fELF"
 _ISO_MAGIC, _ISO_MAGIC_AT = b"CD001", 0x8001  # ECMA-119, 8.1: the volume descriptor
 _EXIT_WIDTH = 4
@@ -101,9 +100,9 @@ def check(config: BootConfig) -> None:
             f"--cpu {config.cpu!r} is no CPU model: e.g. max, qemu64, Skylake-Client", stage=STAGE
         )
     text = config.cmdline
-    if not text.isprintable() or len(text.encode()) > _CMDLINE_MAX:
+    if not text.isprintable() or len(text.encode()) > CMDLINE_MAX:
         raise InputError(
-            f"--cmdline: give at most {_CMDLINE_MAX} printable characters on one line", stage=STAGE
+            f"--cmdline: give at most {CMDLINE_MAX} printable characters on one line", stage=STAGE
         )
     if config.path == "direct" and config.firmware == "uefi":
         raise InputError("a direct boot has no UEFI firmware: add --iso", stage=STAGE)

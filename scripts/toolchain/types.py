@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     )
 
 Mode = Literal[16, 32, 64]
+CMDLINE_MAX = 2048  # bytes of a kernel's command line; GRUB dies of a word of 8192 (YYLMAX of its lexer)
 
 # --- source ------------------------------------------------------------------------------------------------
 

@@ -9,11 +9,13 @@ where the diagnosis accuses that place. It reads the linked images, not the patc
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import PurePosixPath
 
 from architect.protocols import Case
@@ -45,6 +47,7 @@ _RESULTS = (b"TAP version 1", b"# SKIP")
 _NUMBER = re.compile(r"0x[0-9a-f]+|\b\d+\b")
 _TO_DX = re.compile(r"mov (?:e|r)?dx, (0x[0-9a-f]+|\d+)$")
 _WRITES_DX = re.compile(r"(?!cmp|test|out|push)\w+ (?:[er]?dx|d[lh])\b")
+_address = attrgetter("address")
 _SILENT = ("timeout", "silent", "reset", "shutdown", "qemu-died")
 
 
@@ -170,10 +173,12 @@ class _Symbols:
                 return bytes(section.data[start:end])
         return b""
 
-    def _named(self, addresses: Collection[int]) -> dict[int, tuple[str, str]]:
-        """Name and file of what lies at some addresses."""
-        found = (s for s in self.image.symbols if s.address in addresses and not s.name.startswith(".L"))
-        return {s.address: (s.name, s.file) for s in found}
+    def _named(self, address: int) -> tuple[str, str] | None:
+        """Name and file of what lies at an address, of several the last; the linker leaves symbols in their order."""
+        symbols = self.image.symbols
+        first, end = (find(symbols, address, key=_address) for find in (bisect_left, bisect_right))
+        found = [(s.name, s.file) for s in symbols[first:end] if not s.name.startswith(".L")]
+        return found[-1] if found else None
 
     def shape(self, name: str) -> Shape | None:
         """What a routine does; None when there is none of this name."""
@@ -185,7 +190,7 @@ class _Symbols:
         code = list(decode(data, symbol.address, 64))
         inside = range(symbol.address, symbol.address + len(data))
         targets = {i.target for i in code if i.target is not None and i.target not in inside}
-        calls = self._named(targets).values()
+        calls = filter(None, map(self._named, targets))
         numbers = {int(text, 0) for i in code for text in _NUMBER.findall(i.text.partition(" ")[2])}
         mnemonics = tuple(_plain(i.text.partition(" ")[0]) for i in code)
         ports = tuple(_ports([i.text for i in code]))

@@ -9,7 +9,7 @@ import pytest
 from architect import reporting
 from architect.reporting import ANY, Shape, accusable
 from tests.architect.cases import case
-from toolchain.types import BootResult, Image, Section
+from toolchain.types import BootResult, Image, Section, Symbol
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,10 @@ def test_a_kernel_that_died_without_a_word_leaves_everything_open() -> None:
 def test_texts_that_read_like_results_are_counted(text: bytes, count: int) -> None:
     section = Section(".rodata", 0x1000, 0x1000, len(text), text, "a", 1, False)
     assert reporting._Symbols(Image(0, (section,), (), (), ())).results == count
+
+
+def test_what_lies_at_an_address_has_the_last_name_that_is_no_local_label() -> None:
+    rows = [(".Lfirst", 8), ("early", 8), ("late", 8), (".Lz", 8), (".Lonly", 16), ("other", 24)]
+    symbols = tuple(Symbol(name, at, 0, "notype", ".text", "a.s", 1, False) for name, at in rows)
+    named = reporting._Symbols(Image(0, (), symbols, (), ()))._named
+    assert [named(at) for at in (0, 8, 16, 24, 32)] == [None, ("late", "a.s"), None, ("other", "a.s"), None]

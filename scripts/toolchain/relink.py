@@ -22,8 +22,9 @@ from toolchain.resolve import BOUNDS
 from toolchain.types import Image, Section, Symbol, Symbols
 
 _ADDRESSES = 1 << 64
+_Placed = tuple[int, int]  # a section of a unit
 # What moves as a whole: a section of a unit, or one end of an output section, which the layout names.
-_Place = tuple[int, int] | tuple[str, int]
+_Place = _Placed | tuple[str, int]
 _NOWHERE: _Place = ("", 0)  # of a value that never moves
 _SIGNED = ("pcrel", "signed")
 _DISTANCE = 4  # bytes of most fields, which are signed
@@ -70,7 +71,7 @@ class Relink:
         self._values = link.global_symbols(objects, self._outputs, layout, self._homes, errors)
         self._owners = self._owned()
         self._at = {placed[1:3]: (n, placed) for n, o in enumerate(self._outputs) for placed in o.placed}
-        self._fields: dict[tuple[_Place, _Place, str, int], list[_Field]] = {}
+        self._fields: dict[tuple[_Placed, _Place, str, int], list[_Field]] = {}
         for place, (number, placed) in self._at.items():
             if not self._outputs[number].layout.nobits:
                 self._index(place, placed)
@@ -93,7 +94,7 @@ class Relink:
         found["__image_end_physical"] = ("end physical", len(self._outputs) - 1)
         return found
 
-    def _index(self, place: _Place, placed: link.Placed) -> None:
+    def _index(self, place: _Placed, placed: link.Placed) -> None:
         homes = self._homes[placed.unit]
         for position, size, kind, target, addend, _ in placed.section.relocations:
             to, name = _NOWHERE, ""
@@ -253,7 +254,7 @@ class Relink:
             more = by(to, 0) - less
             if not named and not more:
                 continue
-            number, placed = self._at[place]  # type: ignore[index]
+            number, placed = self._at[place]
             offset, made = moves.offsets.get(place, placed.offset), data[number]
             if not named and size == _DISTANCE and signed:
                 try:

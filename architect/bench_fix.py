@@ -10,7 +10,7 @@ bugs but the one at hand (leaving one out).
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,24 @@ from toolchain.errors import InputError, PxError
 
 STAGE = "bench"
 TREES = ("kernel", "shaders")
+Judged = tuple[
+    tuple[str, ...], bool | None
+]  # the broken invariants, and whether the code is the sound one's again
 BEFORE_BOOT = frozenset(("assembles", "checks", "contract"))  # gates that find a bug without booting it
 
 
+def by_invariants(bug: Bug, tree: Path, patched: Path) -> Judged:
+    """A repair by the invariants of its bug."""
+    return _broken(bug, tree, patched), None
+
+
 def repairs(
-    ui: Ui, bugs: Sequence[Bug], trees: Mapping[str, Path], terms: Terms, kept: Kept | None = None
+    ui: Ui,
+    bugs: Sequence[Bug],
+    trees: Mapping[str, Path],
+    terms: Terms,
+    kept: Kept | None = None,
+    judge: Callable[[Bug, Path, Path], Judged] = by_invariants,
 ) -> list[Result]:
     """Every bug repaired, one behind the other.
 
@@ -42,6 +55,7 @@ def repairs(
         trees: the sound tree of each kind.
         terms: for each.
         kept: what an interrupted run has measured; it takes what this one does.
+        judge: of a bug, the sound tree and the patched one.
 
     Raises:
         InputError: a bug no longer applies to its tree; what is kept cannot be written.
@@ -50,7 +64,7 @@ def repairs(
     results = []
     for bug in bugs:
         known = kept.get(bug, terms) if kept else None
-        result = known or repair(bug, trees[bug.tree], terms)
+        result = known or repair(bug, trees[bug.tree], terms, judge)
         if kept and not known:
             kept.put(result, terms)
         results.append(result)
@@ -96,14 +110,27 @@ def each(
     bugs = chosen(corpus.load(folder), ids)
     by_kind = dict(zip(TREES, trees, strict=True))
     kept = Kept(keep, by_kind) if keep else None
+    return compared(ui, bugs, by_kind, terms, engines, kept)
+
+
+def compared(
+    ui: Ui,
+    bugs: Sequence[Bug],
+    trees: Mapping[str, Path],
+    terms: Terms,
+    engines: Sequence[str],
+    kept: Kept | None = None,
+    judge: Callable[[Bug, Path, Path], Judged] | None = None,
+) -> dict[str, Any]:
+    """``each`` for bugs that are at hand; with a ``judge`` of their own no boots are measured beside."""
     parts: dict[str, dict[str, Any]] = {}
     for name in engines:
         ui.step(f"engine {name}" + (f", taught {len(terms.taught)} lessons of other bugs" if parts else ""))
-        results = repairs(ui, bugs, by_kind, replace(terms, engine=name), kept)
+        results = repairs(ui, bugs, trees, replace(terms, engine=name), kept, judge or by_invariants)
         if not parts:
             taught = [Taught(result.bug.id, lesson) for result in results for lesson in result.learnt]
             terms = replace(terms, taught=tuple(taught))
-        parts[name] = told(results, {} if parts else _booted(ui, bugs, trees[0]))
+        parts[name] = told(results, {} if parts or judge else _booted(ui, bugs, trees["kernel"]))
     first = parts[engines[0]]
     rows = [engine_row(name, part) for name, part in parts.items()]
     return {**first, "bugs": [bug for part in parts.values() for bug in part["bugs"]], "engines": rows}
@@ -118,7 +145,9 @@ def chosen(bugs: Sequence[Bug], ids: Sequence[str]) -> Sequence[Bug]:
     return [bug for bug in bugs if not ids or bug.id in ids]
 
 
-def repair(bug: Bug, tree: Path, terms: Terms) -> Result:
+def repair(
+    bug: Bug, tree: Path, terms: Terms, judge: Callable[[Bug, Path, Path], Judged] = by_invariants
+) -> Result:
     """Plant, repair, judge: one bug in a folder of its own that is gone afterwards."""
     with scratch.folder("pxos-bench-") as folder:
         planted = corpus.plant(bug, tree, folder / "tree")
@@ -146,16 +175,23 @@ def repair(bug: Bug, tree: Path, terms: Terms) -> Result:
         cpu_seconds = sum(os.times()[:4]) - before
         verdict = done.verdict
         broken: tuple[str, ...] = ()
+        same: bool | None = None
         if verdict.patch is not None:
             patched = done.workspace.materialise(folder / "patched", verdict.patch)
-            broken = _broken(bug, tree, patched)
+            broken, same = judge(bug, tree, patched)
         found = _result(bug, verdict, done.data["patch"], broken)
         money = done.data.get("money")
         money = None if money is None else str(money)
         taken = bench_rates.of_journals(folder / "fix")
         learnt = tuple(lesson for lesson in store.all() if lesson.id not in known)
         return replace(
-            found, asked=terms.engine, money=money, cpu_seconds=cpu_seconds, taken=taken, learnt=learnt
+            found,
+            asked=terms.engine,
+            money=money,
+            cpu_seconds=cpu_seconds,
+            taken=taken,
+            learnt=learnt,
+            same_code=same,
         )
 
 

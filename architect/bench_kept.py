@@ -77,6 +77,21 @@ class Kept:
             "result": told,
             "lessons": lesson_text.dump(result.learnt) if result.learnt else "",
         }
+        self._append(row)
+
+    def recall(self, name: str) -> Any:
+        """What was noted under a name of these trees, by this code on this machine; None where nothing was."""
+        row = self._lines.get(self._noted(name))
+        return None if row is None else row["noted"]
+
+    def note(self, name: str, value: Any) -> None:
+        """Write something else down than a result; raises as ``put``."""
+        self._append({"key": self._noted(name), "noted": value})
+
+    def _noted(self, name: str) -> str:
+        return sha256(json.dumps([self._base, self._trees, name]).encode()).hexdigest()
+
+    def _append(self, row: Mapping[str, Any]) -> None:
         body = json.dumps(row).encode()
         try:
             with self._path.open("ab", buffering=0) as file:  # a line feed first: the last line may be torn

@@ -66,6 +66,7 @@ class Result:
         money: what a model cost, as text; None where none was asked or its price is unknown.
         taken: what its candidates took of their workers, by what was asked of them.
         learnt: the lessons that it left behind.
+        same_code: the patched tree is the sound one again, byte for byte of its image; None where nobody looked.
     """
 
     bug: Bug
@@ -87,6 +88,7 @@ class Result:
     money: str | None = None
     taken: bench_rates.Seconds = field(default_factory=dict)
     learnt: tuple[Lesson, ...] = ()
+    same_code: bool | None = None
 
     @property
     def correct(self) -> bool:

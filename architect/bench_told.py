@@ -71,6 +71,7 @@ def row(result: Result) -> dict[str, Any]:
         "found_before_boot": result.before_boot,
         "broken": list(result.broken),
         "patch": result.patch,
+        "same_code": result.same_code,
     }
 
 

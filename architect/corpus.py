@@ -178,7 +178,10 @@ def sources(tree: Path) -> dict[str, str]:
 
 def plant(bug: Bug, tree: Path, target: Path) -> Path:
     """A copy of ``tree`` with the bug in it, without history, corpus or build products; returns ``target``."""
-    texts = changed(bug, sources(tree))
+    files = {one.file for one in bug.plants}
+    texts = changed(
+        bug, {name: (tree / name).read_text("utf-8") for name in files if (tree / name).is_file()}
+    )
     shutil.copytree(tree, target, ignore=_LEFT_OUT, symlinks=True)
     for name, text in texts.items():
         (target / name).write_text(text, encoding="utf-8")

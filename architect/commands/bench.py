@@ -52,6 +52,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--keep", type=Path, metavar="FILE",
         help="fix: write each result down as it comes; the same command goes on from there when it was interrupted",
     )  # fmt: skip
+    parser.add_argument(
+        "--drawn", type=int, metavar="N",
+        help="fix: not the corpus, but N mutants of --kernel (ours or a foreign one) that its own tests notice",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=1,
+        metavar="S",
+        help="fix --drawn: which ones: the same on every host (default 1)",
+    )
     parser.add_argument("--markdown", action="store_true", help="fix: a Markdown table of the engines")
     parser.add_argument(
         "--adapter", metavar="NAME", help="shaders: a part of the name of the GPU that is used"
@@ -84,7 +95,9 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
         raise InputError(f"bench {args.name} takes no bugs: '{args.ids[0]}'", stage=STAGE)
     if not (args.budget > 0 and math.isfinite(args.budget)):
         raise InputError(f"--budget {args.budget:g}: give seconds above 0", stage=STAGE)
-    if args.name in NEED_KERNEL:
+    if args.drawn is not None and (args.name != "fix" or args.ids or args.drawn < 1):
+        raise InputError("--drawn N is for bench fix without IDs, and N is 1 or more", stage=STAGE)
+    if args.name in NEED_KERNEL and args.drawn is None:
         from toolchain import build
 
         build.kernel_tree(args.kernel)
@@ -107,6 +120,11 @@ def _fix(args: argparse.Namespace, ui: Ui) -> Outcome:
         raise InputError("--engine llm needs a model: give --model-url, or PXOS_MODEL_URL", stage=STAGE)
     ledger = model.ledger() if model else None  # one budget for all bugs
     terms = bench_result.Terms(seconds=args.budget, model=model, ledger=ledger)
+    if args.drawn is not None:
+        from architect import bench_drawn
+
+        data = bench_drawn.run(ui, args.kernel, args.drawn, args.seed, terms, names, args.keep)
+        return Outcome(STATUS_OK, data, (bench_told.markdown if args.markdown else bench_drawn.text)(data))
     data = bench_fix.each(ui, (args.kernel, args.shaders), args.bugs, args.ids, terms, names, args.keep)
     if not args.ids:  # guards learnt from other classes count too, and all of the corpus teaches them
         found = _prevented(args, ui)

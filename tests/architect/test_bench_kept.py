@@ -115,13 +115,21 @@ def test_a_line_that_is_torn_or_changed_is_passed_over(
     assert Kept(file, trees).get(bugs[0], TERMS) is None
 
 
+def test_what_is_noted_comes_back_for_the_same_trees(trees: dict[str, Path], file: Path) -> None:
+    Kept(file, trees).note("a mutant", ["noticed", "why"])
+    assert Kept(file, trees).recall("a mutant") == ["noticed", "why"]
+    assert Kept(file, trees).recall("another") is None
+    (trees["kernel"] / "cpu/idt.s").write_text("iretq\n")
+    assert Kept(file, trees).recall("a mutant") is None
+
+
 def test_an_interrupted_run_goes_on(
     bugs: list[Bug], trees: dict[str, Path], file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repaired: list[str] = []
     interrupts = [KeyboardInterrupt]
 
-    def repair(bug: Bug, tree: Path, terms: Terms) -> Result:
+    def repair(bug: Bug, tree: Path, terms: Terms, judge: object) -> Result:
         if bug == bugs[2] and interrupts:
             raise interrupts.pop()
         repaired.append(bug.id)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolchain.command import STATUS_NO, STATUS_OK, Outcome, Ui, wants_colour
+from toolchain.kerneltree import tree_here
 
 if TYPE_CHECKING:
     from architect.chat.talk import Talk
@@ -26,7 +27,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="LINE",
         help="answer these instead of reading the terminal or standard input",
     )
-    parser.add_argument("--kernel", type=Path, metavar="DIR", help="kernel tree (default kernel)")
+    parser.add_argument(
+        "--kernel",
+        type=Path,
+        default=tree_here(),
+        metavar="DIR",
+        help="kernel tree (default: this folder if it has a pxos.toml, else ./kernel)",
+    )
     parser.add_argument(
         "--out",
         type=Path,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from toolchain.command import STATUS_NO, STATUS_OK, Outcome, Ui, paint, wants_colour
+from toolchain.kerneltree import FOREIGN, tree_here
 
 HELP = "Static checks, contract tests and learnt guards of a kernel tree; nothing is booted."
 EXAMPLE = "pxos check --kernel kernel"
@@ -18,7 +19,11 @@ SEEDS_MAX = 10_000
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "--kernel", type=Path, default=Path("kernel"), metavar="DIR", help="kernel tree (default kernel)"
+        "--kernel",
+        type=Path,
+        default=tree_here() or Path("kernel"),
+        metavar="DIR",
+        help="kernel tree (default: this folder if it has a pxos.toml, else ./kernel)",
     )
     parser.add_argument(
         "--seeds", type=_seeds, default=3, metavar="N", help="calls of each routine by its header (default 3)"
@@ -48,7 +53,7 @@ def run(args: argparse.Namespace, ui: Ui) -> Outcome:
     import sys
     import time
 
-    if (args.kernel / "pxos.toml").is_file():
+    if (args.kernel / FOREIGN).is_file():
         from architect.foreign import check
 
         data = check.findings(args.kernel, _guards(args), ui, unsafe=args.unsafe_no_sandbox)

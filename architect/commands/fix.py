@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from toolchain.command import STATUS_NO, STATUS_OK, STATUS_SPENT, Outcome, Ui, paint, wants_colour
 from toolchain.errors import InputError
+from toolchain.kerneltree import tree_here
 
 if TYPE_CHECKING:
     from architect.run import Settings
@@ -31,7 +32,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from architect.model.settings import add_model_options
 
     folder = partial(parser.add_argument, type=Path, metavar="DIR")
-    folder("--kernel", default=Path("kernel"), help="kernel tree (default kernel)")
+    folder(
+        "--kernel",
+        default=tree_here() or Path("kernel"),
+        help="kernel tree (default: this folder if it has a pxos.toml, else ./kernel)",
+    )
     parser.add_argument("--engine", choices=engines.NAMES, default="auto", help="who proposes (default auto)")
     parser.add_argument(
         "--budget",

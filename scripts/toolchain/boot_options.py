@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from toolchain.command import STATUS_INVALID, STATUS_NO, STATUS_OK, STATUS_SPENT, Ui
 from toolchain.errors import InputError
+from toolchain.kerneltree import tree_here
 
 if TYPE_CHECKING:
     from toolchain.symbols import SymbolTable
@@ -99,9 +100,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kernel",
         type=Path,
-        default=Path("kernel"),
+        default=tree_here() or Path("kernel"),
         metavar="DIR",
-        help="kernel tree, or a built ELF or ISO",
+        help="kernel tree, or a built ELF or ISO (default: this folder if it has a pxos.toml, else ./kernel)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("build"), metavar="DIR", help="build folder (default build)"

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
 
 STAGE = "build"
 SOURCE_SUFFIXES = (".s", ".inc")
+FOREIGN = "pxos.toml"  # says how somebody else's tree is built, booted and judged
 GENERATED = Path("gen")  # where the generated includes seem to lie
+
+
+def tree_here() -> Path | None:
+    """This folder, when it is a foreign tree: what a command takes that is given no tree."""
+    here = Path()
+    return here if (here / FOREIGN).is_file() else None
 
 
 def kernel_tree(path: Path | None) -> Path:
@@ -33,6 +40,9 @@ def kernel_tree(path: Path | None) -> Path:
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; name a kernel tree (--kernel DIR)", stage=STAGE)
     if not (path / "image.toml").is_file():
+        if (path / FOREIGN).is_file():
+            takers = "pxos build, boot, check, fix and chat take it, this command takes pxOS's own trees"
+            raise InputError(f"{path}: another's kernel tree, by its {FOREIGN}: {takers}", stage=STAGE)
         message = f"{path}: no kernel tree: it has no image.toml; name one (--kernel DIR)"
         raise InputError(message, stage=STAGE)
     return path

@@ -102,3 +102,17 @@ def test_cmake_builds_where_there_is_no_makefile(tmp_path: Path) -> None:
     whys = {row["key"]: row["why"] for row in answer.data["guesses"]}
     assert config.load(tmp_path).build.startswith("cmake ") and whys["build"] == "there is a CMakeLists.txt"
     assert whys["syntax"] == "a guess: no line tells one syntax from another"
+
+
+def test_a_command_takes_the_foreign_tree_that_it_stands_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tmp_path / "k"
+    shutil.copytree(KERNELS / "nasm-flat", tree)
+    (tree / "kernel").mkdir()  # many have a folder of that name, which is no tree
+    monkeypatch.chdir(tree)
+    answer = pxos("build", "--json", "--out", str(tmp_path / "out"))
+    assert answer.status == 0, answer.errors
+    assert answer.data["artifact"].endswith("os.img")
+    told = pxos("debug").errors
+    assert "another's kernel tree" in told and "pxos build, boot, check, fix and chat" in told

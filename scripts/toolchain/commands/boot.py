@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolchain import boot_options
 from toolchain.command import Outcome, Ui, paint, wants_colour
+from toolchain.kerneltree import FOREIGN
 
 if TYPE_CHECKING:
     from toolchain.serial import Happening
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 HELP = "Boot a kernel in QEMU and wait for PXREADY, a fault or the deadline; say how it ended, and why."
 EXAMPLE = "pxos boot --display none --memory 64M --cmdline test"
 
-FOREIGN = "pxos.toml"  # says how somebody else's tree is built, booted and judged
 _GOOD = ("ready", "tests-passed")
 _UNEXPLAINED = (*_GOOD, "tests-failed", "qemu-died")  # they need no fault report
 

@@ -7,6 +7,7 @@ import gc
 from pathlib import Path
 
 from toolchain.command import STATUS_OK, Outcome, Ui
+from toolchain.kerneltree import FOREIGN, tree_here
 
 HELP = (
     "Assemble and link a kernel tree; write the ELF, its map and listing, and a bootable ISO. A tree with a pxos.toml"
@@ -14,13 +15,15 @@ HELP = (
 )
 EXAMPLE = "pxos build --kernel kernel --out build --no-iso"
 
-FOREIGN = "pxos.toml"  # says how somebody else's tree is built
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
-        "--kernel", type=Path, metavar="DIR", help="kernel tree (default: ./kernel, else this checkout's)"
+        "--kernel",
+        type=Path,
+        metavar="DIR",
+        help="kernel tree (default: this folder if it has a pxos.toml, else ./kernel, else this checkout's)",
+        default=tree_here(),
     )
     parser.add_argument(
         "--out", type=Path, default=Path("build"), metavar="DIR", help="build folder (default build)"

@@ -21,7 +21,7 @@ Each key is written with the reason for its value; nothing is run. Read it, abov
   [judge]  ready        regular expression that must appear on COM1, the debug port (0xe9) or the VGA text screen
            forbid       regular expressions of which none may appear
            expect_exit  QEMU's exit status by isa-debug-exit, 2v + 1 for the value v"""
-EXAMPLE = "pxos init ../mykernel && pxos boot --kernel ../mykernel && pxos fix --kernel ../mykernel"
+EXAMPLE = "cd ../mykernel && pxos init && pxos boot && pxos fix"
 STAGE = "init"
 
 

@@ -15,12 +15,12 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast, get_args
 
-from toolchain import tomlfile
+from toolchain import kerneltree, tomlfile
 from toolchain.errors import InputError
 from toolchain.foreign import machine
 
 STAGE = "pxos.toml"
-NAME = "pxos.toml"
+NAME = kerneltree.FOREIGN
 Syntax = Literal["gas-intel", "gas-att", "nasm"]
 SYNTAXES: tuple[str, ...] = get_args(Syntax)
 SUFFIXES = (".s", ".S", ".asm", ".nasm", ".inc", ".mac", ".c", ".h")  # what a repair can edit

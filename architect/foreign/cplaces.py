@@ -7,6 +7,7 @@ executed, where it died, what it said rightly and wrongly. It reads tokens, not 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from architect.protocols import Case
@@ -27,9 +28,12 @@ int32_t int64_t size_t uintptr_t bool asm __asm__ NULL true false
 KEYWORDS = frozenset(_KEYWORDS_TEXT.split())
 _FUNCTION = re.compile(r"^[A-Za-z_][\w\s*]*?\b([A-Za-z_]\w*)\s*\([^;]*$")
 DEFINE = re.compile(r"^\s*#\s*define\s+([A-Za-z_]\w*)\s+\S")
+_VOID = re.compile(r"\b([A-Za-z_]\w*)\s*\(\s*void\s*\)")
+STATEMENT = re.compile(r"^\s+[^#/{}].*;\s*(?://.*|/\*.*\*/)?$")
 _CALL = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 _POINTER = re.compile(r"\*\s*(?:const\s+)?([A-Za-z_]\w*)|\b([A-Za-z_]\w*)\s*\[")
 _NO_CODE = re.compile(r"\s*(?://|/\*|\*(?:\s|/|$)|#\s*(?:include|ifndef|endif))")  # `*p = 0;` is code
+_PIECE = re.compile(r"[\[(]([^()\[\]\"']{2,40})[\])]")
 _UNRUN = 0.02  # of the weight of a line that the boot did not execute
 _NEARBY = 0.35  # of a line beside one that it did
 _DIED = 6.0  # times, for the function in which it died
@@ -49,10 +53,19 @@ class Sources:
         self.functions: dict[tuple[str, int], str] = {}
         self.defines: dict[str, tuple[str, int]] = {}
         self.called: set[str] = set()
+        self._bodies: dict[tuple[str, str], list[int]] = {}
+        self._words: dict[tuple[str, str], list[str]] = {}
+        self._statements: dict[str, list[tuple[int, str, frozenset[str]]]] = {}
+        self._donors: dict[tuple[str, str], Mapping[str, bool]] = {}
+        self._pieces: dict[str, Mapping[str, tuple[int, frozenset[str]]]] = {}
         whole = "\n".join(map("\n".join, self.lines.values()))
         self.pointers = {word for found in _POINTER.findall(whole) for word in found if word}
         for name, rows in self.lines.items():
             self._scan(name, rows)
+        for (name, number), function in self.functions.items():
+            self._bodies.setdefault((name, function), []).append(number)
+        self.names = tuple(dict.fromkeys(filter(None, self.functions.values())))
+        self.without_arguments = frozenset(_VOID.findall(whole))
 
     def _scan(self, name: str, rows: Sequence[str]) -> None:
         function, depth, waiting = "", 0, ""
@@ -78,17 +91,35 @@ class Sources:
     def body(self, name: str, number: int) -> list[int]:
         """The lines of the function that a line stands in."""
         home = self.functions.get((name, number))
-        return [
-            n for n in range(1, len(self.lines[name]) + 1) if self.functions.get((name, n)) == home and home
-        ]
+        return self._bodies[name, home] if home else []
 
     def words(self, name: str, number: int) -> list[str]:
         """The names that a line's function knows, the oftenest first."""
-        found: dict[str, int] = {}
-        for n in self.body(name, number):
-            for word in names_of(self.lines[name][n - 1]):
-                found[word] = found.get(word, 0) + 1
-        return sorted(found, key=lambda w: -found[w])
+        home = (name, self.functions.get((name, number), ""))
+        if home not in self._words:
+            found = Counter(w for n in self.body(name, number) for w in names_of(self.lines[name][n - 1]))
+            self._words[home] = sorted(found, key=lambda word: -found[word])
+        return self._words[home]
+
+    def statements(self, name: str, number: int) -> Mapping[str, bool]:
+        """The file's statements that name only what a line's function names: text -> whether it stands in there."""
+        home = (name, self.functions.get((name, number), ""))
+        if home not in self._donors:
+            if name not in self._statements:
+                rows = enumerate(self.lines[name], 1)
+                found = [(n, row) for n, row in rows if STATEMENT.match(row)]
+                self._statements[name] = [(n, row.strip(), frozenset(names_of(row))) for n, row in found]
+            own, body = set(self.words(name, number)), set(self.body(name, number))
+            known = self._statements[name]
+            self._donors[home] = {text: n in body for n, text, names in known if names <= own}
+        return self._donors[home]
+
+    def pieces(self, name: str) -> Mapping[str, tuple[int, frozenset[str]]]:
+        """What stands in brackets or parentheses in a file: how often, and the names in it."""
+        if name not in self._pieces:
+            found = Counter(text.strip() for row in self.lines[name] for text in _PIECE.findall(row))
+            self._pieces[name] = {text: (times, frozenset(names_of(text))) for text, times in found.items()}
+        return self._pieces[name]
 
 
 def names_of(line: str) -> list[str]:

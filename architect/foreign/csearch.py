@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from math import log2
 
-from architect.foreign.cplaces import DEFINE, KEYWORDS, NAME, TOKEN, Sources, names_of, weights
+from architect.foreign.cplaces import DEFINE, KEYWORDS, NAME, STATEMENT, TOKEN, Sources, names_of, weights
 from architect.protocols import Case, Edit, Patch
 
 ENGINE = "search"
@@ -29,7 +29,6 @@ _SWAPS: Mapping[str, tuple[str, ...]] = {
     "|=": ("=", "&=", "^=", "+="),
     "&=": ("|=", "=", "^="), "^=": ("|=", "=", "&="), "<<=": (">>=",), ">>=": ("<<=",), "=": ("==", "+=", "|="),
 }  # fmt: skip
-_STATEMENT = re.compile(r"^\s+[^#/{}].*;\s*(?://.*|/\*.*\*/)?$")
 _STEPS = ("++", "--")
 _COMBINED = ("&=", "|=", "^=", "&", "|", "^")  # operators on bits: a mask may stand there for its complement
 _TYPES = frozenset({"char", "int", "long", "short", "unsigned", "signed", "void", "bool", "size_t", "uintptr_t"}
@@ -39,6 +38,8 @@ PRIORS = {  # bits: how unlikely a mistake of each kind is in a line that can ha
     "c-operator": 2.5, "c-constant": 3.0, "c-name": 3.0, "c-off-by-one": 3.0, "c-arguments": 3.0, "c-unary": 3.5,
     "c-donor": 4.0, "c-order": 4.5, "c-missing": 4.5, "c-delete": 6.5,
 }  # fmt: skip
+LEAST = 3.0  # bits that any way has beside its place's: (1 - SHARE) of the least prior and the least variant
+AHEAD = 500  # places in a row whose edits are made before one is proposed, though a cheaper one may lie further on
 _DONORS = 40  # lines that may be missing, for one gap
 _WORDS = 12  # other names that one name is tried as
 
@@ -64,21 +65,26 @@ class CSearch:
         found = weights(case, sources)
         whole = sum(found.values()) or 1.0
         number = count()
-        heap: list[tuple[float, int, tuple[str, int] | None, Way | None]] = []
-        for key, weight in found.items():
-            heapq.heappush(heap, (-log2(weight / whole), next(number), key, None))
+        places = [(-log2(weight / whole), next(number), *key) for key, weight in found.items()]
+        heapq.heapify(places)
+        heap: list[tuple[float, int, Way]] = []
         seen: set[tuple[Edit, ...]] = set()
-        while heap:
-            cost, _, place, way = heapq.heappop(heap)
-            if way is not None:
-                if way.edits not in seen:
-                    seen.add(way.edits)
-                    edit = way.edits[0]
-                    yield Patch(way.edits, ENGINE, way.operator, f"{edit.file}:{edit.line}: {way.note}", cost)
+        opened = 0
+        while heap or places:
+            if places and opened < AHEAD and not (heap and heap[0][0] <= places[0][0] + LEAST):
+                bits, _, file, line = heapq.heappop(places)
+                opened += 1
+                for made in shared(list(ways(sources, file, line))):
+                    heapq.heappush(heap, (bits + made.bits, next(number), made))
                 continue
-            assert place is not None
-            for made in shared(list(ways(sources, *place))):
-                heapq.heappush(heap, (cost + made.bits, next(number), None, made))
+            opened = 0
+            if not heap:
+                continue
+            cost, _, way = heapq.heappop(heap)
+            if way.edits not in seen:
+                seen.add(way.edits)
+                edit = way.edits[0]
+                yield Patch(way.edits, ENGINE, way.operator, f"{edit.file}:{edit.line}: {way.note}", cost)
 
     def observe(self, evaluation: object) -> None:
         """Nothing is learnt from one candidate for another."""
@@ -210,7 +216,7 @@ def _named(
     upper = token.isupper()
     called = n + 1 < len(tokens) and tokens[n + 1] == "("
     if called:
-        others = [w for w in dict.fromkeys(f for f in sources.functions.values()) if w and w != token]
+        others = [w for w in sources.names if w != token]
     elif upper:
         family = [
             w
@@ -221,7 +227,7 @@ def _named(
             family, key=lambda w: abs(sources.defines[w][1] - sources.defines.get(token, ("", 0))[1])
         )
     else:
-        others = [w for w in known if w != token and not w.isupper() and w not in sources.functions.values()]
+        others = [w for w in known if w != token and not w.isupper() and w not in sources.names]
     for rank, other in enumerate(others[:_WORDS]):
         yield put(n, other, 3.5 + log2(rank + 1.5), "c-name", f"{other} instead of {token}")  # type: ignore[operator]
     if not called and n + 1 < len(tokens) and _is_value(tokens, n):
@@ -257,14 +263,13 @@ def _arguments(name: str, number: int, line: str) -> Iterator[Way]:
 
 def _brackets(sources: Sources, name: str, number: int, line: str) -> Iterator[Way]:
     """What stands in brackets or parentheses as it stands in others of the file."""
-    pieces: dict[str, int] = {}
-    for row in sources.lines[name]:
-        for text in re.findall(r"[\[(]([^()\[\]\"']{2,40})[\])]", row):
-            pieces[text.strip()] = pieces.get(text.strip(), 0) + 1
+    pieces = sources.pieces(name)
     for found in re.finditer(r"[\[(]([^()\[\]\"']+)[\])]", line):
         mine = set(names_of(found[1]))
-        near = [p for p in pieces if p != found[1].strip() and mine & set(names_of(p)) and "," not in p]
-        for rank, other in enumerate(sorted(near, key=lambda p: -pieces[p])[:8]):
+        near = [
+            p for p, (_, names) in pieces.items() if p != found[1].strip() and mine & names and "," not in p
+        ]
+        for rank, other in enumerate(sorted(near, key=lambda p: -pieces[p][0])[:8]):
             new = line[: found.start(1)] + other + line[found.end(1) :]
             edit = Edit(name, number, (line,), (new,))
             yield Way(4.0 + log2(rank + 1.5), "c-donor", f"{other} instead of {found[1].strip()}", (edit,))
@@ -275,11 +280,11 @@ def _statements(sources: Sources, name: str, number: int, line: str) -> Iterator
     rows = sources.lines[name]
     body = sources.body(name, number)
     indent = line[: len(line) - len(line.lstrip())]
-    if _STATEMENT.match(line):
+    if STATEMENT.match(line):
         yield Way(6.5, "c-delete", f"without `{line.strip()}`", (Edit(name, number, (line,), ()),))
         for away in (1, 2, 3):
             other = number + away
-            if other in body and _STATEMENT.match(rows[other - 1]):
+            if other in body and STATEMENT.match(rows[other - 1]):
                 edits = (
                     Edit(name, number, (line,), (rows[other - 1],)),
                     Edit(name, other, (rows[other - 1],), (line,)),
@@ -294,20 +299,11 @@ def _statements(sources: Sources, name: str, number: int, line: str) -> Iterator
                 yield Way(5.5 + 0.5 * away, "c-order", f"moved up by {away}", edits)
     if line.strip() in ("{", "") or number not in body:
         return
-    uncalled = [f for f in dict.fromkeys(sources.functions.values()) if f and f not in sources.called]
-    donors = [
-        (f"{f}();", 3.0)
-        for f in uncalled
-        if re.search(rf"\b{f}\s*\(\s*void\s*\)", "\n".join(rows) + _all(sources))
-    ]
-    own = set(names_of("\n".join(rows[n - 1] for n in body)))
-    for n, row in enumerate(rows, 1):
-        if (
-            _STATEMENT.match(row)
-            and set(names_of(row)) <= own
-            and row.strip() not in (line.strip(), "break;")
-        ):
-            donors.append((row.strip(), 6.0 + (0.0 if n in body else 1.0)))
+    uncalled = [f for f in sources.names if f not in sources.called]
+    donors = [(f"{f}();", 3.0) for f in uncalled if f in sources.without_arguments]
+    for text, inside in sources.statements(name, number).items():
+        if text not in (line.strip(), "break;"):
+            donors.append((text, 6.0 if inside else 7.0))
     donors += [
         (f"{word}{step};", 5.5)
         for word in sources.words(name, number)[:6]
@@ -319,7 +315,3 @@ def _statements(sources: Sources, name: str, number: int, line: str) -> Iterator
             break
         edit = Edit(name, number, (), (indent + text,))
         yield Way(bits + 0.2 * log2(rank + 1), "c-missing", f"`{text}` before it", (edit,))
-
-
-def _all(sources: Sources) -> str:
-    return "\n".join("\n".join(rows) for rows in sources.lines.values())

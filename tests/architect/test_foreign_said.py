@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from architect.coverage import Run
-from architect.foreign import said
+from architect.foreign import csearch, said
 from architect.foreign.cplaces import Sources, weights
-from architect.foreign.csearch import CSearch, ways
+from architect.foreign.csearch import CSearch, Way, ways
 from architect.foreign.tongue import Translation
 from architect.foreign.workspace import ForeignCopy, others
 from architect.protocols import Case
@@ -90,6 +92,30 @@ def test_the_search_of_c_follows_the_judgements() -> None:
 
     assert share(after) > 1.5 * share(before)
     assert next(CSearch().propose(case))
+
+
+def test_a_large_tree_of_equal_lines_is_proposed_for_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing tells lines apart the best of some hundreds is taken, not of all."""
+    body = "".join(f"    value{n} = count + {n};\n" for n in range(6))
+    sources = {f"file{n}.c": f"void f{n}(void)\n{{\n{body}}}\n" for n in range(50)}
+    opened = []
+
+    def counted(*place: Any) -> Iterator[Way]:
+        opened.append(place)
+        return ways(*place)
+
+    monkeypatch.setattr(csearch, "ways", counted)
+    monkeypatch.setattr(csearch, "AHEAD", 40)
+    stream = CSearch().propose(Case(KERNELS, sources, None, None, None))
+    found = [next(stream) for _ in range(3)]
+    assert len({patch.edits for patch in found}) == 3 and len(opened) <= 120
+
+
+def test_the_order_of_c_edits_is_that_of_their_bits() -> None:
+    sources, runs = asked("c-multiboot", "C kernel: 64 frames, 3 free, crc 414FA339, order ok")
+    case = Case(KERNELS / "c-multiboot", sources, None, None, None, runs=runs)
+    costs = [patch.cost for patch, _ in zip(CSearch().propose(case), range(2000), strict=False)]
+    assert costs == sorted(costs)
 
 
 @pytest.mark.parametrize(

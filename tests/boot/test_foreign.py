@@ -10,7 +10,9 @@ import pytest
 
 from tests.unit import schemas
 from tests.unit.pxos import pxos
-from toolchain.foreign import sandbox
+from toolchain.foreign import config, sandbox
+from toolchain.foreign.build import build
+from toolchain.foreign.tree import Copy, read
 
 pytestmark = pytest.mark.qemu
 
@@ -150,3 +152,51 @@ def test_a_hostile_build_is_held(plant: Plant, tmp_path: Path) -> None:
     assert built.status == 2 and "leads out of the tree" in built.errors
     assert not (tmp_path / "written").exists()
     assert "SECRET" not in str(built.data)
+
+
+READER = """\
+bits 16
+org 0x7c00
+    xor ax, ax
+    mov ds, ax
+    mov es, ax
+    mov ax, 0x0201                      ; read one sector
+    mov cx, 1
+    mov dx, 0x0081                      ; of the second hard disk
+    mov bx, 0x7e00
+    int 0x13
+    mov si, bx
+.next:
+    lodsb
+    out 0xe9, al
+    cmp al, 10
+    jne .next
+    cli
+    hlt
+times 510 - ($ - $$) db 0
+dw 0xaa55
+"""
+
+
+def test_a_further_disk_is_read_and_belongs_to_what_is_tried(tmp_path: Path) -> None:
+    tree = tmp_path / "k"
+    tree.mkdir()
+    (tree / "boot.asm").write_text(READER)
+    (tree / "words").write_text("from the second disk\n")
+    (tree / "pxos.toml").write_text(
+        '[kernel]\nsources = ["*.asm"]\nsyntax = "nasm"\nartifact = "boot.img"\n'
+        'build = "nasm -f bin -o boot.img boot.asm && cp words d,1.img && truncate -s 1M d,1.img"\n'
+        '[boot]\ndisks = ["d,1.img"]\n[judge]\nready = "^from the second disk$"\n'
+    )
+    booted = pxos("boot", "--kernel", str(tree), "--out", str(tmp_path / "out"), "--json", "-q")
+    assert booted.status == 0 and booted.data["outcome"] == "ready", booted.output
+    described = config.load(tree)
+    sums = []
+    for text in ("from the second disk\n", "another text\n"):
+        (tree / "words").write_text(text)
+        copy = Copy(read(tree), tmp_path / "copy")
+        sums.append(build(described, copy, sandbox.Sandbox()).sha256)
+    assert sums[0] != sums[1]  # the same boot sector, another image: it is tried anew
+    (tree / "pxos.toml").write_text((tree / "pxos.toml").read_text().replace('["d,1.img"]', '["d2.img"]'))
+    missing = pxos("build", "--kernel", str(tree), "--out", str(tmp_path / "out"))
+    assert missing.status == 2 and "d2.img" in missing.errors and "mend [boot] disks" in missing.errors

@@ -84,7 +84,7 @@ def boot(
     words = quick_environment({})
     began = time.monotonic()
     with (
-        sandbox.wrapped(command, folder, [folder], [readable], limits, words) as (wrapped, handles),
+        sandbox.wrapped(command, folder, [folder], readable, limits, words) as (wrapped, handles),
         Machine(wrapped, folder, handles) as machine,
         Watch(machine, foreign, began, seconds, still) as watch,
     ):

@@ -56,6 +56,8 @@ class Built:
         kind: what its content says it is.
         loader: how an ELF file is started: by QEMU itself, or by GRUB from an ISO image; ``""`` for other kinds.
         data: its bytes.
+        disks: the further disks, in the copy of the tree.
+        sha256: names all of that by its content.
         names: symbols and lines, or None.
         seconds: how long it took.
         log: what the command said.
@@ -65,14 +67,11 @@ class Built:
     kind: Kind
     loader: Loader
     data: bytes
+    disks: tuple[Path, ...]
+    sha256: str
     names: names.Names | None
     seconds: float
     log: str
-
-    @property
-    def sha256(self) -> str:
-        """Names the artifact."""
-        return hashlib.sha256(self.data).hexdigest()
 
 
 def build(
@@ -97,20 +96,29 @@ def build(
         raise _broke(foreign, done, limits)
     if done.status:
         raise _failed(foreign, copy.folder, done)
-    path = copy.folder / foreign.artifact
-    if not path.resolve().is_relative_to(copy.folder.resolve()):
-        raise InputError(f"{foreign.artifact}: a link that leads out of the tree", stage=STAGE)
-    if not path.is_file():
-        raise InputError(
-            f"{foreign.artifact}: `{foreign.build}` ended well and did not make it; mend [kernel] artifact or build",
-            stage=STAGE,
-        )
+    path = _made(foreign, copy, foreign.artifact, "[kernel] artifact")
+    disks = tuple(_made(foreign, copy, name, "[boot] disks") for name in foreign.disks)
     data = read_bounded(path, ARTIFACT_MAX, stage=STAGE)
+    total = hashlib.sha256(data)
+    for disk in disks:
+        total.update(hashlib.sha256(read_bounded(disk, ARTIFACT_MAX, stage=STAGE)).digest())
     kind, loader = kind_of(data, foreign.artifact)
     found = None
     if named:
         found = names.find(copy.folder, path, _ORIGIN if kind == "disk" else None)
-    return Built(path, kind, loader, data, found, done.seconds, done.output)
+    return Built(path, kind, loader, data, disks, total.hexdigest(), found, done.seconds, done.output)
+
+
+def _made(foreign: Foreign, copy: Copy, name: str, key: str) -> Path:
+    """A file that the build was to make."""
+    path = copy.folder / name
+    if not path.resolve().is_relative_to(copy.folder.resolve()):
+        raise InputError(f"{name}: a link that leads out of the tree", stage=STAGE)
+    if not path.is_file():
+        raise InputError(
+            f"{name}: `{foreign.build}` ended well and did not make it; mend {key} or build", stage=STAGE
+        )
+    return path
 
 
 def with_names(built: Built, copy: Copy) -> Built:

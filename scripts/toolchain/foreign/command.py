@@ -18,10 +18,11 @@ DEBUG_NAME = "debug.log"
 ISO_NAME = "boot.iso"
 DISK_NAME = "disk.img"
 FLOPPY_BYTES = 1440 << 10
+_CDROM = 2  # where QEMU's own -cdrom puts it
 
 
-def arguments(foreign: Foreign, built: Built, folder: Path, items: str) -> tuple[list[str], Path]:
-    """QEMU's argument vector, and the file that it reads.
+def arguments(foreign: Foreign, built: Built, folder: Path, items: str) -> tuple[list[str], list[Path]]:
+    """QEMU's argument vector, and the files that it reads.
 
     Raises:
         InputError: the artifact cannot be booted with the arguments that the tree gives.
@@ -39,22 +40,30 @@ def arguments(foreign: Foreign, built: Built, folder: Path, items: str) -> tuple
         words += [*given, "-kernel", str(image)]
     elif built.kind == "disk":
         image = _disk(built, folder)
-        words += [
-            *given,
-            "-drive",
-            f"if=ide,index=0,media=disk,format=raw,snapshot=on,file={_escape(image)}",
-        ]
+        words += [*given, *_hard_disk(0, image)]
     else:
         if built.kind == "elf":
             image = _wrapped(built, folder)
-        words += [*given, "-drive", f"if=ide,media=cdrom,format=raw,readonly=on,file={_escape(image)}"]
+        words += [
+            *given,
+            "-drive",
+            f"if=ide,index={_CDROM},media=cdrom,format=raw,readonly=on,file={_escape(image)}",
+        ]
         words += [] if "-boot" in given else ["-boot", "order=d"]
+    disks = [disk.resolve() for disk in built.disks]
+    for place, disk in zip((1, 2, 3) if built.kind == "disk" else (0, 1, 3), disks, strict=False):
+        words += _hard_disk(place, disk)
     words += [
         "-action", "reboot=shutdown,shutdown=pause,panic=pause",
         "-d", items, "-D", qemu_args.LOG_NAME,
         "-chardev", f"file,id=pxdbg,path={DEBUG_NAME}", "-device", "isa-debugcon,iobase=0xe9,chardev=pxdbg",
     ]  # fmt: skip
-    return words, image
+    return words, [image, *disks]
+
+
+def _hard_disk(place: int, image: Path) -> list[str]:
+    """A raw image as a hard disk of the IDE controller; what the guest writes goes away with QEMU."""
+    return ["-drive", f"if=ide,index={place},media=disk,format=raw,snapshot=on,file={_escape(image)}"]
 
 
 def _disk(built: Built, folder: Path) -> Path:

@@ -27,11 +27,12 @@ SUFFIXES = (".s", ".S", ".asm", ".nasm", ".inc", ".mac", ".c", ".h")  # what a r
 TIMEOUT_SECONDS = 10.0
 TIMEOUT_MAX = 600.0
 EXIT_MAX = 255
+DISKS_MAX = 3  # beside the artifact: IDE takes four
 
 _REPEATS_MAX = 1000  # of a bounded repetition in a pattern
 _TABLES: Mapping[str, tuple[str, ...]] = {
     "kernel": ("name", "sources", "syntax", "build", "artifact"),
-    "boot": ("qemu", "timeout"),
+    "boot": ("qemu", "disks", "timeout"),
     "judge": ("ready", "forbid", "expect_exit"),
 }
 _NEEDED = (("kernel", "sources"), ("kernel", "syntax"), ("kernel", "build"), ("kernel", "artifact"))
@@ -49,6 +50,7 @@ class Foreign:
         build: a shell command, run in the tree.
         artifact: what it makes, relative to the tree: an ISO image, an ELF file, or a flat disk image.
         qemu: checked arguments of the machine.
+        disks: what else the build makes for the machine: raw images, relative to the tree, each a further hard disk.
         timeout: seconds of a boot.
         ready: a regular expression that says that the kernel is up, or None.
         forbid: regular expressions of which none may appear.
@@ -62,6 +64,7 @@ class Foreign:
     build: str
     artifact: str
     qemu: tuple[str, ...] = ()
+    disks: tuple[str, ...] = ()
     timeout: float = TIMEOUT_SECONDS
     ready: str | None = None
     forbid: tuple[str, ...] = ()
@@ -104,6 +107,7 @@ def parse(text: str, tree: Path, name: str = NAME) -> Foreign:
         build=reader.get("kernel", "build", _text) or "",
         artifact=reader.get("kernel", "artifact", _inside) or "",
         qemu=reader.get("boot", "qemu", _arguments) or (),
+        disks=reader.get("boot", "disks", _disks) or (),
         timeout=reader.get("boot", "timeout", _seconds) or TIMEOUT_SECONDS,
         ready=reader.get("judge", "ready", _pattern),
         forbid=reader.get("judge", "forbid", _patterns) or (),
@@ -194,6 +198,13 @@ def _inside(value: Any) -> str:
     if path.is_absolute() or ".." in path.parts or text.startswith("~"):
         raise _Wrong(f"{text!r} leads out of the tree; name a file in it")
     return path.as_posix()
+
+
+def _disks(value: Any) -> tuple[str, ...]:
+    rows = [value] if isinstance(value, str) else value
+    if not isinstance(rows, list) or not 0 < len(rows) <= DISKS_MAX:
+        raise _Wrong(f'expected 1 to {DISKS_MAX} raw disk images that the build makes, e.g. ["fs.img"]')
+    return tuple(_inside(row) for row in rows)
 
 
 def _globs(value: Any) -> tuple[str, ...]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from toolchain.errors import InputError
-from toolchain.foreign import machine
-from toolchain.foreign.config import SUFFIXES, SYNTAXES, TIMEOUT_SECONDS
+from toolchain.foreign import machine, recipe, wording
+from toolchain.foreign.config import DISKS_MAX, SUFFIXES, SYNTAXES, TIMEOUT_SECONDS
+from toolchain.foreign.makefile import IMAGES, Makefile
 from toolchain.foreign.tree import read
 from toolchain.printable import printable
 
@@ -59,18 +59,7 @@ _SIGNS: Mapping[str, tuple[tuple[str, int], ...]] = {
         (r"^\s*(?:mov|add|sub|cmp|test|and|or|xor)\s+[re]?(?:ax|bx|cx|dx|si|di|sp|bp)\s*,", 3),
     ),
 }
-_TARGET = re.compile(
-    r"^([\w./$(){}-]+\.(?:iso|img|bin|elf|flp|raw)|kernel|[\w./-]*os)\s*:(?!=)", re.MULTILINE
-)
-_VARIABLE = re.compile(r"^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*[:?]?=([^#\n]*)", re.MULTILINE)
-_OUTPUT = re.compile(r"(?:-o\s*|of=)([\w./-]+)")
-_QEMU = re.compile(r"qemu-system-(?:x86_64|i386)\s+(.*)$", re.MULTILINE)
-_STRING = re.compile(r"\"((?:\\.|[^\"\\\n]){3,80})\"|'((?:[^'\n]){3,80})'")
-_READY = re.compile(
-    r"\b(?:ready|booted|welcome|hello|kernel|running|started|up|done|initiali[sz]ed|ok)\b", re.IGNORECASE
-)
-_BAD = re.compile(r"\b(?:panic|fatal|exception|fault|assert\w*|error)\b", re.IGNORECASE)
-_EXTENT = {".iso": 0, ".img": 1, ".flp": 1, ".raw": 1, ".elf": 2, ".bin": 3}
+_SCRIPTS = ("build.sh", "make.sh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +89,7 @@ class Look:
             if len(file.data) <= TEXT_MAX and b"\0" not in file.data[:4096]
         }
         self.sources = [
-            name
-            for name in self.names
-            if name.endswith(SUFFIXES) and name in self.texts and not _is_aside(name)
+            name for name in self.names if name.endswith(SUFFIXES) and name in self.texts and not _aside(name)
         ]
         if not any(name.endswith((".s", ".S", ".asm", ".nasm", ".c")) for name in self.sources):
             raise InputError(
@@ -110,7 +97,8 @@ class Look:
                 stage=STAGE,
             )
         self.makefile = next((n for n in ("GNUmakefile", "makefile", "Makefile") if n in self.texts), None)
-        self.make = self.texts[self.makefile] if self.makefile else ""
+        scripts = "\n".join(self.texts.get(name, "") for name in ("run.sh", *_SCRIPTS))
+        self.make = Makefile(self.texts[self.makefile] if self.makefile else "", scripts)
 
     def guesses(self) -> tuple[Guess, ...]:
         """Every key."""
@@ -122,7 +110,12 @@ class Look:
             syntax,
             self.build(artifact, syntax),
             artifact,
-            self.qemu(artifact),
+            self.qemu(),
+            *(
+                [Guess("boot", "disks", _list(disks), "further disks of the machine that its makefile runs")]
+                if (disks := self.disks())
+                else []
+            ),
             Guess(
                 "boot",
                 "timeout",
@@ -136,16 +129,18 @@ class Look:
 
     def globs(self) -> Guess:
         """One glob for each folder and ending that holds sources."""
-        rows = Counter((str(PurePosixPath(n).parent), PurePosixPath(n).suffix) for n in self.sources)
-        tops: dict[tuple[str, str], int] = {}
-        for (folder, suffix), count in sorted(rows.items()):
+        aside = sorted({_aside(n) for n in self.names if n.endswith(SUFFIXES)} - {""})
+        mixed = {folder.split("/")[0] for folder in aside if "/" in folder}  # of theirs a part stays outside
+        globs: dict[str, None] = {}
+        for folder, suffix in sorted(
+            {(str(PurePosixPath(n).parent), PurePosixPath(n).suffix) for n in self.sources}
+        ):
             top = folder.split("/")[0]
-            key = ("" if folder == "." else top, suffix)
-            tops[key] = tops.get(key, 0) + count
-        found = [f"{top}/**/*{suffix}" if top else f"*{suffix}" for top, suffix in tops]
-        aside = sorted({n.split("/")[0] for n in self.names if _is_aside(n) and n.endswith(SUFFIXES)})
+            here = "" if folder == "." else f"{folder}/" if top in mixed else f"{top}/**/"
+            globs.setdefault(f"{here}*{suffix}")
+        found = list(globs)
         left = f"; {', '.join(aside)} left out: no part of what boots, by the name" if aside else ""
-        value = "[" + ", ".join(_quoted(row) for row in found) + "]"
+        value = _list(found)
         return Guess("kernel", "sources", value, f"{len(self.sources)} files that a repair may edit{left}")
 
     def syntax(self) -> Guess:
@@ -167,15 +162,17 @@ class Look:
         return Guess("kernel", "syntax", _quoted(best), f"by what lines look like: {told}")
 
     def artifact(self) -> Guess:
-        """A product that the makefile names, or what one command will make."""
-        found = list(dict.fromkeys(self._products()))
+        """What QEMU is started from, a product that the makefile names, or what one command will make."""
+        if self.make.machine.boots:
+            return Guess("kernel", "artifact", _quoted(self.make.machine.boots), "QEMU is started from it")
+        found = list(dict.fromkeys(self.make.products()))
         if found:
-            first = re.search(r"^([\w./-]+)\s*:(?!=)", self.make, re.MULTILINE)  # what a bare `make` makes
+            first = next(iter(self.make.rules), None)  # what a bare `make` makes
             best = min(
                 found,
                 key=lambda name: (
-                    not (first and first[1] == name),
-                    _EXTENT.get(PurePosixPath(name).suffix, 2),
+                    first != name,
+                    IMAGES.get(PurePosixPath(name).suffix, 2),
                     found.index(name),
                 ),
             )
@@ -183,68 +180,46 @@ class Look:
             return Guess(
                 "kernel", "artifact", _quoted(best), f"a product of {self.makefile or 'its script'}{others}"
             )
-        return Guess("kernel", "artifact", _quoted("kernel.img"), "a guess: no makefile names a product")
+        return Guess(
+            "kernel", "artifact", _quoted(recipe.product(self.texts)), "a guess: no makefile names a product"
+        )
 
-    def _products(self) -> Iterator[str]:
-        variables = {name: value.strip() for name, value in _VARIABLE.findall(self.make)}
-
-        def expanded(text: str) -> str:
-            for _ in range(4):
-                text = re.sub(r"\$[({](\w+)[)}]", lambda m: variables.get(m[1], ""), text)
-            return text
-
-        script = "\n".join(self.texts.get(name, "") for name in ("build.sh", "make.sh"))
-        for name in _TARGET.findall(self.make):
-            yield expanded(name)
-        for name in _OUTPUT.findall(expanded(self.make) + "\n" + script):
-            if PurePosixPath(name).suffix in _EXTENT:
-                yield name
-        for value in variables.values():
-            word = expanded(value)
-            if PurePosixPath(word).suffix in _EXTENT and " " not in word and "*" not in word:
-                yield word
+    def disks(self) -> tuple[str, ...]:
+        """The further disks of the machine."""
+        return self.make.machine.disks[:DISKS_MAX]
 
     def build(self, artifact: Guess, syntax: Guess) -> Guess:
         """The command that makes it."""
         product = artifact.value.strip('"')
         if self.makefile:
-            first = re.search(r"^([\w./-]+)\s*:(?!=)", self.make, re.MULTILINE)
-            default = first is None or first[1] in ("all", product) or product in self.make.split("\n\n")[0]
-            named = re.search(rf"^{re.escape(product)}\s*:", self.make, re.MULTILINE)
-            command = f"make {product}" if named and not default else "make"
-            return Guess("kernel", "build", _quoted(command), f"there is a {self.makefile}")
-        for name in ("build.sh", "make.sh"):
+            wanted = [name for name in (product, *self.disks()) if name in self.make.rules]
+            first = next(iter(self.make.rules), "all")
+            if wanted == [product] and (
+                first in ("all", product) or product in self.make.text.split("\n\n")[0]
+            ):
+                wanted = []  # a bare make is enough
+            elif wanted and product not in wanted:
+                wanted.insert(0, first)
+            return Guess(
+                "kernel", "build", _quoted(shlex.join(["make", *wanted])), f"there is a {self.makefile}"
+            )
+        for name in _SCRIPTS:
             if name in self.texts:
                 return Guess("kernel", "build", _quoted(f"sh {name}"), f"there is a {name}")
         if "CMakeLists.txt" in self.names:
             command = "cmake -S . -B build && cmake --build build"
             return Guess("kernel", "build", _quoted(command), "there is a CMakeLists.txt")
-        roots = [n for n in self.sources if n.endswith((".asm", ".nasm"))]
-        main = next(
-            (n for n in roots if re.search(r"\borg\s+0x7c00|\b0xaa55\b", self.texts[n], re.IGNORECASE)), None
-        )
-        if main is not None and "nasm" in syntax.value:
-            listing = str(PurePosixPath(product).with_suffix(".lst"))
-            command = shlex.join(["nasm", "-f", "bin", "-l", listing, "-o", product, main])
-            return Guess(
-                "kernel", "build", _quoted(command), f"{main} is a boot sector, and there is no makefile"
-            )
-        return Guess(
-            "kernel", "build", _quoted("make"), "a guess: there is neither a makefile nor a build script"
-        )
+        why = "a guess: there is neither a makefile nor a build script"
+        command, why = recipe.command(self.texts, product) or ("make", why)
+        return Guess("kernel", "build", _quoted(command), why)
 
     # --- the boot and its judge ----------------------------------------------------------------------------
 
-    def qemu(self, artifact: Guess) -> Guess:
+    def qemu(self) -> Guess:
         """What the makefile tells QEMU, as far as it is allowed."""
-        lines = [
-            m
-            for text in (self.make, *(self.texts.get(n, "") for n in ("run.sh", "build.sh")))
-            for m in _QEMU.findall(text)
-        ]
         kept: list[str] = []
         dropped: list[str] = []
-        for word, value in _options(lines[0]) if lines else ():
+        for word, value in self.make.machine.options:
             try:
                 for item in machine.checked([word, value] if value is not None else [word]):
                     kept.append(item)
@@ -268,20 +243,12 @@ class Look:
                 + (" make" if scripts else " makes")
                 + " it a loader's kernel"
             )
-        return Guess("boot", "qemu", "[" + ", ".join(_quoted(word) for word in kept) + "]", why)
+        return Guess("boot", "qemu", _list(kept), why)
 
     def judge(self) -> Iterator[Guess]:
         """Words that say that it is up, and words that say that it is not."""
-        found = [
-            (name, (a or b))
-            for name in self.sources
-            for a, b in _STRING.findall(_bare(self.texts[name]))
-            if (a or b).strip()
-        ]
-        said = [(name, text) for name, text in found if re.search(r"[A-Za-z]{2}", text) and "%" not in text]
-        good = [row for row in said if _READY.search(row[1]) and not _BAD.search(row[1])]
-        plain = sorted((row for row in said if not _BAD.search(row[1])), key=lambda row: len(row[1]))
-        name, text = (good or plain or [("", "ready")])[-1]
+        said = wording.texts({name: self.texts[name] for name in self.sources})
+        name, text = wording.ready(said)
         where = f"a text of {name}" if name else "no text of the sources looks like it"
         yield Guess(
             "judge",
@@ -289,9 +256,9 @@ class Look:
             _quoted(_escaped(text)),
             f"a guess, {where}: put here what a good boot prints last",
         )
-        bad = list(dict.fromkeys(m[0] for _, text in said if (m := _BAD.search(text))))[:4]
+        bad = wording.bad(said)[:4]
         if bad:
-            value = "[" + ", ".join(_quoted(re.escape(word)) for word in bad) + "]"
+            value = _list([re.escape(word) for word in bad])
             yield Guess("judge", "forbid", value, "words of its own failures")
 
 
@@ -318,28 +285,13 @@ def toml(guesses: tuple[Guess, ...]) -> str:
     return "\n".join(out) + "\n"
 
 
-def _is_aside(name: str) -> bool:
-    return any(part.lower() in _ASIDE or part.startswith(".") for part in PurePosixPath(name).parts[:-1])
-
-
-def _bare(text: str) -> str:
-    """Without includes and sections, whose names are no words of the kernel."""
-    return re.sub(r"^[ \t]*(?:#include|%include|\.section|\.include).*$", "", text, flags=re.MULTILINE)
-
-
-def _options(line: str) -> Iterator[tuple[str, str | None]]:
-    """The options of a command line, each with its value."""
-    try:
-        words = shlex.split(re.sub(r"\$[({]\w+[)}]|\\$", "", line))
-    except ValueError:
-        return
-    at = 0
-    while at < len(words):
-        word = words[at]
-        value = words[at + 1] if at + 1 < len(words) and not words[at + 1].startswith("-") else None
-        if word.startswith("-"):
-            yield word, value
-        at += 1 if value is None else 2
+def _aside(name: str) -> str:
+    """The folder by whose name a file is no part of what boots; empty for one that may be."""
+    parts = PurePosixPath(name).parts[:-1]
+    for depth, part in enumerate(parts, 1):
+        if part.lower() in _ASIDE or part.startswith("."):
+            return "/".join(parts[:depth])
+    return ""
 
 
 def _escaped(text: str) -> str:
@@ -350,6 +302,11 @@ def _escaped(text: str) -> str:
 def _name(folder: str) -> str:
     """A folder's name as text on one line."""
     return printable(folder, "", "-").strip() or "kernel"
+
+
+def _list(texts: Sequence[str]) -> str:
+    """A TOML array of strings."""
+    return "[" + ", ".join(_quoted(text) for text in texts) + "]"
 
 
 def _quoted(text: str) -> str:

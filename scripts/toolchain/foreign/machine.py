@@ -71,7 +71,7 @@ _DEVICES: Mapping[str, tuple[str, ...]] = {
     "pci-bridge": ("chassis_nr",),
 }
 _COMMON = ("id", "bus", "addr", "multifunction")
-_FILES = "it names a file of the host; the artifact is placed by pxos"
+_FILES = "it names a file of the host; pxos places the artifact, and further disks are [boot] disks"
 _LINES = "it opens a line to the host; pxos reads COM1, the debug port and the screen itself"
 _WHY: Mapping[str, str] = {
     **dict.fromkeys(

@@ -24,7 +24,7 @@ from architect.protocols import NO_BOOTS, Case, Evaluation, GateResult, Patch
 from architect.report import patch_text
 from architect.reporting import Reporting
 from architect.statements import label_arguments
-from architect.tried import STAGE, claim, content, keep, linked
+from architect.tried import CANDIDATES, STAGE, claim, content, keep, linked
 from architect.verify import (
     BOOT_FIRST,
     QUICK,
@@ -280,7 +280,7 @@ class Bench:
         return (gate, *gates), taken
 
     def _candidate(self, sha: str) -> Path:
-        folder = self.folder / "candidates" / sha
+        folder = self.folder / CANDIDATES / sha
         make_folder(folder, stage=STAGE)
         return folder
 

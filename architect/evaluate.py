@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from architect import tried
 from architect.budget import Budget
 from architect.journal import Journal, edits_digest
 from architect.protocols import NO_BOOTS, Evaluation, GateResult, Patch
@@ -193,10 +194,13 @@ class PooledEvaluator:
         return Evaluation(patch, (gate,), False, -1.0, False)
 
     def _abandon(self) -> None:
-        """Time is up: what is under way is given up, and counts as booted."""
+        """Time is up: what is under way is given up; each boot that it had begun has left a folder."""
+        trials = tried.under_way(self.journal.folder)
         self.workers.abandon()
-        for _, granted, _ in self._running.values():
-            self.budget.settle(granted, min(granted, 1))
+        boots = sum(len(list(trial.glob("boot*/"))) for trial in trials)
+        self.budget.settle(sum(granted for _, granted, _ in self._running.values()), boots)
+        if boots:
+            self.journal.spent(boots, self.budget.total_seconds())
         self._running.clear()
         self._twins.clear()
 

@@ -19,6 +19,7 @@ from toolchain.files import write_atomic
 from toolchain.types import Image
 
 STAGE = "verify"
+CANDIDATES = "candidates"  # in a run's folder: a folder for each image
 VERDICT_NAME = "evaluation.json"
 
 
@@ -39,6 +40,18 @@ def claim(folder: Path) -> Iterator[Evaluation | None]:
         yield known
     finally:
         os.close(fd)
+
+
+def under_way(folder: Path) -> list[Path]:
+    """The images' folders, of those in a run's folder, that some worker has to itself at the moment."""
+    found = []
+    for lock in (folder / CANDIDATES).glob("*/lock"):
+        with lock.open("r+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found.append(lock.parent)
+    return found
 
 
 def keep(folder: Path, evaluation: Evaluation) -> None:

@@ -22,7 +22,7 @@ from architect.foreign.tongue import Translation
 from architect.foreign.workspace import ForeignCopy, others
 from architect.protocols import NO_BOOTS, Case, Evaluation, GateResult, Patch
 from architect.report import patch_text
-from architect.tried import claim, keep
+from architect.tried import CANDIDATES, claim, keep
 from toolchain.errors import InputError, Timeout
 from toolchain.files import make_folder, write_atomic
 from toolchain.foreign import boot as booting
@@ -171,7 +171,7 @@ class ForeignBench:
         sha = built.sha256
         if sha in self.known:
             return replace(self.known[sha], patch=patch, duplicate=True, booted=False, boots=0)
-        folder = self.folder / "candidates" / sha
+        folder = self.folder / CANDIDATES / sha
         make_folder(folder, stage=STAGE)
         with claim(folder) as known:
             if known is not None:

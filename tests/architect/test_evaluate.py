@@ -14,6 +14,7 @@ from architect.budget import Budget
 from architect.evaluate import SURPRISES_MAX, PooledEvaluator, Proposals
 from architect.journal import Journal
 from architect.protocols import NO_BOOTS, Edit, Evaluation, GateResult, Patch
+from architect.tried import claim
 from architect.workers import Workers
 from tests.architect.cases import evaluation, patch
 from toolchain.errors import InternalError, ToolError
@@ -131,6 +132,33 @@ def test_a_candidate_without_boots_has_no_verdict(tmp_path: Path) -> None:
     rig.evaluator.close()
     rig.journal.close()
     assert Journal(tmp_path, {}).boots == 1
+
+
+@pytest.mark.long
+def test_boots_that_time_broke_off_are_counted_and_no_others(tmp_path: Path) -> None:
+    """When time ends one candidate boots for the second time, the other has not come to its first boot."""
+    begun = [tmp_path / name for name in ("booting", "asking")]
+
+    class Endless:
+        def verify(self, of: Patch, boots: int) -> Evaluation:
+            folder = tmp_path / "candidates" / of.operator
+            folder.mkdir(parents=True)
+            with claim(folder):
+                for number in range(1, 3 if of.operator == "booting" else 1):
+                    (folder / f"boot{number}").mkdir()
+                (tmp_path / of.operator).touch()
+                signal.pause()
+            return evaluation(of)
+
+    budget = Budget(60.0, 1000, clock=lambda: 60.0 if all(map(Path.exists, begun)) else 0.0)
+    with contextlib.closing(Journal(tmp_path, {})) as journal:
+        workers = Workers(lambda: contextlib.nullcontext(Endless()), 2)
+        with contextlib.closing(PooledEvaluator(workers, budget, journal, 20.0)) as evaluator:
+            patches = [patch(*numbered(n).edits, operator=each.name) for n, each in enumerate(begun)]
+            assert not list(evaluator.evaluate(patches))
+    assert (budget.boots, budget.granted) == (2, 0)
+    with contextlib.closing(Journal(tmp_path, {})) as resumed:
+        assert resumed.boots == 2
 
 
 def test_edits_that_are_under_way_are_not_evaluated_again(rig: Rig, tmp_path: Path) -> None:

@@ -115,10 +115,9 @@ def _count(talk: Talk, mind: Mind, reply: Reply) -> None:
     if mind.ledger.money is not None:
         session.money = str(mind.ledger.money)
     mind.used = reply.usage.total
-    if reply.note:
-        talk.view.note(reply.note)
-    if not reply.whole:
-        talk.view.note(f"the answer was cut ({reply.finish})")
+    cut = "" if reply.whole else f"the answer was cut ({reply.finish})"
+    if cut or reply.note:
+        talk.view.note("; ".join(filter(None, (cut, reply.note))))
     talk.view.note(f"[{mind.short()}]")
 
 

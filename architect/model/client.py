@@ -321,8 +321,8 @@ class ChatModel:
             note = f"the server gave no usage; counted as at most {usage.total} tokens"
         if not note and not draft.text and not calls and draft.thought:
             note = "the whole answer went into reasoning"
-        if note:
-            self._note(note)
+        if note:  # whoever asked tells it
+            self.notes.append(note)
         return Reply("".join(draft.text), calls, usage, draft.finish, money, 0.0, note)
 
 

@@ -147,6 +147,7 @@ class Conversation:
             engine.counter.learn(messages, reply.usage.prompt, tools=bool(tools))
         if reply.note:
             engine.notes.append(reply.note)
+            engine.say(reply.note)
         return reply
 
     def _by_schema(self) -> bool:

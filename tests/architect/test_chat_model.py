@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -39,13 +39,18 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
-def mind_of(server: ModelServer, *words: str, trajectory: Path | None = None) -> Mind:
+def mind_of(
+    server: ModelServer,
+    *words: str,
+    trajectory: Path | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Mind:
     parser = argparse.ArgumentParser()
     add_model_options(parser)
     given = ["--model-url", server.url, "--model", "scripted", "--model-context", "32000", *words]
     settings = settings_from(parser.parse_args(given), {})
     assert settings is not None
-    return Mind(settings, trajectory=trajectory)
+    return Mind(settings, say, trajectory)
 
 
 @contextmanager
@@ -152,6 +157,17 @@ def test_what_breaks_off_is_kept_and_the_conversation_goes_on(tmp_path: Path) ->
         assert "bad" in made.say("second") and not made.talk.ok
         assert "Fine." in made.say("third") and made.talk.ok
         assert made.talk.ok and "healthy" not in said
+
+
+def test_that_an_answer_was_cut_is_said_once(tmp_path: Path) -> None:
+    """A terminal shows progress and answer alike."""
+    aside: list[str] = []
+    with (
+        ModelServer([cut("The page tables are")]) as server,
+        chat(tmp_path, mind=mind_of(server, say=aside.append)) as made,
+    ):
+        said = made.say("first") + "\n".join(aside)
+    assert said.count("the answer was cut") == said.count("broke off") == 1, said
 
 
 def test_ctrl_c_ends_the_answer_and_keeps_what_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

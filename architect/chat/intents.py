@@ -18,6 +18,19 @@ from architect.chat import names
 if TYPE_CHECKING:
     from architect.chat.talk import Talk
 
+
+class _Both:
+    """Some words and, behind them on the same line, others: ``first.*then`` would look from each first to the end."""
+
+    def __init__(self, first: str, then: str) -> None:
+        self._first, self._then = re.compile(first, re.IGNORECASE), re.compile(then, re.IGNORECASE)
+
+    def search(self, text: str) -> bool:
+        """Whether they stand in a text."""
+        begun = ((line, self._first.search(line)) for line in text.split("\n"))
+        return any(found and self._then.search(line, found.end()) for line, found in begun)
+
+
 _REPAIR = re.compile(r"\b(fix|repair|mend|debug|heal|correct)\b", re.IGNORECASE)
 _REPAIRABLE = re.compile(
     r"\b(function|routine|kernel|boot|bug|fault|report|crash|it|panic|failure)\b", re.IGNORECASE
@@ -45,7 +58,10 @@ _LOG = re.compile(
     r"^(PX(BOOT|FAULT|PANIC|READY) v1 |check_exception old: |Triple fault\b|\s*\d+: v=[0-9a-f]{2} e=[0-9a-f]{4} )",
     re.MULTILINE,
 )
-_GO = re.compile(r"\b(run|do|pass)\b.*\btests?\b|\btests? pass", re.IGNORECASE)
+_GO = (
+    _Both(r"\b(run|do|pass)\b", r"\btests?\b"),
+    re.compile(r"\btests? pass", re.IGNORECASE),
+)
 _SHORT = 9  # words of a question that is about the routine that it names, and nothing else
 
 # Words of a question about the machine's state -> a command of the kernel's shell.
@@ -55,11 +71,8 @@ _LIVE = (
         "mem",
     ),
     (re.compile(r"\bhow many (free |used )?frames\b", re.IGNORECASE), "frames"),
-    (re.compile(r"\b(which|what|list)\b.*\bpci (devices|functions)\b", re.IGNORECASE), "pci"),
-    (
-        re.compile(r"\b(which|what|how many)\b.*\b(cpus|processors) (are|is|run|online)\b", re.IGNORECASE),
-        "cpus",
-    ),
+    (_Both(r"\b(which|what|list)\b", r"\bpci (devices|functions)\b"), "pci"),
+    (_Both(r"\b(which|what|how many)\b", r"\b(cpus|processors) (are|is|run|online)\b"), "cpus"),
     (re.compile(r"\b(which|what|how many) threads\b", re.IGNORECASE), "threads"),
     (re.compile(r"\b(which|what) boot units\b", re.IGNORECASE), "units"),
 )
@@ -114,7 +127,7 @@ def _about_the_kernel(talk: Talk, question: str) -> Intent | None:
         return Intent(plan, partial(_repaired, meant=meant))
     if _BOOT.search(question):
         return Intent("it is booted", lambda talk: machine.boot(talk, ""))
-    if _GO.search(question):
+    if any(words.search(question) for words in _GO):
         return Intent("the in-kernel tests are run", lambda talk: repair.test(talk, ""))
     for words, command in _LIVE:
         if words.search(question):

@@ -93,6 +93,21 @@ def test_what_a_question_asks_to_be_done(here: Chat, question: str, plan: str) -
     assert found is not None and found.plan.startswith(plan)
 
 
+@pytest.mark.parametrize("word", ["do ", "which ", "how many "])
+def test_a_long_question_is_told_from_a_request_at_once(here: Chat, word: str) -> None:
+    """It took half a minute of processor time: from each word the rest was searched for another."""
+    began = time.process_time()
+    assert intents.of(here.talk, (word * LINE_MAX)[:LINE_MAX]) is None
+    assert time.process_time() - began < 5
+
+
+def test_words_of_a_request_stand_on_one_line_in_their_order(here: Chat) -> None:
+    for question in ("do pass all\nthe tests", "tests that do nothing"):
+        assert intents.of(here.talk, question) is None
+    found = intents.of(here.talk, "so:\nplease run all of the tests")
+    assert found is not None and found.plan == "the in-kernel tests are run"
+
+
 @pytest.mark.parametrize(
     "question", ["where are page faults handled?", "why is there a doorbell?", "who wrote the font?"]
 )

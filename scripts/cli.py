@@ -65,6 +65,7 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **options})
+        self.register("type", Path, _path)
         self._nested = False
 
     def add_subparsers(self, **options: Any) -> Any:
@@ -81,6 +82,13 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:  # type: ignore[override]
         raise _Usage(f"{self.prog}: {message} (see {self.prog} --help)")
+
+
+def _path(text: str) -> Path:
+    """A file or folder; ``Path`` takes no name at all for the folder that one stands in."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' names no file or folder")
+    return Path(text)
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -154,12 +162,20 @@ def _refuse(lines: Sequence[str], error: Mapping[str, str | None], status: int, 
     return status
 
 
+def _one_line(message: str) -> str:
+    """A message as one line: a name in it may hold line ends."""
+    return message.replace("\n", "\\n")
+
+
 def _fail(error: PxError, as_json: bool) -> int:
     log = str(error.log) if error.log else None
     told = {"stage": error.stage, "message": error.message, "log": log}
     if error.reason is not None:
         told["reason"] = error.reason
-    return _refuse(error.lines(), told, error.status, as_json)
+    lines = error.lines()
+    return _refuse(
+        [_one_line(error.message)] if lines == [error.message] else lines, told, error.status, as_json
+    )
 
 
 def _internal(exc: BaseException, as_json: bool) -> int:
@@ -241,7 +257,7 @@ def _main(arguments: list[str], process: Process | None = None) -> int:
         return _answer(outcome, as_json)
     except _Usage as usage:
         told = {"stage": "arguments", "message": str(usage), "log": None}
-        return _refuse([str(usage)], told, STATUS_INVALID, as_json)
+        return _refuse([_one_line(str(usage))], told, STATUS_INVALID, as_json)
     except PxError as error:
         return _fail(error, as_json)
     except (KeyboardInterrupt, Ended) as wish:

@@ -108,7 +108,7 @@ class Diagnostic(NamedTuple):
 
         Of a long line the part around the caret is shown, of a long trail its ends; nothing that a terminal obeys.
         """
-        parts = [f"{self.place.file}:{self.place.line}: {severity}: {_shown(self.message)}"]
+        parts = [f"{printable(self.place.file, '')}:{self.place.line}: {severity}: {_shown(self.message)}"]
         if self.place.text:
             begin = max(0, self.place.column - SHOWN_MAX // 2)
             text = printable(self.place.text[begin : begin + SHOWN_MAX], "\t")
@@ -117,7 +117,9 @@ class Diagnostic(NamedTuple):
             parts.append(f"    {lead}^")
         if self.expected:
             parts.append(f"    expected {_shown(self.expected)}")
-        trail = [f"    in macro {e.name}, expanded at {e.file}:{e.line}" for e in self.place.trail]
+        trail = [
+            f"    in macro {e.name}, expanded at {printable(e.file, '')}:{e.line}" for e in self.place.trail
+        ]
         if len(trail) > TRAIL_MAX:
             trail[TRAIL_MAX - 2 : -1] = [f"    … {len(trail) - TRAIL_MAX + 1} more expansions"]
         return "\n".join(parts + trail)

@@ -62,6 +62,10 @@ def test_a_number_that_is_none(things: Path, option: tuple[str, ...], number: st
             ("build", "--cmdline", "x" * 2049, "--kernel", KERNEL, "--out", "out"),
             "at most 2,048 reach a kernel",
         ),
+        (("build", "--kernel", KERNEL, "--out", ""), "--out: '' names no file or folder"),
+        (("boot", "--kernel", KERNEL, "--out", ""), "--out: '' names no file or folder"),
+        (("fix", "--kernel", KERNEL, "--out", ""), "--out: '' names no file or folder"),
+        (("vm", "pack", "good.pxa", ""), "OUT: '' names no file or folder"),
         (("boot", "--direct", "--iso"), "not allowed with"),
         (("boot", "extra"), "unrecognized arguments: extra"),
         (("boot", "--kernel", "whole.elf", "--out", "out", "--cmdline", "a\nb"), "--cmdline"),
@@ -218,6 +222,20 @@ def test_a_tool_that_is_absent(
         qemu_args.qemu_path.cache_clear()
         shutil.rmtree(things / "out", ignore_errors=True)
         shutil.rmtree(things / "ls", ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    "row", [("build", "--kernel"), ("boot", "--kernel"), ("asm",), ("fault",), ("vm", "run")]
+)
+def test_a_name_of_two_lines_is_told_on_one(things: Path, row: tuple[str, ...]) -> None:
+    refused(pxos(*row, "one\ntwo", "-q"), "one\\ntwo")
+    assert "one\ntwo" in pxos(*row, "one\ntwo", "-q", "--json").data["error"]["message"]
+
+
+def test_errors_of_a_source_whose_name_has_two_lines(things: Path) -> None:
+    (things / "one\ntwo").write_text("mvo rax, 1\n")
+    told = pxos("asm", "one\ntwo", "-q").errors.splitlines()
+    assert told[0].startswith("one\ufffdtwo:1: error:"), told
 
 
 def test_no_command(things: Path) -> None:

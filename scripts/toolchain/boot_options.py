@@ -113,8 +113,9 @@ def target(args: argparse.Namespace, ui: Ui) -> Target:
     """Build the tree that ``--kernel`` names, or take the image that it names.
 
     Raises:
-        InputError: the tree does not build, or the file is neither ELF nor ISO for this way of booting.
-        ToolError: QEMU is missing (asked first: a build would be in vain).
+        InputError: the tree does not build, or the file is neither ELF nor ISO for this way of booting; an argument
+            is out of range (asked first: a build would be in vain).
+        ToolError: QEMU is missing (likewise).
     """
     from toolchain import qemu_args
 
@@ -134,6 +135,7 @@ def target(args: argparse.Namespace, ui: Ui) -> Target:
             f"{args.kernel}: no such file or folder; name a kernel tree, an ELF or an ISO (--kernel)",
             stage=STAGE,
         )
+    qemu_args.check_options(_asked(args, args.out, iso=args.iso))
     from toolchain import build, objects
 
     cache = objects.folder()
@@ -182,13 +184,19 @@ def config(args: argparse.Namespace, target: Target, name: str = LOG_FOLDER) -> 
 
 def _config(args: argparse.Namespace, image: Path) -> BootConfig:
     from toolchain import qemu_args
+
+    made = _asked(args, image, iso=args.iso or not is_direct(image))
+    qemu_args.check(made)
+    return made
+
+
+def _asked(args: argparse.Namespace, image: Path, *, iso: bool) -> BootConfig:
     from toolchain.types import BootConfig
 
-    iso = args.iso or not is_direct(image)
     if args.firmware == "uefi" and not iso:
         raise InputError("--firmware uefi needs --iso: a direct boot has no firmware of its own", stage=STAGE)
     seconds = args.timeout if args.timeout is not None else _SECONDS[args.firmware if iso else "direct"]
-    made = BootConfig(
+    return BootConfig(
         image,
         path="iso" if iso else "direct",
         firmware=args.firmware,
@@ -202,8 +210,6 @@ def _config(args: argparse.Namespace, image: Path) -> BootConfig:
         cmdline=args.cmdline,
         timeout=seconds,
     )
-    qemu_args.check(made)
-    return made
 
 
 def is_direct(image: Path) -> bool:

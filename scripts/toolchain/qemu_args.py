@@ -80,6 +80,16 @@ def check(config: BootConfig) -> None:
     Raises:
         InputError: what is wrong and what would be right.
     """
+    check_options(config)
+    _check_image(config)
+
+
+def check_options(config: BootConfig) -> None:
+    """The same but for the image, which need not exist yet.
+
+    Raises:
+        InputError: what is wrong and what would be right.
+    """
     memory_bytes(config.memory)
     choices = (
         ("--machine", config.machine, ("q35", "pc")),
@@ -108,7 +118,6 @@ def check(config: BootConfig) -> None:
         raise InputError("a direct boot has no UEFI firmware: add --iso", stage=STAGE)
     if config.icount and config.accel == "kvm":
         raise InputError("--icount counts instructions, which KVM cannot: use --accel tcg", stage=STAGE)
-    _check_image(config)
 
 
 def _check_image(config: BootConfig) -> None:

@@ -14,6 +14,7 @@ from architect.architectural import descriptors
 from architect.operators.base import NAMES, NUMBERS, Operator, Site, Variant, rank_bits, replaced
 from architect.operators.uses import walks, width_used
 from architect.operators.view import declares, is_assignment
+from architect.series import fitting
 from architect.shapes import shape
 from architect.statements import Reader, Span, Statement, is_register, is_symbol, tokens
 from toolchain.expr import literal
@@ -21,6 +22,7 @@ from toolchain.expr import literal
 _NUMBER = re.compile(r"(?:0[xX][0-9a-fA-F]+|0[bB][01]+|\d+)$")
 _FAMILY_LIMIT = 40
 _FAMILY_NEAR = 6
+_SERIES = 0.3  # bits: few values keep the steps of the definitions around, and one of a run does
 _ROUND = 64  # below it a number may as well be a count
 # Shifts and sizes that the architecture is made of: page-table levels, ECAM fields, canonical addresses, words.
 _SHIFTS = (12, 21, 30, 39, 9, 48, 47, 16, 32, 20, 15, 8, 3, 4, 24)
@@ -204,6 +206,10 @@ def _near(site: Site, operand: Span, token: Span) -> Iterator[tuple[float, int, 
             (4.0, v, "as told") for v in (value + wanted - came, value ^ came ^ wanted) if v >> 64 == 0
         ]
     ranked += [(1.5 + rank_bits(n), v, note) for n, (v, note) in enumerate(descriptors(value))]
+    if is_assignment(s) and token.text == operand.text:
+        ranked += [
+            (_SERIES + 0.5 * n, v, "as its run goes") for n, v in enumerate(fitting(site.view.tree, s))
+        ]
     for other in _elsewhere(site, value):
         ranked.append((3.0, other, "used beside it"))
     for bits, candidate, note in sorted(ranked):

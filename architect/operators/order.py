@@ -107,6 +107,14 @@ def deletions(site: Site) -> Iterator[Variant]:
         yield Variant((removed(s), removed(after)), 4.0, f"without `{s.code.text}` and `{after.code.text}`")
 
 
+def repeats(site: Site) -> Iterator[Variant]:
+    """A statement that says again what the one before it says, left out: a line pasted twice, or merged twice."""
+    s, before = site.statement, site.previous
+    if before is None or not _movable(s) or s.code.text != before.code.text or s.line != before.line + 1:
+        return
+    yield Variant((removed(s),), 0.0, f"without the second `{s.code.text}`")
+
+
 def jumps(site: Site) -> Iterator[Variant]:
     """A jump to another label of the routine."""
     s = site.statement
@@ -170,6 +178,7 @@ OPERATORS = (
         {"hang": -1.0},
         sorts=frozenset({"label"}),
     ),
+    Operator("repeat", "the same statement twice: pasted, or merged from two sides", 3.0, repeats),
     Operator("jump-target", "a jump to the wrong label", 4.3, jumps, {"hang": -0.7}),
     Operator(
         "jump-missing", "a check whose branch is missing: its label stands unused", 4.5, guards, sorts=GAPS

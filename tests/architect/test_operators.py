@@ -272,6 +272,13 @@ gpu_modes: .quad 640, 480, 32
 """
 MAPPED = FILES[PAGE].split("    push rbx\n", 1)[1].split("    pop rbx\n", 1)[0]
 COUNTED = LOCK.split("    sub rsp, 8\n", 1)[1].split("    add rsp, 8\n", 1)[0]
+OFFSETS = """
+.set ROW_NAME, 0x00
+.set ROW_BASE, 0x08
+.set ROW_END, 0x10
+.set ROW_SIZE, 0x18
+.set ROW_NEXT, 0x20
+"""
 TRAPS = """
 .section .boot.text, "ax"
 trap_common:
@@ -328,6 +335,7 @@ MISTAKES = [
     Mistake("number-near", "add edi, 8", "add edi, 4", 3, PAGE, TRAPS),
     Mistake("number-near", "PDPT_SHIFT, 30", "PDPT_SHIFT, 31", 3, PAGING),
     Mistake("number-near", "TABLE_MASK, 0x1ff", "TABLE_MASK, 0xff", 3, PAGING),
+    Mistake("number-near", "ROW_SIZE, 0x18", "ROW_SIZE, 0x58", 1, PAGE, OFFSETS),
     Mistake("number-near", "rcx * 8]", "rcx * 4]", 2),
     Mistake("number-near", "0x00af9a000000ffff", "0x00cf9a000000ffff", 3, GPU, TABLE),
     Mistake("number-near", "0x0000890000000000", "0x00008b0000000000", 3, GPU, TABLE),
@@ -370,6 +378,8 @@ MISTAKES = [
     ),
     Mistake("jump-target", "jnz .Lmap_exists", "jnz .Lmap_leave", 0),
     Mistake("jump-missing", "    jnz .Lmap_exists\n", "", 2),
+    Mistake("repeat", "    mov [rcx], rbx\n", "    mov [rcx], rbx\n    mov [rcx], rbx\n", 0),
+    Mistake("repeat", "    call_frame\n", "    call_frame\n    call_frame\n", 0, PAGE, LOCK),
     Mistake("delete", "mov [rcx], rbx", "mov [rcx], rbx\n    mov ebx, 7", 1),
     Mistake("donor-insert", "    mov [rcx], rbx\n", "", 1),
     Mistake("donor-insert-2", "    and ecx, TABLE_MASK\n    lea rcx, [rdx + rcx * 8]\n", "", 1),

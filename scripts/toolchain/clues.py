@@ -128,10 +128,20 @@ class Clues:
             return None
         return self.read_physical(found.physical, min(size, PAGE - address % PAGE))
 
+    @property
+    def word(self) -> int:
+        """Bytes of a stack slot of the code that died."""
+        return 4 if self.registers.get("bits") == 32 else 8
+
     def quad(self, address: int) -> int | None:
         """The 8 bytes at a virtual address."""
-        data = self.read_virtual(address, 8)
-        return int.from_bytes(data, "little") if data and len(data) == 8 else None
+        return self.slot(address, 8)
+
+    def slot(self, address: int, size: int | None = None) -> int | None:
+        """The bytes at a virtual address: a stack slot, or so many."""
+        wanted = size or self.word
+        data = self.read_virtual(address, wanted)
+        return int.from_bytes(data, "little") if data and len(data) == wanted else None
 
     @cached_property
     def bars(self) -> tuple[Bar, ...]:

@@ -195,7 +195,7 @@ def _stack(clues: Clues) -> tuple[int, ...]:
         return told
     rsp, found = clues.registers.get("rsp", 0), []
     for slot in range(contract.constant("FAULT_STACK_QUADS")):
-        value = clues.quad(rsp + 8 * slot) if clues.registers.get("bits", 64) == 64 else None
+        value = clues.slot(rsp + clues.word * slot) if clues.registers.get("bits", 64) != 16 else None
         if value is None:
             break
         found.append(value)
@@ -216,7 +216,7 @@ def _frames(clues: Clues) -> Iterator[int]:
     """Return addresses along RBP's chain, as far as memory was read and the addresses are code."""
     frame = clues.registers.get("rbp", 0)
     for _ in range(contract.constant("FAULT_TRACE_MAX")):
-        above, back = clues.quad(frame), clues.quad(frame + 8)
+        above, back = clues.slot(frame), clues.slot(frame + clues.word)
         if above is None or not back or not _is_code(clues.symbols, back):
             return
         yield back
@@ -233,7 +233,7 @@ def _leaf_return(clues: Clues) -> int | None:
     code, home = clues.code, clues.code.routine_symbol(clues.rip)
     if home is not None and _is_code(clues.symbols, clues.rip + 1):
         before = (step.text for step in code.routine(clues.rip) if step.address < clues.rip)
-        if "mov rbp, rsp" in before:
+        if {"mov rbp, rsp", "mov ebp, esp"}.intersection(before):
             return None
         wanted = (home.address, None)
     else:
@@ -248,7 +248,7 @@ def _leaf_return(clues: Clues) -> int | None:
 def _is_code(symbols: SymbolTable | None, address: int) -> bool:
     if symbols is None:
         return address != 0
-    section = symbols.section_at(address - 1)
+    section = symbols.section_at(symbols.linked(address - 1))
     return section is not None and "x" in section.flags
 
 

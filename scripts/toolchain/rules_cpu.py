@@ -30,7 +30,7 @@ def wild_jump(clues: Clues) -> Diagnosis | None:
     """RIP is not in the image's code."""
     if clues.symbols is None or clues.first is None or not clues.rip:
         return None
-    section = clues.symbols.section_at(clues.rip)
+    section = clues.symbols.section_at(clues.symbols.linked(clues.rip))
     if section is not None and "x" in section.flags:
         return None
     if section is None and not walk.canonical(clues.rip):

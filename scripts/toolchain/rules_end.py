@@ -58,7 +58,7 @@ def silent(clues: Clues) -> Diagnosis | None:
     if clues.result.outcome != "silent" or clues.chain or loader(clues):
         return None
     known = clues.registers
-    if clues.symbols and clues.symbols.section_at(clues.rip) is None:
+    if clues.symbols and clues.symbols.section_at(clues.symbols.linked(clues.rip)) is None:
         text = f"The processor is at {clues.rip:#x}, outside the kernel image: it was never entered, or it ran away"
         hint = (
             "check the entry address, the PVH note, and the Multiboot2 header (first 32 KiB, 8-byte aligned)"

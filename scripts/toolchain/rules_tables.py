@@ -6,7 +6,7 @@ function of ``Clues``; ``RULES`` holds them in order.
 
 from __future__ import annotations
 
-from toolchain import walk
+from toolchain import walk, walk_legacy
 from toolchain.clues import PAGE, Clues
 from toolchain.rule_words import decoded, end_level, entry_text, here, mapping_suspects, page_fault, reason
 from toolchain.types import Diagnosis
@@ -21,7 +21,7 @@ def entry_elsewhere(clues: Clues) -> Diagnosis | None:
     level = end_level(found) if found else None
     if address is None or found is None or level is None or level.level not in ("PT", "PD"):
         return None
-    if found.mapped or "reserved bit" in decoded(clues):
+    if found.mapped or "reserved bit" in decoded(clues) or clues.paging_legacy:
         return None
     size = 1 << dict(walk.LEVELS)[level.level]
     table = clues.read_physical(level.entry_address & ~(PAGE - 1), PAGE)
@@ -38,6 +38,21 @@ def entry_elsewhere(clues: Clues) -> Diagnosis | None:
                 f"the {level.level} index is bits {size.bit_length() + 7}:{size.bit_length() - 1} of the address",
             )
     return None
+
+
+def page_size_ignored(clues: Clues) -> Diagnosis | None:
+    """An entry of 32-bit paging asks for a 4 MB page, which CR4.PSE does not allow."""
+    found = clues.walk if page_fault(clues) is not None else None
+    level = next((row for row in found.levels if walk_legacy.IGNORED in row.flags), None) if found else None
+    if level is None:
+        return None
+    return Diagnosis(
+        "pse-clear",
+        f"{entry_text(level)} has bit 7 (page size) set while CR4.PSE is clear: the processor takes the frame of the "
+        "4 MB page for a page table.",
+        tuple(dict.fromkeys([*clues.routines(), *mapping_suspects(clues)]))[:_MAX_SUSPECTS],
+        "set CR4.PSE (bit 4) before paging is turned on",
+    )
 
 
 def nx_without_nxe(clues: Clues) -> Diagnosis | None:
@@ -127,4 +142,4 @@ def not_in_long_mode(clues: Clues) -> Diagnosis | None:
     )
 
 
-RULES = (not_in_long_mode, entry_elsewhere, nx_without_nxe, code_not_mapped)
+RULES = (not_in_long_mode, page_size_ignored, entry_elsewhere, nx_without_nxe, code_not_mapped)

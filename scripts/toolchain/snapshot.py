@@ -88,7 +88,7 @@ def at_death(machine: Machine, ram: int, first: Mapping[str, int]) -> Snapshot:
     now = machine.registers()
     known = {**now, **first}
     memory = GuestMemory(machine, ram)
-    if known.get("bits") == 64 or known.get("efer", 0) & walk.EFER_LMA:
+    if known.get("bits") == 64 or known.get("cr0", 0) & walk.CR0_PG or known.get("bits") == 32:
         _follow(memory, known)
     else:
         for name in ("rip", "rsp"):
@@ -130,6 +130,8 @@ def _paging(registers: Mapping[str, int]) -> walk.Paging:
 
 def _follow(memory: GuestMemory, registers: Mapping[str, int]) -> None:
     paging = _paging(registers)
+    long_mode = registers.get("bits") == 64 or bool(paging.efer & walk.EFER_LMA)
+    word = 4 if registers.get("bits") == 32 else 8
 
     def virtual(address: int, size: int) -> bytes | None:
         found = walk.translate(address, paging, memory.read)
@@ -138,14 +140,15 @@ def _follow(memory: GuestMemory, registers: Mapping[str, int]) -> None:
         return memory.read(found.physical, min(size, PAGE - address % PAGE))
 
     walk.translate(registers.get("cr2", 0), paging, memory.read)
-    for address in (registers.get("rip", 0), registers.get("rip", 0) & _LOW_MASK):
-        walk.level_of_table(paging.cr3, address, 0, memory.read)  # is the table in CR3 what it should be?
+    if long_mode:
+        for address in (registers.get("rip", 0), registers.get("rip", 0) & _LOW_MASK):
+            walk.level_of_table(paging.cr3, address, 0, memory.read)  # is the table in CR3 what it should be?
     rip, rsp, frame = (registers.get(name, 0) for name in ("rip", "rsp", "rbp"))
     for address in (rip, rip + _MAX_INSTRUCTION, rsp, rsp + PAGE // 2):
         virtual(address, 1)
     for _ in range(_FRAMES):
-        link = virtual(frame, 8)
-        if link is None or virtual(frame + 8, 8) is None:
+        link = virtual(frame, word)
+        if link is None or virtual(frame + word, word) is None:
             break
         above = int.from_bytes(link, "little")
         if above <= frame:

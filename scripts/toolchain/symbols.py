@@ -20,6 +20,8 @@ class SymbolTable:
     Args:
         source: a linked image, or the path of an ELF64 executable, ours or foreign. A file names no line for
             its symbols: they get that of their first instruction, and 0 for data.
+        loaded: name code by the physical address that it is loaded at, too: a kernel that is linked high and enters
+            low runs there before it turns paging on.
 
     Attributes:
         entry: the entry address.
@@ -31,7 +33,7 @@ class SymbolTable:
         InputError: the file cannot be read or is damaged.
     """
 
-    def __init__(self, source: Image | Path) -> None:
+    def __init__(self, source: Image | Path, *, loaded: bool = False) -> None:
         if isinstance(source, Image):
             self.entry = source.entry
             sections = source.sections
@@ -45,6 +47,7 @@ class SymbolTable:
             sections = _sections(file)
             symbols = _symbols(file, rows)
         self.sections = tuple(sorted((s for s in sections if "a" in s.flags), key=lambda s: s.address))
+        self._loaded = [s for s in self.sections if s.physical != s.address] if loaded else []
         self.symbols = tuple(sorted(symbols, key=lambda s: (s.section is None, s.address, *symbol_rank(s))))
         self._rows = rows
         self._row_starts = [row.address for row in rows]
@@ -99,12 +102,13 @@ class SymbolTable:
 
     def place(self, address: int) -> CodePlace:
         """``address`` with whatever names it has."""
-        symbol = self.symbol_at(address)
-        row = self._row(address)
+        linked = self.linked(address)
+        symbol = self.symbol_at(linked)
+        row = self._row(linked)
         return CodePlace(
             address,
             symbol.name if symbol else None,
-            address - symbol.address if symbol else 0,
+            linked - symbol.address if symbol else 0,
             row.file if row else None,
             row.line if row else None,
         )
@@ -140,6 +144,14 @@ class SymbolTable:
         if section.nobits:
             return bytes(min(length, section.size - at))
         return section.data[at : at + length]
+
+    def linked(self, address: int) -> int:
+        """Where the code at an address was linked to run: there, unless only its physical address is meant."""
+        if self._loaded and self.section_at(address) is None:
+            for section in self._loaded:
+                if section.physical <= address < section.physical + section.size:
+                    return address - section.physical + section.address
+        return address
 
     def _row(self, address: int) -> line_table.Row | None:
         at = bisect_right(self._row_starts, address) - 1

@@ -1,4 +1,4 @@
-"""The four-level page walk of x86-64, done by hand on memory that was read beforehand.
+"""The four-level page walk of x86-64, done by hand on memory that was read beforehand; others are passed on.
 
 Owns Intel SDM vol. 3, 4.5 (4-level paging) and 4.6 (access rights): which entry each level yields, its flags by
 name, where a walk ends and why, whether a given access would be allowed. Never reads a machine: it is given a
@@ -22,7 +22,7 @@ LEVELS: tuple[tuple[Level, int], ...] = (("PML4", 39), ("PDPT", 30), ("PD", 21),
 PRESENT, WRITE, USER, PWT, PCD, ACCESSED, DIRTY, LARGE, GLOBAL = (1 << n for n in range(9))
 NX = 1 << 63
 _PAT_LARGE = 1 << 12
-_ADDRESS = 0x000F_FFFF_FFFF_F000
+ADDRESS = 0x000F_FFFF_FFFF_F000
 _CANONICAL_BITS = 47
 
 CR0_WP, CR0_PG = 1 << 16, 1 << 31
@@ -92,12 +92,14 @@ def translate(address: int, paging: Paging, read: Reader) -> Walk:
     if paging.cr0 and not paging.cr0 & CR0_PG:
         return end(True, None, "paging is off: virtual is physical", address)
     if not paging.efer & EFER_LMA:
-        return end(False, "CR3", "not in long mode: no four-level walk applies")
+        from toolchain import walk_legacy
+
+        return walk_legacy.translate(address, paging, read)
     if paging.cr4 & CR4_LA57:
         return end(False, "CR3", "CR4.LA57 is set: five-level paging is not followed")
     if not canonical(address):
         return end(False, "address", "the address is not canonical: bits 63:47 are not all equal")
-    table = paging.cr3 & _ADDRESS
+    table = paging.cr3 & ADDRESS
     entries: list[int] = []
     for level, shift in LEVELS:
         index = address >> shift & 0x1FF
@@ -107,7 +109,7 @@ def translate(address: int, paging: Paging, read: Reader) -> Walk:
             levels.append(WalkLevel(level, index, where, None, ("unknown",)))
             return end(False, level, f"the {level} entry at {where:#x} was not read")
         entry = int.from_bytes(data, "little")
-        bad = _reserved(level, entry, paging) if entry & PRESENT else ()
+        bad = reserved(level, entry, paging) if entry & PRESENT else ()
         levels.append(WalkLevel(level, index, where, entry, flags(level, entry) + bad))
         if not entry & PRESENT:
             what = "is empty" if entry == 0 else f"holds {entry:#x}, whose present bit is clear"
@@ -117,12 +119,12 @@ def translate(address: int, paging: Paging, read: Reader) -> Walk:
         entries.append(entry)
         if level == "PT" or (entry & LARGE and level in ("PDPT", "PD")):
             size = 1 << shift
-            physical = entry & _ADDRESS & ~(size - 1) | address & size - 1
-            denied = _denied(entries, paging)
-            if denied:
-                return end(True, levels[denied[0]].level, denied[1], physical, size)
+            physical = entry & ADDRESS & ~(size - 1) | address & size - 1
+            refused = denied(entries, paging)
+            if refused:
+                return end(True, levels[refused[0]].level, refused[1], physical, size)
             return end(True, None, f"maps to {physical:#x}", physical, size)
-        table = entry & _ADDRESS
+        table = entry & ADDRESS
     raise AssertionError("the PT level always ends a walk")
 
 
@@ -139,17 +141,17 @@ def level_of_table(table: int, address: int, physical: int, read: Reader) -> Lev
         ``"PDPT"`` or ``"PD"`` when the table, read as that level, maps ``address`` to ``physical``; else None.
     """
     for skipped in (1, 2):
-        at = table & _ADDRESS
+        at = table & ADDRESS
         for level, shift in LEVELS[skipped:]:
             data = read(at + 8 * (address >> shift & 0x1FF), 8)
             entry = int.from_bytes(data, "little") if data else 0
             if not entry & PRESENT:
                 break
             if level == "PT" or entry & LARGE:
-                if (entry & _ADDRESS) >> shift == physical >> shift:
+                if (entry & ADDRESS) >> shift == physical >> shift:
                     return LEVELS[skipped][0]
                 break
-            at = entry & _ADDRESS
+            at = entry & ADDRESS
     return None
 
 
@@ -180,7 +182,7 @@ def flags(level: Level, entry: int) -> tuple[str, ...]:
     return tuple(found) if entry & PRESENT else ("not present", *found)
 
 
-def _reserved(level: Level, entry: int, paging: Paging) -> tuple[str, ...]:
+def reserved(level: Level, entry: int, paging: Paging) -> tuple[str, ...]:
     """The reserved bits that are set, by name."""
     bad = []
     if entry & NX and not paging.efer & EFER_NXE:
@@ -198,7 +200,7 @@ def _reserved(level: Level, entry: int, paging: Paging) -> tuple[str, ...]:
     return tuple(bad)
 
 
-def _denied(entries: list[int], paging: Paging) -> tuple[int, str] | None:
+def denied(entries: list[int], paging: Paging) -> tuple[int, str] | None:
     """The level whose rights deny the access, and why (SDM vol. 3, 4.6.1); None when it is allowed."""
     last = len(entries) - 1
     user_page = all(entry & USER for entry in entries)

@@ -65,6 +65,15 @@ def test_nx_before_nxe() -> None:
     assert rules(death).isdisjoint({"entry-at-wrong-index", "not-mapped"})
 
 
+def test_a_large_page_of_32_bit_paging_without_pse() -> None:
+    death = Death(body=STORE)
+    death.tables.put(0x9000, (0x83).to_bytes(4, "little"))
+    known = {"efer": 0, "cr4": 0, "cr0": 1 << 31 | 1, "cr3": 0x9000, "bits": 32}
+    death.raises(14, 0, 0x10_0028, rdi=0x10_0028, **known)
+    found = diagnosis(death, "pse-clear")
+    assert "PD entry 0 at 0x9000 (0x83)" in found.sentence and "CR4.PSE (bit 4)" in found.hint
+
+
 def test_another_reserved_bit() -> None:
     death = Death(body=STORE)
     death.tables.map(0x4000_0000, 0x4000 | 1 << 45, WRITE)

@@ -55,7 +55,7 @@ class Names:
 
     def table(self) -> SymbolTable:
         """For looking addresses up."""
-        return SymbolTable(self.image)
+        return SymbolTable(self.image, loaded=True)
 
 
 def find(tree: Path, artifact: Path, origin: int | None = None) -> Names | None:

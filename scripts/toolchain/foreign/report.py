@@ -85,7 +85,7 @@ def _linear(boot: Boot, report: FaultReport, bits: int) -> int | None:
 
 def _instruction(boot: Boot, table: SymbolTable | None, linear: int, bits: int) -> str:
     """The instruction there, decoded for the mode; from the image, else from guest memory."""
-    data = table.read(linear, _MAX_INSTRUCTION) if table is not None else b""
+    data = table.read(table.linked(linear), _MAX_INSTRUCTION) if table is not None else b""
     if not data and boot.result.snapshot is not None:
         for chunk in boot.result.snapshot.memory:
             if chunk.physical <= linear < chunk.physical + len(chunk.data):

@@ -14,6 +14,7 @@ from difflib import SequenceMatcher
 from functools import cached_property
 
 from architect.anomalies import Anomaly, anomalies
+from architect.astray import astray
 from architect.blame import entries, judged
 from architect.clue import Evidence
 from architect.dataflow import Flows
@@ -49,6 +50,7 @@ class Reader:
         yield from self.fault()
         yield from self.trace()
         yield from self.called()
+        yield from astray(self)
         yield from self.suspects()
         yield from self.unit()
         yield from judged(self)
@@ -213,7 +215,7 @@ class Reader:
         lines: dict[Key, float] = {}
         for depth, place in enumerate(self.case.report.trace if self.case.report else ()):
             share = 0.6**depth
-            call = self._call_before(place)
+            call = self.call_before(place)
             for key, part in self.routine_lines(place.symbol).items():
                 lines[key] = max(lines.get(key, 0.0), 0.3 * share * part)
             if call is not None:
@@ -240,7 +242,8 @@ class Reader:
         if lines:
             yield Evidence("called", 1.5, "it ran just before the machine died", lines)
 
-    def _call_before(self, place: CodePlace) -> Statement | None:
+    def call_before(self, place: CodePlace) -> Statement | None:
+        """The call of a routine that was under way at a place of it."""
         routine = self.tree.routines.get(place.symbol or "")
         if routine is None or place.line is None:
             return None

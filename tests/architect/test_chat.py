@@ -1,29 +1,20 @@
-"""The chat without a model: questions, commands, what it keeps, what it refuses. No machine is booted here."""
+"""The chat without a model: questions, commands, what it refuses. No machine is booted here."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from architect.chat import complete, intents, session, speed
+from architect.chat import complete, intents, speed
 from architect.chat.commands import COMMANDS
 from architect.chat.index import Index
 from architect.chat.names import nearest
 from architect.chat.pieces import pieces
-from architect.chat.piped import converse, lines_of
 from architect.chat.talk import LINE_MAX
-from architect.chat.view import ColourView, View, clean, highlight
-from tests.architect.chatting import ROOT, Chat, chat, proposed
-from toolchain.errors import InputError
+from tests.architect.chatting import ROOT, Chat, chat
 
 
 @pytest.fixture(scope="module")
@@ -227,105 +218,6 @@ def test_model_and_cost_say_that_there_is_none(here: Chat) -> None:
     assert "nothing was spent" in here.say("/cost")
 
 
-# --- proposals, sessions -----------------------------------------------------------------------------------
-
-
-def test_a_proposal_is_shown_and_undone(tmp_path: Path) -> None:
-    with chat(tmp_path) as made:
-        text = proposed(made.talk)
-        assert "+# a remark at the end" in made.stream.getvalue()
-        assert "+# a remark at the end" in made.say("/diff")
-        proposed(made.talk, "mm/page.s")
-        assert "proposal is as it was" in made.say("/undo")
-        assert made.talk.desk.changes == {"mm/mmio.s": text}
-        assert "dropped" in made.say("/undo") and not made.talk.desk.changes
-        assert "nothing is proposed" in made.say("/diff")
-
-
-@pytest.mark.long
-def test_a_session_is_kept_and_resumed(tmp_path: Path) -> None:
-    with chat(tmp_path) as made:
-        made.say("what is page_map?")
-        text = proposed(made.talk)
-        assert "kept as paging" in made.say("/save paging")
-        assert "paging" in made.say("/load")
-    assert session.path_of("paging").stat().st_mode & 0o777 == 0o600
-    with chat(tmp_path) as made:
-        said = made.say("/load paging")
-        assert "> what is page_map?" in said and "a proposal for mm/mmio.s lies on the desk" in said
-        assert made.talk.desk.changes == {"mm/mmio.s": text}
-        assert [turn.role for turn in made.talk.session.turns][:2] == ["user", "tool"]
-        assert "the proposal is dropped" in made.say("/undo") and not made.talk.desk.changes
-        assert "nothing to undo" in made.say("/undo")
-
-
-DAMAGED = [
-    b"", b"{", b"[]", b'{"version": 2}', b'{"version": 1}', b"\xff\xfe", b"[" * 100_000,
-    json.dumps({"version": 1, "turns": [{"role": "root", "text": "", "name": ""}]}).encode(),
-    json.dumps({"version": 1, "turns": {}, "applied": [], "tree": 1}).encode(),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("data", DAMAGED)
-def test_a_damaged_session_is_one_line(tmp_path: Path, data: bytes) -> None:
-    path = session.path_of("bad")
-    path.parent.mkdir(parents=True)
-    path.write_bytes(data)
-    with pytest.raises(InputError, match="no session of a chat") as caught:
-        session.load("bad")
-    assert "\n" not in str(caught.value)
-
-
-APPLIED = {
-    "kind": "copy", "tree": "/t", "before": "/t", "files": {"mm/a.s": "0"}, "root": "/t", "branch": "", "commit": "",
-    "back": "", "kept": "/k", "worktree": "",
-}  # fmt: skip
-HOSTILE_UNDO = [
-    {"files": {"../../.bashrc": "0"}}, {"files": {"/etc/passwd": "0"}}, {"kind": "shell"}, {"branch": "--help"},
-    {"branch": "main"}, {"commit": "HEAD; id"}, {"back": "-f"}, {"back": "a/../../b"}, {"files": []}, {"root": 1},
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("change", HOSTILE_UNDO)
-def test_what_undo_would_do_by_a_file_is_checked(tmp_path: Path, change: dict[str, object]) -> None:
-    made = session.Session("bad", str(tmp_path))
-    path = session.save(made)
-    data = json.loads(path.read_text())
-    path.write_text(json.dumps({**data, "applied": [APPLIED]}))
-    assert session.load("bad").applied[0].files == {"mm/a.s": "0"}
-    path.write_text(json.dumps({**data, "applied": [{**APPLIED, **change}]}))
-    with pytest.raises(InputError, match="no session of a chat"):
-        session.load("bad")
-
-
-def test_a_long_conversation_can_be_kept_and_loaded(tmp_path: Path) -> None:
-    made = session.Session("long", str(tmp_path))
-    for number in range(400):
-        made.say("tool", f"{number} " + "x" * 100_000)
-    path = session.save(made)
-    assert path.stat().st_size < session.BYTES_MAX
-    loaded = session.load("long")
-    assert loaded.turns[-1].text.startswith("399 ") and len(loaded.turns) < 400
-
-
-def test_a_session_of_a_tree_that_is_gone(tmp_path: Path) -> None:
-    session.save(session.Session("old", str(tmp_path / "gone")))
-    with chat(tmp_path) as made:
-        assert "is gone" in made.say("/load old") and not made.talk.ok
-
-
-def test_a_stale_proposal_is_not_applied(tmp_path: Path) -> None:
-    from tests.architect.chatting import copied
-
-    tree = copied(tmp_path)
-    with chat(tmp_path, tree) as made:
-        proposed(made.talk)
-        path = tree / "mm/mmio.s"
-        path.write_text(path.read_text() + "# somebody else's\n")
-        assert "was changed since this was proposed" in made.say("/apply unproved")
-        assert path.read_text().endswith("# somebody else's\n")
-
-
 # --- the pieces --------------------------------------------------------------------------------------------
 
 
@@ -384,39 +276,6 @@ def test_tab_offers_commands_symbols_files_and_values(here: Chat) -> None:
         complete.offers(desk, line)
 
 
-# --- what is seen ------------------------------------------------------------------------------------------
-
-
-def test_nothing_that_drives_a_terminal_gets_through() -> None:
-    stream = io.StringIO()
-    for view in (View(stream), ColourView(stream)):
-        for show in (view.text, view.note, view.heading, view.bad, view.good, view.diff, view.prose):
-            show("x\x1b]0;title\x07\x1b[2J\x9b31m\r\x00y")
-        view.code("mov eax, 1 # \x1b[2J", "gas")
-    shown = stream.getvalue()
-    assert not any(c in shown for c in "\x07\r\x00\x9b") and "\x1b]" not in shown and "\x1b[2J" not in shown
-    assert clean("tab\tline\n") == "tab\tline\n"
-
-
-@pytest.mark.parametrize("language", ["gas", "nasm", "wgsl", "diff", "json", "python", "klingon"])
-def test_colours_change_no_character(language: str) -> None:
-    import re
-
-    text = 'page_map: # "x" # y\n    mov rax, [rip + page_root]\n+ fn main() { let x = 3u; }\n- @group(0)\n'.rstrip(
-        "\n"
-    )
-    assert re.sub(r"\x1b\[[0-9;]*m", "", highlight(text, language)) == text
-
-
-def test_numbers_of_lines_are_no_code() -> None:
-    code = 'say_more: # "x"\n    mov rax, [rip + page_root]'
-    first, second = highlight(code, "gas").split("\n")
-    excerpt = highlight("    99  " + code.replace("\n", "\n>  100  "), "gas").split("\n")
-    assert [row.partition("\x1b[0m")[0] for row in excerpt] == ["\x1b[2m    99  ", "\x1b[2m>  100  "]
-    assert [row.partition("\x1b[0m")[2] for row in excerpt] == [first, second]
-    assert highlight("    99  nop\n… to line 120", "gas").endswith("\n\x1b[2m… to line 120\x1b[0m")
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["idt.serial.log", "no-idt.qemu.log"])
 def test_a_log_in_a_message_gets_its_report(tmp_path: Path, name: str) -> None:
@@ -434,102 +293,3 @@ def test_commands_that_were_pasted_run_one_after_the_other(here: Chat) -> None:
     assert not here.talk.ok
     here.say("/remember page_lock is taken\n  before frame_lock")
     assert "page_lock is taken before frame_lock" in here.say("/remember")
-
-
-@pytest.mark.parametrize("line", ["exit", "quit", "/exit", "/q", "/cost\n/quit\n/nope"])
-def test_who_wants_to_leave_leaves(tmp_path: Path, line: str) -> None:
-    with chat(tmp_path) as made:
-        assert made.talk.handle(line) is False and made.talk.ok
-
-
-def test_a_message_that_is_too_long_says_where_a_log_belongs(tmp_path: Path) -> None:
-    with chat(tmp_path) as made:
-        assert "/fault FILE" in made.say("x" * 70_000)
-
-
-def test_ctrl_c_while_an_interruption_is_told_ends_no_conversation() -> None:
-    from types import SimpleNamespace
-
-    from architect.chat import terminal
-
-    said: list[str] = []
-    lines = iter(["/boot", "/quit"])
-    stops = iter([True, True, False, False])
-
-    def note(text: str) -> None:
-        if text.startswith("interrupted") and next(stops):
-            raise KeyboardInterrupt
-        said.append(text)
-
-    def handle(line: str) -> bool:
-        if line == "/boot":
-            raise KeyboardInterrupt
-        return False
-
-    view = SimpleNamespace(note=note, colour=False)
-    session = SimpleNamespace(say=lambda role, text: said.append(text))
-    talk = SimpleNamespace(view=view, session=session, handle=handle)
-    terminal.read_lines(talk, lambda: next(lines))  # type: ignore[arg-type]
-    assert said == [terminal.ENDED, "(interrupted by the person)"]
-
-
-def test_an_answer_that_comes_in_pieces_is_the_same_as_one_at_once() -> None:
-    text = "See `mm/page.s`:\n\n```asm\n    mov rax, 1 # one\n```\nand\n~~~wgsl\nfn f() {}\n~~~\nend"
-    for size in (1, 3, 7, len(text)):
-        stream = io.StringIO()
-        prose = View(stream).stream_prose()
-        for at in range(0, len(text), size):
-            prose.feed(text[at : at + size])
-        prose.close()
-        assert stream.getvalue() == text + "\n"
-
-
-def test_piped_lines_have_one_answer_each_and_a_status(tmp_path: Path) -> None:
-    with chat(tmp_path) as made:
-        lines = lines_of(io.BytesIO(b"/cost\r\n\n/nope\n/model"))
-        assert converse(made.talk, lines) is False
-        assert made.stream.getvalue().count("\n") == 3
-        assert converse(made.talk, ["/cost", "/quit", "/nope"]) is True  # what follows /quit is not read
-
-
-def test_who_has_read_enough_may_go(tmp_path: Path) -> None:
-    lines = "/help\n" * 200
-    command = [sys.executable, "-m", "cli", "chat", "--out", str(tmp_path / "out")]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as chatting:
-        assert chatting.stdin and chatting.stdout and chatting.stderr
-        chatting.stdin.write("/help\n")
-        chatting.stdin.flush()
-        assert chatting.stdout.readline().startswith("/boot")
-        chatting.stdout.close()
-        with contextlib.suppress(BrokenPipeError):
-            chatting.stdin.write(lines)
-            chatting.stdin.close()
-        said = chatting.stderr.read()
-    assert (chatting.returncode, said) == (0, "")
-
-
-def test_a_line_without_end_is_refused(tmp_path: Path) -> None:
-    data = io.BytesIO(b"a" * (LINE_MAX * 3) + b"\n/cost\n")
-    with chat(tmp_path) as made:
-        assert converse(made.talk, lines_of(data)) is False
-        assert "at most" in made.stream.getvalue() and "nothing was spent" in made.stream.getvalue()
-
-
-def test_conversations_that_nobody_named_do_not_pile_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session, "UNNAMED_MAX", 3)
-    now = time.time()
-    for number in range(6):
-        path = session.save(session.Session(f"2026-01-0{number + 1}-000000-7", str(tmp_path)))
-        os.utime(path, (now - 1000 + number, now - 1000 + number))
-    old = session.save(session.Session("paging", str(tmp_path)))
-    os.utime(old, (0, 0))
-    again = session.load("2026-01-06-000000-7")
-    session.save(again)
-    assert set(session.names()) == {"paging", *(f"2026-01-0{n}-000000-7" for n in (4, 5, 6))}
-    later = now + session.UNNAMED_DAYS * 86_400 - 500
-    assert session.prune(later) == ["2026-01-05-000000-7", "2026-01-04-000000-7"]
-    assert set(session.names()) == {"paging", "2026-01-06-000000-7"}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.boot import kernels
 from tests.processes import having
+from tests.unit.pxos import PXOS
 from tests.unit.test_files import full_disk
 from toolchain.command import Ui
 from toolchain.commands import debug
@@ -19,7 +19,6 @@ from toolchain.commands import debug
 pytestmark = pytest.mark.qemu
 
 ROOT = Path(__file__).resolve().parents[2]
-PXOS = [sys.executable, "-c", "import sys, cli; sys.exit(cli.main())"]
 MOUNT = 'mount -t tmpfs -o "size=$1" none "$2" && shift 2 && "$@"'
 
 

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +21,7 @@ import pytest
 
 from architect import corpus
 from tests.processes import having
+from tests.unit.pxos import PXOS
 
 pytestmark = pytest.mark.qemu
 
@@ -30,7 +30,6 @@ KERNEL = ROOT / "kernel"
 BUGS = ROOT / "tests/bugs"
 DEADLINE = 60.0  # for what must happen on a loaded machine
 MARK = "PXOS_TEST_MARK"
-PXOS = [sys.executable, "-c", "import sys, cli; sys.exit(cli.main())"]
 ENDS = {signal.SIGINT: (130, "pxos: interrupted"), signal.SIGTERM: (143, "pxos: ended by SIGTERM")}
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, NamedTuple
 from unittest import mock
 
 import cli
+
+PXOS = [sys.executable, "-c", "import sys, cli; sys.exit(cli.main())"]  # in a process of its own
 
 
 class Answer(NamedTuple):

@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.unit.bad_things import ABSENT, BUGS, FOLDER, KERNEL, NOT_FOLDER, PIPE, ROOT, check, refused
-from tests.unit.pxos import pxos
+from tests.unit.pxos import PXOS, pxos
 from toolchain import qemu_args
 
 NUMBERS = ["0", "-1", "nan", "inf", "1e999", "x", ""]
@@ -253,9 +252,6 @@ def test_an_executable_on_standard_input(things: Path) -> None:
     assert pxos("asm", "-", typed=b"nop\n").status == 0
     refused(pxos("asm", "-", typed=b" \n\n"), "<stdin>: empty")
     refused(pxos("asm", "--", "-x"), "-x: cannot read")
-
-
-PXOS = [sys.executable, "-c", "import sys, cli; sys.exit(cli.main())"]
 
 
 def run_from_a_shell(redirection: str, *words: str) -> subprocess.CompletedProcess[str]:

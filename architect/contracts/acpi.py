@@ -11,14 +11,13 @@ import struct
 from collections.abc import Callable
 
 from architect.contracts import contract
-from architect.contracts.model import INVALID, MALFORMED, Session
+from architect.contracts.model import INVALID, MALFORMED, OK, SKIP, Session
 from architect.contracts.units import said, sent
 from toolchain.harness import BUFFER_BASE, Harness
 
 _EBDA_POINTER, _EBDA = 0x40E, 0x9FC00
 _ROM = 0xE0000
 _HEADER = 36
-_OK, _SKIP = 0, 1
 _XSDT, _RSDT, _MCFG, _FADT, _SSDT = 0x50000, 0x51000, 0x52000, 0x53000, 0x54000
 
 
@@ -121,7 +120,7 @@ def acpi_tables(harness: Harness) -> None:
         firmware.loader(root_pointer(_RSDT, _XSDT, revision=revision))
         # Each root table alone leads on: the other one is spoilt.
         firmware.put(_RSDT if revision else _XSDT, bytes(4))
-        firmware.start(_OK, "does not find the tables")
+        firmware.start(OK, "does not find the tables")
         notes = said(firmware, "acpi_init")
         root = f"{_XSDT if revision else _RSDT:#x}"
         right = notes.get("root") == root and notes.get("tables") == "4"
@@ -147,7 +146,7 @@ def acpi_tables(harness: Harness) -> None:
     for promise, spoil in spoilt:
         firmware.fresh()
         spoil()
-        firmware.start(_OK, "does not find the tables")
+        firmware.start(OK, "does not find the tables")
         firmware.find(b"MCFG", None, promise)
         told = f"{_MCFG:#x}" in firmware.said
         firmware.expect(
@@ -161,7 +160,7 @@ def acpi_tables(harness: Harness) -> None:
     # A root table that names itself, the other one, itself again, and what is no memory: it ends, and goes on.
     _, xsdt = roots(_XSDT, _RSDT, 0xFFFF_F000_0000, 0, harness.ram - 8, _MCFG)
     firmware.put(_XSDT, xsdt)
-    firmware.start(_OK, "does not find the tables")
+    firmware.start(OK, "does not find the tables")
     firmware.find(b"MCFG", _MCFG, "does not get past an entry that leads nowhere")
     firmware.find(b"XSDT", _XSDT, "does not end where the tables go round")
 
@@ -179,11 +178,11 @@ def acpi_root(harness: Harness) -> None:
         firmware.loader(b"")
         firmware.put(_EBDA_POINTER, struct.pack("<H", _EBDA >> 4))
         firmware.put(place, pointer)
-        firmware.start(_OK, "does not find the root pointer in the BIOS's memory")
+        firmware.start(OK, "does not find the root pointer in the BIOS's memory")
     firmware.fresh()
     firmware.loader(b"")
     firmware.put(_ROM + 0x108, pointer)
-    firmware.start(_SKIP, "takes a root pointer that is not on 16 bytes")
+    firmware.start(SKIP, "takes a root pointer that is not on 16 bytes")
     lopsided = pointer[:10] + b"?" + pointer[11:]
     _, xsdt = roots(_MCFG)
     for promise, loader, spoil in (
@@ -202,15 +201,15 @@ def acpi_root(harness: Harness) -> None:
         firmware.loader(loader)
         if spoil:
             firmware.put(*spoil)
-        firmware.start(_SKIP, promise)
+        firmware.start(SKIP, promise)
         firmware.expect("reason" in said(firmware, "acpi_init"), "acpi_init", "does not say why it skips")
         firmware.find(b"MCFG", None, "finds tables though there is no root")
     firmware.fresh()
     firmware.put(_XSDT, xsdt)
     firmware.put(_RSDT, table(b"RSDT"))
-    firmware.start(_OK, "does not find the tables")
+    firmware.start(OK, "does not find the tables")
     firmware.find(b"MCFG", _MCFG, "prefers the RSDT to the XSDT")
     firmware.put(_XSDT, b"spoilt")
     firmware.put(_RSDT, roots(_FADT)[0])
-    firmware.start(_OK, "does not fall back to the RSDT")
+    firmware.start(OK, "does not fall back to the RSDT")
     firmware.find(b"FACP", _FADT, "does not fall back to the RSDT")

@@ -9,14 +9,13 @@ STATUS, and ready is said last.
 from __future__ import annotations
 
 from architect.contracts import contract
-from architect.contracts.model import NOT_FOUND, UNSUPPORTED, Session
+from architect.contracts.model import NOT_FOUND, OK, SKIP, UNSUPPORTED, Session
 from architect.contracts.pcihost import IO, MEMORY, Bar, Function, Host
 from architect.contracts.units import said
 from toolchain.harness import BUFFER_BASE, Harness
 
 _BAR0, _BAR2 = 0xFD00_0000, 0xFEBF_0000
 _PAGE = 0x1000
-_OK, _SKIP = 0, 1
 _ROW = 0x80
 _UC = 0x18
 
@@ -162,13 +161,13 @@ def display_device(harness: Harness) -> None:
     unassigned = _vga({0: Bar(1 << 24, prefetch=True)})
     other = _vga(klass=0x038000)
     for functions, result, used in (
-        ((plain, _vga()), _OK, 1),
-        ((virtio, plain, other), _OK, 2),
-        ((plain,), _SKIP, None),
-        ((plain, virtio), _SKIP, None),
-        ((registers,), _SKIP, None),
-        ((unassigned,), _SKIP, None),
-        ((_vga({0: Bar(32, io=True, base=0xC000)}),), _SKIP, None),
+        ((plain, _vga()), OK, 1),
+        ((virtio, plain, other), OK, 2),
+        ((plain,), SKIP, None),
+        ((plain, virtio), SKIP, None),
+        ((registers,), SKIP, None),
+        ((unassigned,), SKIP, None),
+        ((_vga({0: Bar(32, io=True, base=0xC000)}),), SKIP, None),
     ):
         display = _Display(harness, *functions)
         got = display.call("gpu_init", rdi=BUFFER_BASE).registers["rax"]

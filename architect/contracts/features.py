@@ -10,12 +10,11 @@ import struct
 from collections.abc import Sequence
 
 from architect.contracts import contract
-from architect.contracts.model import Broken, Session
+from architect.contracts.model import FAIL, OK, SKIP, Broken, Session
 from architect.contracts.units import said
 from toolchain.harness import BUFFER_BASE, PERCPU_PAGE, Harness
 from toolchain.watch import Event, answer_rdmsr, watch
 
-_OK, _SKIP, _FAIL = 0, 1, 2
 _PAE, _MCE, _PGE, _OSFXSR, _OSXMMEXCPT, _UMIP, _SMEP, _SMAP = (1 << n for n in (5, 6, 7, 9, 10, 11, 20, 21))
 _EDX_MSR, _EDX_PAE, _EDX_MCE, _EDX_APIC, _EDX_PGE, _EDX_PAT, _EDX_SSE = (
     1 << n for n in (5, 6, 7, 9, 13, 16, 25)
@@ -110,13 +109,13 @@ def cpu_features(harness: Harness) -> None:
     nothing = result.flag("cf") and not any(event.kind == "wrmsr" for event in events)
     session.expect(nothing, "features_enable", "programs a PAT that the CPU lacks")
     result = session.call("features_init", rdi=BUFFER_BASE)
-    session.equal(result.registers["rax"], _FAIL, "features_init", "succeeds on a CPU without a PAT")
+    session.equal(result.registers["rax"], FAIL, "features_init", "succeeds on a CPU without a PAT")
     session.equal(
         said(session, "features_init").get("missing", ""), "pat", "features_init", "does not say what lacks"
     )
     _cpu(harness, _EVERYTHING)
     result = session.call("features_init", rdi=BUFFER_BASE)
-    session.equal(result.registers["rax"], _OK, "features_init", "fails on a CPU that has what it needs")
+    session.equal(result.registers["rax"], OK, "features_init", "fails on a CPU that has what it needs")
     cr4 = f"{harness.get('cr4'):#x}"
     session.equal(said(session, "features_init").get("cr4", ""), cr4, "features_init", "notes another CR4")
 
@@ -142,7 +141,7 @@ def local_apic(harness: Harness) -> None:
     events = watch(harness, ("lapic_enable", "lapic_write"))
     _cpu(harness, _EVERYTHING)
     result = session.call("lapic_init", rdi=BUFFER_BASE)
-    session.equal(result.registers["rax"], _OK, "lapic_init", "fails on a machine with a local APIC")
+    session.equal(result.registers["rax"], OK, "lapic_init", "fails on a machine with a local APIC")
     notes = said(session, "lapic_init")
     right = notes.get("mode") == "xapic" and notes.get("id") == "0x7"
     session.expect(right, "lapic_init", "notes something else", got=repr(notes))
@@ -155,7 +154,7 @@ def local_apic(harness: Harness) -> None:
     mapped.clear()
     harness.write(PERCPU_PAGE + _PERCPU_APIC_ID, bytes(4))
     result = session.call("lapic_init", rdi=BUFFER_BASE)
-    session.equal(result.registers["rax"], _OK, "lapic_init", "fails on a machine with an x2APIC")
+    session.equal(result.registers["rax"], OK, "lapic_init", "fails on a machine with an x2APIC")
     notes = said(session, "lapic_init")
     right = notes.get("mode") == "x2apic" and notes.get("id") == "0x7"
     session.expect(right, "lapic_init", "notes something else", got=repr(notes))
@@ -173,7 +172,7 @@ def local_apic(harness: Harness) -> None:
         base[0] = value
         _cpu(harness, edx)
         result = session.call("lapic_init", rdi=BUFFER_BASE)
-        session.equal(result.registers["rax"], _SKIP, "lapic_init", "uses a local APIC that there is not")
+        session.equal(result.registers["rax"], SKIP, "lapic_init", "uses a local APIC that there is not")
         session.expect("reason" in said(session, "lapic_init"), "lapic_init", "does not say why it skips")
         session.expect(not registers and not events, "lapic_init", "writes to a local APIC that there is not")
 

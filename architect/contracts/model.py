@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from toolchain import contract as shared
 from toolchain.errors import InputError
 from toolchain.harness import Harness, Result
 
 MASK64 = (1 << 64) - 1
 # What a routine that fails leaves in RAX (kernel/include/errors.inc): callers tell refusals apart by it.
 INVALID, NO_MEMORY, NOT_FOUND, EXISTS, NOT_MAPPED, MALFORMED, FULL, TIMEOUT, UNSUPPORTED = range(1, 10)
+# What a boot unit's entry answers.
+OK, SKIP, FAIL = (shared.constant(f"BOOT_RESULT_{name}") for name in ("OK", "SKIP", "FAIL"))
 
 
 @dataclass(frozen=True, slots=True)

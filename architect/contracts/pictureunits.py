@@ -6,13 +6,12 @@ import struct
 from collections.abc import Sequence
 
 from architect.contracts import contract
-from architect.contracts.model import NO_MEMORY, NOT_FOUND
+from architect.contracts.model import FAIL, NO_MEMORY, NOT_FOUND, OK, SKIP
 from architect.contracts.pcisteps import row
 from architect.contracts.steps import BUFFER, Step
 from architect.contracts.unitsteps import NOTES, Unit
 from toolchain.harness import Harness
 
-_OK, _SKIP, _FAIL = 0, 1, 2
 _MODE = struct.Struct("<QIIII")
 
 
@@ -39,7 +38,7 @@ def gpu_init_alone(harness: Harness) -> None:
     step.stand("gpu_has_framebuffer", "rdi")
     step.stand("pci_enable", "rdi", "esi", answer={})
     step.stand("gpu_map_bar0", "rdi", answer={"rax": 0x7777_0000, "cf": 0})
-    step.start(_OK, "fails though all its steps succeed")
+    step.start(OK, "fails though all its steps succeed")
     kept = tuple(step.get64(name) for name in ("gpu_row", "gpu_bar0", "gpu_bar0_size", "gpu_mailbox"))
     step.same(kept, (BUFFER, base, size, 0x7777_0000), "keeps something else of the device")
     order = step.steps("gpu_find", "gpu_has_framebuffer", "pci_enable", "gpu_map_bar0")
@@ -57,11 +56,11 @@ def gpu_init_alone(harness: Harness) -> None:
         bar0=("unit_note", base),
         size=("unit_note", size),
     )
-    for name, result in (("gpu_map_bar0", _FAIL), ("gpu_has_framebuffer", _SKIP), ("gpu_find", _SKIP)):
+    for name, result in (("gpu_map_bar0", FAIL), ("gpu_has_framebuffer", SKIP), ("gpu_find", SKIP)):
         step.stand_fails(name, NO_MEMORY)
         step.start(result, "gives another result when a step fails", rbx=result)
         step.expect(
-            (b"error" if result == _FAIL else b"reason") in step.notes, step.routine, "does not say why"
+            (b"error" if result == FAIL else b"reason") in step.notes, step.routine, "does not say why"
         )
 
 
@@ -141,14 +140,14 @@ def framebuffer_init_alone(harness: Harness) -> None:
     def check(result: int, source: bytes, expected: Sequence[int]) -> None:
         step.start(result, "gives another result", rbx=len(expected))
         step.same(step.steps(*names), [names[n] for n in expected], "does its steps in another order")
-        if result == _OK:
+        if result == OK:
             step.noted(source=("unit_note_text", source), checksum=("unit_note", 0x1234))
             step.expect(("framebuffer_note_mode",) in step.asked, step.routine, "does not note the mode")
 
-    check(_OK, b"dispi", (0, 2, 3, 4))
+    check(OK, b"dispi", (0, 2, 3, 4))
     step.stand_fails("framebuffer_from_dispi", NOT_FOUND)
-    check(_OK, b"loader", (0, 1, 2, 3, 4))
+    check(OK, b"loader", (0, 1, 2, 3, 4))
     step.stand_fails("framebuffer_map", NO_MEMORY)
-    check(_FAIL, b"", (0, 1, 2))
+    check(FAIL, b"", (0, 1, 2))
     step.stand_fails("framebuffer_from_loader", NOT_FOUND)
-    check(_SKIP, b"", (0, 1))
+    check(SKIP, b"", (0, 1))

@@ -63,6 +63,7 @@ AREAS = (
     "programs",
     "ranges",
     "reports",
+    "runsteps",
     "sched",
     "schedparts",
     "session",

@@ -10,14 +10,13 @@ import struct
 
 from architect.contracts import contract
 from architect.contracts.acpi import table
-from architect.contracts.model import Session
+from architect.contracts.model import FAIL, OK, SKIP, Session
 from architect.contracts.pcihost import ONES, Bar, Function, Host
 from architect.contracts.picture import checksum
 from architect.contracts.units import said, sent
 from toolchain import contract as shared
 from toolchain.harness import BUFFER_BASE, Harness
 
-_OK, _SKIP, _FAIL = 0, 1, 2
 _ECAM, _MCFG = 0xB000_0000, 0x50000
 _BUS = 1 << 20
 _BAR0, _PAGE = 0xFD00_0000, 0x1000
@@ -69,7 +68,7 @@ def pci_access(harness: Harness) -> None:
 
         harness.substitute("acpi_find", find)
         result = session.call("pci_init", limit=600_000, rdi=BUFFER_BASE)
-        session.equal(result.registers["rax"], _OK, "pci_init", "fails on a machine with PCI", case=case)
+        session.equal(result.registers["rax"], OK, "pci_init", "fails on a machine with PCI", case=case)
         notes = said(session, "pci_init")
         access = "ecam" if case == "sound" else "ports"
         session.equal(
@@ -86,7 +85,7 @@ def pci_access(harness: Harness) -> None:
     session = Session(harness)
     Host(harness, {})
     result = session.call("pci_init", limit=600_000, rdi=BUFFER_BASE)
-    session.equal(result.registers["rax"], _SKIP, "pci_init", "finds functions where none answer")
+    session.equal(result.registers["rax"], SKIP, "pci_init", "finds functions where none answer")
 
 
 @contract("mailbox_init", needs=("gpu_mailbox", "gpu_bar0"))
@@ -109,7 +108,7 @@ def mailbox_unit(harness: Harness) -> None:
         harness.write_u64(harness.address("gpu_bar0"), _BAR0)
         result = session.call("mailbox_init", rdi=BUFFER_BASE).registers["rax"]
         session.equal(
-            result, _FAIL if fails else _OK, "mailbox_init", "is wrong about whether the registers hold"
+            result, FAIL if fails else OK, "mailbox_init", "is wrong about whether the registers hold"
         )
         notes = said(session, "mailbox_init")
         right = notes.get("bar0") == f"{_BAR0:#x}" and ("error" if fails else "status") in notes
@@ -134,12 +133,12 @@ def picture_unit(harness: Harness) -> None:
     harness.write(harness.address("bootinfo_framebuffer"), _MODE.pack(*small))
     result = session.call("framebuffer_init", rdi=BUFFER_BASE)
     session.equal(
-        result.registers["rax"], _OK, "framebuffer_init", "fails though the loader left a framebuffer"
+        result.registers["rax"], OK, "framebuffer_init", "fails though the loader left a framebuffer"
     )
     _noted(session, "loader", small, checksum(small[2], small[3]))
     harness.reset()
     result = session.call("framebuffer_init", rdi=BUFFER_BASE)
-    session.equal(result.registers["rax"], _SKIP, "framebuffer_init", "finds a framebuffer where none is")
+    session.equal(result.registers["rax"], SKIP, "framebuffer_init", "finds a framebuffer where none is")
     session.expect(
         "reason" in said(session, "framebuffer_init"), "framebuffer_init", "does not say why it skips"
     )
@@ -160,7 +159,7 @@ def picture_unit(harness: Harness) -> None:
         result = session.call("framebuffer_init", rdi=BUFFER_BASE)
         if size == needed:
             session.equal(
-                result.registers["rax"], _OK, "framebuffer_init", "fails though the device has a mode"
+                result.registers["rax"], OK, "framebuffer_init", "fails though the device has a mode"
             )
             _noted(session, "dispi", (_BAR0 + _PAGE, 4096, 1024, 768, 32), 0x1234)
         else:

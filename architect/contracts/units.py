@@ -12,7 +12,7 @@ import struct
 from typing import NamedTuple
 
 from architect.contracts import contract
-from architect.contracts.model import Session
+from architect.contracts.model import FAIL, OK, SKIP, Session
 from toolchain import contract as shared
 from toolchain.harness import BUFFER_BASE, PERCPU_PAGE, Harness
 
@@ -20,7 +20,6 @@ _COM1 = 0x3F8
 _ROWS_MAX, _NOTES_MAX = 64, 8
 _ROW = struct.Struct("<4Q")
 _TSC = re.compile(rb" tsc=\d+")
-_OK, _SKIP, _FAIL = 0, 1, 2
 # of the per-CPU block
 _CPU, _UNIT, _NOTE_COUNT, _NOTES = 0x08, 0x10, 0x68, 0x70
 
@@ -92,7 +91,7 @@ class _Units(Session):
         count = harness.read_u64(PERCPU_PAGE + _NOTE_COUNT)
         self.equal(count, 0, "unit_run", "leaves a unit the notes of another")
         harness.write_u64(PERCPU_PAGE + _NOTE_COUNT, 1)
-        harness.set("rax", self.results.get(number, _OK))
+        harness.set("rax", self.results.get(number, OK))
 
     def expected(self) -> tuple[list[bytes], list[int], int, bool]:
         """Lines, units that run, the mask of those that succeed, and whether the boot goes on to the end."""
@@ -107,12 +106,12 @@ class _Units(Session):
                 lines_.append(prefix + unit.name + b" skip needs=" + first)
                 continue
             ran.append(number)
-            result = min(self.results.get(number, _OK), _FAIL)
+            result = min(self.results.get(number, OK), FAIL)
             lines_.append(prefix + unit.name + b" start")
             lines_.append(prefix + unit.name + (b" ok", b" skip", b" fail")[result] + b" note=%d" % number)
-            if result == _OK:
+            if result == OK:
                 succeeded |= 1 << number
-            elif result == _FAIL and not unit.optional:
+            elif result == FAIL and not unit.optional:
                 lines_.append(shared.string("PANIC_PREFIX").encode() + b"unit-failed " + unit.name)
                 return lines_, ran, succeeded, False
         return lines_, ran, succeeded, True
@@ -128,9 +127,9 @@ def boot_units(harness: Harness) -> None:
     count = len(_Units(harness, {}).rows)
     for results in (
         {},
-        {number: noise.choice((_OK, _OK, _OK, _SKIP)) for number in range(count)},
-        {number: _FAIL for number in range(count) if noise.random() < 0.2},
-        {count - 1: 3, count - 2: _SKIP, 0: 0x1_0000_0000},
+        {number: noise.choice((OK, OK, OK, SKIP)) for number in range(count)},
+        {number: FAIL for number in range(count) if noise.random() < 0.2},
+        {count - 1: 3, count - 2: SKIP, 0: 0x1_0000_0000},
     ):
         harness.renew()
         units = _Units(harness, results)

@@ -1,4 +1,4 @@
-"""The entries of boot units, and what runs them, each alone: the order of their steps, their results, their notes.
+"""The entries of boot units, each alone: the order of their steps, their results, their notes.
 
 What a step does is judged elsewhere; here its stand-in succeeds or fails, and the unit must do the right thing then.
 """
@@ -9,12 +9,10 @@ import struct
 from collections.abc import Mapping
 
 from architect.contracts import contract
-from architect.contracts.model import NO_MEMORY, NOT_FOUND
+from architect.contracts.model import FAIL, NO_MEMORY, NOT_FOUND, OK, SKIP
 from architect.contracts.steps import BUFFER, Step
-from toolchain import contract as shared
-from toolchain.harness import PERCPU_PAGE, Harness
+from toolchain.harness import Harness
 
-_OK, _SKIP, _FAIL = 0, 1, 2
 _UNIT, _NOTE_COUNT = 0x10, 0x68  # of the per-CPU block
 _ROW = struct.Struct("<4Q")
 NOTES = ("unit_note", "unit_note_dec", "unit_note_text")
@@ -57,118 +55,6 @@ class Unit(Step):
         self.same(self.notes, right, "notes something else")
 
 
-@contract("boot_run_units", needs=("unit_run", "unit_say_needs", "panic", "boot_unit_table"))
-def run_units_alone(harness: Harness) -> None:
-    """Rows in order; those whose needs are missing are said, a failure that is not optional is the end."""
-    step = Step(harness, "boot_run_units")
-    names = {s.address for s in harness.image.symbols if s.kind == "func"}
-    table = step.at("boot_unit_table")
-    rows: list[tuple[int, ...]] = []
-    while len(rows) < 64:
-        values = _ROW.unpack(step.read(table + len(rows) * _ROW.size, _ROW.size, step.routine))
-        if values[1] not in names:
-            break
-        rows.append(values)
-    results: dict[int, int] = {}
-    step.stand(
-        "unit_run", "rdi", answer=lambda place: {"rax": results.get((place - table) // _ROW.size, _OK)}
-    )
-    step.stand("unit_say_needs", "rdi", "rsi", answer={})
-
-    def stop() -> Mapping[str, int]:
-        harness.stop()
-        return {}
-
-    step.stand("panic", "rdi", "rsi", answer=lambda *_: stop())
-    optional = [n for n, r in enumerate(rows) if r[2] & shared.constant("BOOT_FLAG_OPTIONAL")]
-    needed = [n for n in range(len(rows)) if n not in optional]
-    cases: list[dict[int, int]] = [{}, {0: _SKIP}, dict.fromkeys(range(len(rows)), _SKIP)]
-    cases += [{n: _FAIL} for n in (*optional[:2], *needed[:1], *needed[-1:])]
-    for chosen in cases:
-        results.clear()
-        results.update(chosen)
-        step.asked.clear()
-        result = harness.call("boot_run_units", {}, seed=1, limit=20_000)
-        expected: list[tuple[str | int, ...]] = []
-        done, ended = 0, False
-        for number, (_, _, flags, needs) in enumerate(rows):
-            place = table + number * _ROW.size
-            if needs & ~done:
-                expected.append(("unit_say_needs", place, needs & ~done))
-                continue
-            expected.append(("unit_run", place))
-            outcome = chosen.get(number, _OK)
-            done |= (outcome == _OK) << number
-            if outcome == _FAIL and not flags & shared.constant("BOOT_FLAG_OPTIONAL"):
-                ended = True
-                break
-        shown = {"results": repr(chosen)}
-        got = [call for call in step.asked if call[0] != "panic"]
-        step.expect(got == expected, step.routine, "runs, or leaves out, other units than it should", **shown)
-        step.expect(
-            (step.asked[-1][0] == "panic") == ended,
-            step.routine,
-            "goes on, or ends, where it should not",
-            **shown,
-        )
-        if not ended:
-            step.expect(result.end == "returned", step.routine, f"does not return: {result.end}", **shown)
-            step.equal(
-                result.registers["rax"], done, step.routine, "counts other units as succeeded", **shown
-            )
-
-
-@contract(
-    "unit_run", needs=("unit_line_begin", "unit_put_notes", "serial_line_end", "unit_note", "unit_note_store")
-)
-def unit_run_alone(harness: Harness) -> None:
-    """A start line, the entry with its row, a result line with the notes; the unit in progress is known."""
-    step = Step(harness, "unit_run")
-    answer = [0]
-    seen: list[tuple[int, int]] = []
-
-    def entry(place: int) -> Mapping[str, int]:
-        seen.append((harness.read_u64(PERCPU_PAGE + _UNIT), harness.read_u64(PERCPU_PAGE + _NOTE_COUNT)))
-        return {"rax": answer[0]}
-
-    step.stand("unit_line_begin", "rdi", "rsi", answer={})
-    step.stand("unit_put_notes", answer={})
-    step.stand("serial_line_end", answer={})
-    step.stand("unit_note_store", "rdi", answer=entry)  # any routine will do for an entry
-    step.put(BUFFER, _ROW.pack(BUFFER + 0x100, step.at("unit_note_store"), 0, 0))
-    step.put(BUFFER + 0x100, b"paging\0")
-    for result, state in (
-        (0, b" ok"),
-        (1, b" skip"),
-        (2, b" fail"),
-        (3, b" fail"),
-        (1 << 32, b" fail"),
-        ((1 << 64) - 1, b" fail"),
-    ):
-        answer[0] = result
-        seen.clear()
-        harness.write_u64(PERCPU_PAGE + _NOTE_COUNT, 3)
-        step.run("says another result", want={"rax": min(result, _FAIL)}, rdi=BUFFER, rbx=result)
-        step.same(seen, [(BUFFER + 0x100, 0)], "runs a unit under another name, or with another's notes")
-        calls = [
-            "unit_line_begin",
-            "serial_line_end",
-            "unit_note_store",
-            "unit_line_begin",
-            "unit_put_notes",
-            "serial_line_end",
-        ]
-        step.same([call[0] for call in step.asked], calls, "does its steps in another order")
-        step.same(step.asked[2][1], BUFFER, "gives the entry another row")
-        states = [
-            step.read(int(c[2]), 8, step.routine).split(b"\0")[0]
-            for c in step.asked
-            if c[0] == "unit_line_begin"
-        ]
-        step.same(states, [b" start", state], "says another state", result=result)
-        step.same(harness.read_u64(PERCPU_PAGE + _UNIT), 0, "names a unit after it has ended")
-
-
 @contract(
     "frames_init",
     needs=(
@@ -190,7 +76,7 @@ def frames_init_alone(harness: Harness) -> None:
         step.put64("frame_total", total)
         step.put64("frame_region_count", 2)
         harness.write_u64(step.at("memory_ram", 16), lost)
-        step.start(_OK if total else _FAIL, "is wrong about whether there is memory", rbx=total)
+        step.start(OK if total else FAIL, "is wrong about whether there is memory", rbx=total)
         done = [call for call in step.asked if call[0] in names]
         step.same(
             sorted(map(str, done[:-2])),
@@ -228,7 +114,7 @@ def paging_init_alone(harness: Harness) -> None:
     for huge in (0, 1):
         step.put64("frame_used", 5)
         step.put("page_huge_allowed", bytes((huge,)))
-        step.start(_OK, "fails though all its steps succeed", rbx=huge)
+        step.start(OK, "fails though all its steps succeed", rbx=huge)
         step.same(step.steps(*order), list(order), "does its steps in another order")
         step.same(step.get64("page_root"), 0x9000, "keeps another root")
         step.noted(
@@ -237,7 +123,7 @@ def paging_init_alone(harness: Harness) -> None:
         )  # fmt: skip
     for name in order[:-1]:
         step.stand_fails(name, NO_MEMORY)
-        step.start(_FAIL, "goes on after a step has failed", rbx=order.index(name))
+        step.start(FAIL, "goes on after a step has failed", rbx=order.index(name))
         step.expect(
             not step.steps("space_enter"), step.routine, "switches to an address space that is not whole"
         )
@@ -253,12 +139,12 @@ def acpi_init_alone(harness: Harness) -> None:
     step.stand("acpi_open_root", "rax", answer={"cf": 0})
     step.put64("acpi_root", harness.direct_base + 0x7FE_1000)
     step.put32("acpi_count", 6)
-    step.start(_OK, "fails though there is a root table")
+    step.start(OK, "fails though there is a root table")
     step.expect(("acpi_open_root", BUFFER) in step.asked, step.routine, "opens the root of another pointer")
     step.noted(root=("unit_note", 0x7FE_1000), tables=("unit_note_dec", 6))
     for name in ("acpi_open_root", "acpi_find_rsdp"):
         step.stand_fails(name, NOT_FOUND)
-        step.start(_SKIP, "goes on without a root table")
+        step.start(SKIP, "goes on without a root table")
         step.same(list(step.notes), [b"reason"], "notes something else")
 
 
@@ -287,7 +173,7 @@ def pci_init_alone(harness: Harness) -> None:
         step.put64("ecam_base", ecam)
         step.put32("ecam_bus_first", first)
         step.put32("ecam_bus_last", last)
-        step.start(_OK if count else _SKIP, "gives another result", rbx=count)
+        step.start(OK if count else SKIP, "gives another result", rbx=count)
         order = step.steps("pci_find_ecam", "pci_scan_bus", "pci_assign", "pci_list")
         step.same(
             order,
@@ -325,7 +211,7 @@ def bootinfo_init_alone(harness: Harness) -> None:
         for name in readers:
             step.stand_says(name, {"rax": wrong, "cf": int(bool(wrong))})
         step.start(
-            _OK if count else _FAIL, "is wrong about whether there is a memory map", rbx=protocol, rcx=wrong
+            OK if count else FAIL, "is wrong about whether there is a memory map", rbx=protocol, rcx=wrong
         )
         reads = [call for call in step.asked if call[0] in readers]
         step.same(

@@ -61,6 +61,7 @@ class Bench:
         self, workspace: TreeCopy, tree: Path, judge: Judge, folder: Path, cache: Path | None = None
     ) -> None:
         from toolchain import build
+        from toolchain.rewind import Rewinder
 
         self.workspace = workspace
         self.tree = tree
@@ -75,6 +76,7 @@ class Bench:
         self.reporting: Reporting | None = None
         self.session = build.Session(tree, cache, still=True)
         self.images = Images(self.session, self.headers)
+        self.rewinder = Rewinder(folder)
 
     def __enter__(self) -> Bench:
         """Start the encoder."""
@@ -82,7 +84,8 @@ class Bench:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """End it."""
+        """End it, and the machine that candidates share."""
+        self.rewinder.close()
         self.session.__exit__(*exception)
 
     def diagnose(self, gates: tuple[str, ...], boots: int) -> Diagnosis:
@@ -231,7 +234,7 @@ class Bench:
                 probe=demands.probe,
             )
             trial = self._trial(image, data, folder, terms)
-            trial.lined = lined
+            trial.lined, trial.rewinder = lined, self.rewinder
             passed, gates_seen = trial.run(), tuple(trial.gates)
             if passed and linked(lined())[1] != sha:  # then nothing is proved
                 passed, gates_seen = False, (GateResult("assembles", False, 0.0, _NOT_BUILT),)

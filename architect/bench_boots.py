@@ -23,7 +23,7 @@ from architect.deadlines import empty_boot_seconds
 from architect.diagnosis import Demands, Diagnosis
 from architect.judge import Judge, load
 from architect.ladder import FIRST
-from architect.protocols import GateResult, Patch
+from architect.protocols import Patch
 from architect.search import SearchEngine
 from architect.verify import FINAL_BOOTS, Terms, Trial
 from architect.workers import Workers
@@ -39,9 +39,6 @@ CALL_SECONDS = 300.0
 
 class Booting(Bench):
     """A bench that asks no contracts."""
-
-    def _suspected(self, image: Image, demands: Demands) -> GateResult | None:
-        return None
 
     def _trial(self, image: Image, data: bytes, folder: Path, terms: Terms) -> Trial:
         gates = tuple(name for name in terms.gates if name != "contract")

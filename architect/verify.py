@@ -23,6 +23,7 @@ from toolchain.types import BootConfig, BootResult, FaultReport, Image
 if TYPE_CHECKING:
     from architect.contracts import Asked, Violation
     from toolchain.qemu import Enough
+    from toolchain.rewind import Rewinder
 
 STATIC = ("checks", "contract")
 BOOTS = ("boot", "tests", "claims")
@@ -100,6 +101,7 @@ class Trial:
 
     Attributes:
         lined: makes the same image with its lines, where ``image`` has none: few candidates are told about by them.
+        rewinder: has a machine for the first boot of a candidate; what proves a repair boots in a QEMU of its own.
     """
 
     judge: Judge
@@ -118,6 +120,7 @@ class Trial:
     ready: BootResult | None = None  # a first boot that was looked at when it was ready
     report: FaultReport | None = None
     lined: Callable[[], Image] | None = None
+    rewinder: Rewinder | None = None
     taken: list[dict[str, Any]] = field(
         default_factory=list
     )  # boots of the gate that is asked, for its evidence
@@ -291,6 +294,7 @@ class Trial:
     def _booted(self, what: str, enough: Enough | None = None, **changes: Any) -> BootResult:
         result = self._started(what, enough, **changes)
         if result.outcome == "qemu-died" and self.boots < self.terms.boots:
+            self.rewinder = None
             result = self._started(what, enough, **changes)  # somebody ended it; if it was the kernel, again
         return result
 
@@ -305,7 +309,8 @@ class Trial:
         config = replace(config, **changes)
         assert config.stall is not None
         config = replace(config, timeout=WHOLE_FACTOR * config.stall)
-        result = qemu.boot(config, enough=enough, inspect=self._explained)
+        rewinder = self.rewinder if what == FIRST else None
+        result = qemu.boot(config, enough=enough, inspect=self._explained, rewinder=rewinder)
         self.taken.append(ladder.row(result, what, time.perf_counter() - began))
         return result
 

@@ -65,6 +65,7 @@ class Machine:
         self.handles = tuple(handles)
         self.command: tuple[str, ...] = self.arguments
         self.folder = folder
+        self._prefix = ""  # what leads from QEMU's working folder to ``folder``
         self._stack = ExitStack()
 
     def __enter__(self) -> Machine:
@@ -150,7 +151,7 @@ class Machine:
         """``size`` bytes of guest physical memory (at most a few megabytes); zeros where nothing answers."""
         path = self.folder / _MEMORY_NAME
         try:
-            self.qmp.execute("pmemsave", val=address, size=size, filename=_MEMORY_NAME)
+            self.qmp.execute("pmemsave", val=address, size=size, filename=self._prefix + _MEMORY_NAME)
             return path.read_bytes()
         except QmpClosed:
             raise
@@ -168,7 +169,7 @@ class Machine:
         """What the display shows, or None without a display."""
         path = self.folder / _SCREEN_NAME
         try:
-            self.qmp.execute("screendump", filename=_SCREEN_NAME)
+            self.qmp.execute("screendump", filename=self._prefix + _SCREEN_NAME)
             return parse_ppm(path.read_bytes())
         except QmpClosed:
             raise
@@ -193,15 +194,16 @@ class Machine:
         return self.scheduled()[1]
 
     def scheduled(self) -> tuple[float, float]:
-        """Seconds that QEMU's busiest thread was on a core, and the longest that one was ready to run and had none.
+        """Seconds that QEMU's busiest thread was on a core, and the longest that one was ready to run and had none."""
+        return scheduled(self.tasks())
 
-        QEMU is the process that was started, or what a sandbox started in it.
-        """
+    def tasks(self) -> Path:
+        """Where the system tells of QEMU's threads: the process that was started, or what a sandbox started in it."""
         number = self.process.pid
         with suppress(OSError, ValueError, IndexError):  # it ends, or the system does not tell
             while children := Path(f"/proc/{number}/task/{number}/children").read_text().split():
                 number = int(children[0])
-        return scheduled(Path(f"/proc/{number}/task"))
+        return Path(f"/proc/{number}/task")
 
     def stderr_tail(self) -> str:
         """QEMU's own last lines."""
@@ -247,17 +249,31 @@ def terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def scheduled(tasks: Path) -> tuple[float, float]:
-    """The longest times, in seconds, that threads of those in ``tasks`` ran and waited for a core; 0 where none tells.
+def counted(tasks: Path) -> dict[str, tuple[float, float]]:
+    """How long, in seconds, each thread of those in ``tasks`` ran and waited for a core; none where none tells.
 
     Source: Linux ``Documentation/scheduler/sched-stats.rst``, ``/proc/PID/schedstat``.
     """
-    ran = waited = 0
+    found = {}
     for path in tasks.glob("*/schedstat"):
         with suppress(OSError, ValueError, IndexError):  # the thread has ended
             times = [int(word) for word in path.read_text().split()]
-            ran, waited = max(ran, times[0]), max(waited, times[1])
-    return ran / NANOSECONDS, waited / NANOSECONDS
+            found[path.parent.name] = (times[0] / NANOSECONDS, times[1] / NANOSECONDS)
+    return found
+
+
+def scheduled(tasks: Path, before: Mapping[str, tuple[float, float]] | None = None) -> tuple[float, float]:
+    """The longest times, in seconds, that threads of those in ``tasks`` ran and waited for a core; 0 where none tells.
+
+    Args:
+        tasks: as for ``counted``.
+        before: what had been counted when the time began that is asked for.
+    """
+    ran = waited = 0.0
+    for name, times in counted(tasks).items():
+        was = (before or {}).get(name, (0.0, 0.0))
+        ran, waited = max(ran, times[0] - was[0]), max(waited, times[1] - was[1])
+    return ran, waited
 
 
 def quick_environment(ours: Mapping[str, str]) -> dict[str, str]:

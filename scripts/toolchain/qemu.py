@@ -16,6 +16,7 @@ from toolchain import accel, boot_log, contract, files, hopeless, qemu_args, scr
 from toolchain.ear import Console, Ear, Progress
 from toolchain.machine import Machine
 from toolchain.qmp import Event, QmpClosed
+from toolchain.rewind import Rewinder
 from toolchain.serial import SerialLog
 from toolchain.types import BootConfig, BootResult, OutcomeName
 from toolchain.vigil import GRACE_SECONDS, LOG_TEXT, PAUSE_SECONDS, TICK, Vigil
@@ -39,6 +40,7 @@ def boot(
     console: Console | None = None,
     enough: Enough | None = None,
     inspect: Inspect | None = None,
+    rewinder: Rewinder | None = None,
 ) -> BootResult:
     """Boot once, to an outcome or the deadline.
 
@@ -48,9 +50,10 @@ def boot(
         console: joins a person to the serial line.
         enough: asked whenever something arrived; an outcome ends the boot there, without a look at the machine.
         inspect: told what the kernel had said when it died; the machine is looked at unless it says no.
+        rewinder: of whoever boots many kernels: lends its machine to those that nobody talks with.
 
     Returns:
-        What the boot left behind. The machine is gone by then.
+        What the boot left behind. The machine is gone by then, or stands still.
 
     Raises:
         InputError: the configuration cannot be booted, or ``log_dir`` cannot be written.
@@ -66,8 +69,9 @@ def boot(
         else:
             files.make_folder(folder, stage=qemu_args.STAGE)
         began = time.monotonic()
+        lent = rewinder.machine(config, folder) if rewinder is not None and console is None else None
         with (
-            Machine(arguments, folder) as machine,
+            lent or Machine(arguments, folder) as machine,
             _Watch(machine, config, began, Ear(machine, began, progress, console), enough, inspect) as watch,
         ):
             watch.run()
@@ -201,7 +205,13 @@ class _Watch(Vigil):
             return False
         self.looked = now
         dump = self.machine.qmp.monitor("info registers")
-        return hopeless.reason(dump, spoken=bool(self.log.units)) is not None
+        if hopeless.reason(dump, spoken=bool(self.log.units)) is None:
+            return False
+        # What it did last comes behind its registers: a reset or power-off that it asked for, and its last words.
+        self.machine.qmp.execute("query-status")
+        heard = self.log.received
+        self.ear.drain()
+        return not self.machine.qmp.events and self.log.received == heard
 
     def _deadline(self) -> float:
         """When the boot counts as hung, by the monotonic clock."""

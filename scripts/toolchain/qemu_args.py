@@ -173,13 +173,14 @@ def machine_arguments(config: BootConfig, accel: str) -> list[str]:
 
 
 def watch_arguments() -> list[str]:
-    """What lets the host see the end: pvpanic, no reboot, no exit before the machine was read, the log."""
+    """What lets the host see the end: ``end_arguments``, and the log."""
+    return [*end_arguments(), "-d", LOG_ITEMS, "-D", LOG_NAME]
+
+
+def end_arguments() -> list[str]:
+    """pvpanic, no reboot, no exit before the machine was read."""
     port = contract.constant("PVPANIC_PORT")
-    return [
-        "-device", f"pvpanic,ioport={port:#x}",
-        "-action", "reboot=shutdown,shutdown=pause,panic=pause",
-        "-d", LOG_ITEMS, "-D", LOG_NAME,
-    ]  # fmt: skip
+    return ["-device", f"pvpanic,ioport={port:#x}", "-action", "reboot=shutdown,shutdown=pause,panic=pause"]
 
 
 def line_arguments(control: int) -> list[str]:

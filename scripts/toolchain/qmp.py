@@ -12,6 +12,7 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,12 +107,25 @@ class Qmp:
             QmpError: QEMU refused, or did not answer in time.
             QmpClosed: QEMU has gone.
         """
-        named = {name.replace("_", "-"): value for name, value in arguments.items()}
-        ticket = self._send(command, named or None)
-        reply = self._await(ticket, command, time.monotonic() + seconds)
-        if "error" in reply:
-            raise QmpError(f"QEMU refused {command}: {reply['error'].get('desc', 'no reason given')}")
-        return reply.get("return")
+        return self.batch([(command, arguments)], seconds)[0]
+
+    def batch(
+        self, commands: Sequence[tuple[str, Mapping[str, Any]]], seconds: float = ANSWER_SECONDS
+    ) -> list[Any]:
+        """Run commands, handed over at once, and wait for their answers; arguments and errors as for ``execute``.
+
+        QEMU goes on to the next after one that it refused.
+        """
+        sent = []
+        for command, arguments in commands:
+            named = {name.replace("_", "-"): value for name, value in arguments.items()}
+            sent.append((self._send(command, named or None), command))
+        deadline = time.monotonic() + seconds
+        replies = [(self._await(ticket, command, deadline), command) for ticket, command in sent]
+        for reply, command in replies:
+            if "error" in reply:
+                raise QmpError(f"QEMU refused {command}: {reply['error'].get('desc', 'no reason given')}")
+        return [reply.get("return") for reply, _ in replies]
 
     def wait_event(self, name: str, seconds: float) -> bool:
         """Wait for an event, which is taken; False when it does not come in time or QEMU has gone."""

@@ -13,6 +13,7 @@ from architect.ladder import Probe
 from architect.protocols import NO_BOOTS, GateResult
 from architect.verify import QUICK, Terms, Trial
 from toolchain import serial
+from toolchain.rewind import Rewinder
 from toolchain.types import BootConfig, BootResult, Image
 
 EMPTY = Image(0, (), (), (), ())
@@ -202,16 +203,18 @@ def test_a_diagnosis_tries_the_boot_that_it_chooses() -> None:
 
 
 def test_what_is_said_early_ends_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The way to QEMU: the first boot carries its question, others none."""
-    seen: list[tuple[str, bool]] = []
+    """The way to QEMU: the first boot carries its question and may share a machine, others neither."""
+    seen: list[tuple[str, bool, bool]] = []
 
-    def boot(config: BootConfig, *, enough: Any = None, inspect: Any = None) -> BootResult:
-        seen.append((config.cmdline, enough is not None))
+    def boot(
+        config: BootConfig, *, enough: Any = None, inspect: Any = None, rewinder: Any = None
+    ) -> BootResult:
+        seen.append((config.cmdline, enough is not None, rewinder is not None))
         return READY if not config.cmdline else PASSED
 
     monkeypatch.setattr("toolchain.qemu.boot", boot)
     monkeypatch.setattr(claims, "problem", lambda result, units: None)
     terms = Terms(("boot", "tests", "claims"), 1.0, 5, explain=False, probe=Probe())
     whole = (Path("k.elf"), lambda: Path("k.iso"), tmp_path, tmp_path, terms)
-    assert Trial(JUDGE, {}, EMPTY, *whole).run()
-    assert seen == [("", True), ("test", False)]
+    assert Trial(JUDGE, {}, EMPTY, *whole, rewinder=Rewinder()).run()
+    assert seen == [("", True, True), ("test", False, False)]

@@ -28,6 +28,16 @@ READERS = {
     "a gap in data": ('".byte 1" + " " * N + ", 2"', "size"),
     "a gap in a listing": ('"x" + " " * N + "y"', "listing"),
     "a gap in a makefile": ('"CC = a" + " " * N + "b\\n" + "\\n" * N', "makefile"),
+    "a makefile of targets": ('"a.img " * (N // 6)', "makefile"),
+    "a target without end": ('"a.img$(" * (N // 7)', "makefile"),
+    "variables that name themselves": (
+        '"A = $(A)$(A)$(B)\\nB = $(A)$(A)\\n" + "x.img: $(A)\\n\\tqemu-system-i386 $(A)\\n" * (N // 40)',
+        "makefile",
+    ),
+    "a recipe without end": ('"\\tqemu-system-i386 " + "$(shell " * (N // 8)', "makefile"),
+    "options without end": ('"\\tqemu-system-i386" + " -m 1" * (N // 5)', "makefile"),
+    "quotation marks and formats": ('"\\"%08lx %" * (N // 8)', "sources"),
+    "an include without end": ('" " * N + "#include" + " " * N', "sources"),
 }
 _READ = {
     "operand": """
@@ -57,7 +67,15 @@ for pattern in (names._ORG, names._SECTION, names._LABEL):
     pattern.match(TEXT)
     pattern.match(TEXT[1:])
 """,
-    "makefile": "from toolchain.foreign import guess; guess._VARIABLE.findall(TEXT)",
+    "makefile": """
+from toolchain.foreign.makefile import Makefile
+made = Makefile(TEXT, TEXT)
+list(made.products()), made.rules, made.machine
+""",
+    "sources": """
+from toolchain.foreign import wording
+wording.ready(wording.texts({"a.c": TEXT}))
+""",
 }
 
 

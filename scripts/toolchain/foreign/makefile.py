@@ -22,17 +22,17 @@ IMAGES = {
     ".bin": 3,
 }  # endings of what boots, likeliest first
 _DEPTH = 6  # of variables that name variables
-_LONG = 1 << 14  # characters that a value may grow to
+_LONG = 1 << 14  # characters by which a short text may grow
 
 _TARGET = re.compile(
-    r"^([\w./$(){}-]+\.(?:iso|img|bin|elf|flp|raw)|kernel|[\w./-]*os)\s*:(?!=)", re.MULTILINE
+    r"^([\w./$(){}-]+\.(?:iso|img|bin|elf|flp|raw)|kernel|[\w./-]*os)[ \t]*:(?!=)", re.MULTILINE
 )
 _VARIABLE = re.compile(r"^[ \t]*(?:export[ \t]+)?(\w+)[ \t]*[:?]?=([^#\n]*)", re.MULTILINE)
 _RULE = re.compile(r"^([^\s#:=%][^#:=%\n]{0,400}):(?![=:])", re.MULTILINE)
-_OUTPUT = re.compile(r"(?:-o\s*|of=)([\w./-]+)")
+_OUTPUT = re.compile(r"(?:-o[ \t]{0,40}|of=)([\w./-]+)")
 _QEMU = r"(?:qemu-system-(?:x86_64|i386)|\$[({]QEMU[)}])[ \t]+(.*)$"
 _RECIPE = re.compile(rf"^\t.*?{_QEMU}", re.MULTILINE)
-_SCRIPT = re.compile(rf"^(?!\s*#).*?{_QEMU}", re.MULTILINE)
+_SCRIPT = re.compile(rf"^(?![ \t]*#).*?{_QEMU}", re.MULTILINE)
 _END = re.compile(r"\s(?:[|;&]|\d?>)")  # of a command
 _FILE = re.compile(r"[\w+.-]+(?:/[\w+.-]+)*")
 _PLACES = {"-hda": 0, "-hdb": 1, "-hdc": 2, "-hdd": 3}
@@ -70,8 +70,16 @@ class Makefile:
 
     def expanded(self, text: str) -> str:
         """With the values of plain variables; what is not known is left out."""
+        room = 4 * len(text) + _LONG  # values that name values grow without end
+
+        def value(found: re.Match[str]) -> str:
+            nonlocal room
+            word = self._variables.get(found[1], "")
+            room -= len(word)
+            return word if room > 0 else ""
+
         for _ in range(_DEPTH):
-            text = re.sub(r"\$[({](\w+)[)}]", lambda found: self._variables.get(found[1], ""), text)[:_LONG]
+            text = re.sub(r"\$[({](\w+)[)}]", value, text)
         return re.sub(r"\$[({][^(){}]*[)}]|\$\w", "", text)
 
     @cached_property

@@ -11,20 +11,19 @@ the tree is ours; of a foreign tree other code stays *unproved*.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from architect import bench_fix, contracts, kinds
+from architect.bench_drawn_told import OTHER_CODE, Draw, told
 from architect.bench_kept import Kept
 from architect.bench_result import Terms
 from architect.corpus import Bug, Plant, read
 from architect.mutants import Mutant, Sources, draws
-from architect.mutations import CLASSES
 from architect.protocols import Edit, Patch
 from architect.workspace import TreeCopy
 from toolchain import scratch
@@ -37,20 +36,9 @@ if TYPE_CHECKING:
 STAGE = "bench"
 DRAWS_EACH = 40  # draws for each bug that is wanted, before the tree's tests count as noticing too little
 BOOTS_EACH = 1  # a boot that was cut short is not asked again: it is noticed either way
-FATES = ("unbuilt", "same", "unnoticed", "noticed")
-OTHER_CODE = "other code, which nothing but the tree's own judge has seen"
 _MACHINES: tuple[Mapping[str, Any], ...] = ({"smp": 2, "memory": "512M"}, {"machine": "pc", "memory": "64M"})
 
 Look = Callable[[Mutant], tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One mutant and its fate: a name of ``FATES``, and what was said of it."""
-
-    mutant: Mutant
-    fate: str
-    why: str
 
 
 def run(
@@ -270,70 +258,3 @@ def _artifact(tree: Path, folder: Path) -> str:
         copy = Copy(ForeignCopy(foreign).whole, own / "tree")
         copy.refresh()
         return build.build(foreign, copy, Sandbox(), named=False).sha256
-
-
-# --- how it is told --------------------------------------------------------------------------------------------
-
-
-def told(drawn: Sequence[Draw], seed: int, tree: str, bugs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The JSON of the drawing: what became of the mutants, and of each class of them.
-
-    Args:
-        drawn: all draws.
-        seed: of the drawing.
-        tree: its name.
-        bugs: the rows of the repairs, of all engines.
-    """
-    fates = Counter(one.fate for one in drawn)
-    mutants = [
-        {"class": d.mutant.cls, "fate": d.fate, "why": d.why, "file": d.mutant.file, "line": d.mutant.line,
-         "old": list(d.mutant.old), "new": list(d.mutant.new)}
-        for d in drawn
-    ]  # fmt: skip
-    classes = []
-    for engine in dict.fromkeys(bug["asked"] for bug in bugs):
-        for cls in CLASSES:
-            of_class = [one for one in drawn if one.mutant.cls == cls]
-            rows = [bug for bug in bugs if bug["class"] == cls and bug["asked"] == engine]
-            if of_class:
-                classes.append({"class": cls, "engine": engine, "drawn": len(of_class), **counted(rows)})
-    return {
-        "seed": seed, "tree": tree, "draws": len(drawn), **{fate: fates[fate] for fate in FATES},
-        "classes": classes, "mutants": mutants,
-    }  # fmt: skip
-
-
-def counted(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """How many of some repairs are what."""
-    return {
-        "bugs": len(rows),
-        "plausible": sum(row["plausible"] for row in rows),
-        "same_code": sum(row["same_code"] is True for row in rows),
-        "correct": sum(row["correct"] for row in rows),
-        "wrong": sum(
-            row["plausible"] and not row["correct"] and OTHER_CODE not in row["broken"] for row in rows
-        ),
-        "unproved": sum(OTHER_CODE in row["broken"] for row in rows),
-    }
-
-
-def text(data: Mapping[str, Any]) -> str:
-    """For a person; each draw and each repair was told when it was done."""
-    drawn = data["drawn"]
-    lines = [
-        f"{drawn['draws']} mutants of {drawn['tree']} by seed {drawn['seed']}: {drawn['unbuilt']} do not build,"
-        f" {drawn['same']} are the same code, {drawn['unnoticed']} nobody notices, {drawn['noticed']} show"
-    ]
-    columns = ("drawn", "bugs", "plausible", "same_code", "correct", "wrong", "unproved")
-    lines.append(f"{'':<24}" + "".join(f"{name.replace('_', ' '):>11}" for name in columns))
-    for row in drawn["classes"]:
-        name = f"{row['class']} ({row['engine']})"
-        lines.append(f"{name:<24}" + "".join(f"{row[column]:>11}" for column in columns))
-    for row in data["engines"]:
-        whole = counted([bug for bug in data["bugs"] if bug["asked"] == row["engine"]])
-        told_of = "".join(f"{whole[column]:>11}" for column in columns[1:])
-        lines.append(
-            f"{row['engine']:<24}{drawn['draws']:>11}{told_of}   median {row['median_seconds']:g} s,"
-            f" {row['boots']} boots"
-        )
-    return "\n".join(lines)

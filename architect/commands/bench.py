@@ -121,10 +121,12 @@ def _fix(args: argparse.Namespace, ui: Ui) -> Outcome:
     ledger = model.ledger() if model else None  # one budget for all bugs
     terms = bench_result.Terms(seconds=args.budget, model=model, ledger=ledger)
     if args.drawn is not None:
-        from architect import bench_drawn
+        from architect import bench_drawn, bench_drawn_told
 
         data = bench_drawn.run(ui, args.kernel, args.drawn, args.seed, terms, names, args.keep)
-        return Outcome(STATUS_OK, data, (bench_told.markdown if args.markdown else bench_drawn.text)(data))
+        return Outcome(
+            STATUS_OK, data, (bench_drawn_told.markdown if args.markdown else bench_drawn_told.text)(data)
+        )
     data = bench_fix.each(ui, (args.kernel, args.shaders), args.bugs, args.ids, terms, names, args.keep)
     if not args.ids:  # guards learnt from other classes count too, and all of the corpus teaches them
         found = _prevented(args, ui)

@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 
 import cli
-from architect import bench_drawn, corpus
-from architect.bench_drawn import Draw
+from architect import bench_drawn, bench_drawn_told, corpus
+from architect.bench_drawn_told import Draw
 from architect.mutants import Mutant
 from tests import small_tree
 from tests.unit.pxos import pxos
@@ -49,7 +49,7 @@ def test_a_line_that_stands_twice_is_found_by_what_is_above_it() -> None:
 def row(cls: str, plausible: bool, correct: bool, same: bool | None, *broken: str) -> dict[str, Any]:
     return {
         "class": cls, "asked": "search", "plausible": plausible, "correct": correct, "same_code": same,
-        "broken": list(broken),
+        "broken": list(broken), "cpu_seconds": 2.5,
     }  # fmt: skip
 
 
@@ -59,10 +59,10 @@ def test_what_became_of_each_class_is_told_apart() -> None:
     bugs = [
         row("delete", True, True, True),
         row("delete", True, False, False, "boot: it hangs"),
-        row("delete", True, False, False, bench_drawn.OTHER_CODE),
+        row("delete", True, False, False, bench_drawn_told.OTHER_CODE),
         row("delete", False, False, None),
     ]
-    told = bench_drawn.told(drawn, 1, "kernel", bugs)
+    told = bench_drawn_told.told(drawn, 1, "kernel", bugs)
     (one,) = told["classes"]
     assert (told["draws"], told["noticed"], told["unnoticed"], told["same"], told["unbuilt"]) == (
         7,
@@ -75,7 +75,10 @@ def test_what_became_of_each_class_is_told_apart() -> None:
     assert (one["correct"], one["wrong"], one["unproved"]) == (1, 1, 1)
     jsonschema.validate(told, SCHEMA["properties"]["drawn"])
     engines = [{"engine": "search", "median_seconds": 1.5, "boots": 3}]
-    text = bench_drawn.text({"drawn": told, "bugs": bugs, "engines": engines})
+    table = bench_drawn_told.markdown({"drawn": told, "bugs": bugs, "engines": engines}).splitlines()
+    assert len({line.count("|") for line in table}) == 1
+    assert table[2] == "| kernel | 1 | `search` | 7 | 1 | 1 | 1 | 4 | 3 | 1 | 1 | 1 | 1 | 1.5 | 2.5 |"
+    text = bench_drawn_told.text({"drawn": told, "bugs": bugs, "engines": engines})
     assert (
         "7 mutants of kernel by seed 1: 1 do not build, 1 are the same code, 1 nobody notices, 4 show" in text
     )
@@ -113,7 +116,7 @@ def test_a_foreign_tree_from_the_drawing_to_the_figures_and_again(tmp_path: Path
     jsonschema.validate(first.data, SCHEMA)
     drawn = first.data["drawn"]
     assert drawn["noticed"] == 1 == len(first.data["bugs"]) and drawn["mutants"][-1]["fate"] == "noticed"
-    assert sum(drawn[fate] for fate in bench_drawn.FATES) == drawn["draws"] == len(drawn["mutants"])
+    assert sum(drawn[fate] for fate in bench_drawn_told.FATES) == drawn["draws"] == len(drawn["mutants"])
     again = pxos(*words, "--keep", str(tmp_path / "kept"))
     assert again.data == first.data and "known from before" in again.errors
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from architect.protocols import GateResult
-from architect.verify import BOOTS, REST, STATIC, THOROUGH, UEFI, Terms, Trial
+from architect.terms import BOOTS, REST, STATIC, THOROUGH, UEFI, Terms
+from architect.verify import Trial
 from toolchain import qemu_args
 
 _ORDER = (*THOROUGH, UEFI)

@@ -24,15 +24,9 @@ from architect.protocols import NO_BOOTS, Case, Evaluation, GateResult, Patch
 from architect.report import patch_text
 from architect.reporting import Reporting
 from architect.statements import label_arguments
+from architect.terms import BOOT_FIRST, QUICK, STATIC, Terms
 from architect.tried import CANDIDATES, STAGE, claim, content, keep, linked
-from architect.verify import (
-    BOOT_FIRST,
-    QUICK,
-    STATIC,
-    Terms,
-    Trial,
-    accused,
-)
+from architect.verify import Trial, accused
 from architect.workers import give_back, tidy
 from architect.workspace import TreeCopy
 from toolchain.changes import Changes

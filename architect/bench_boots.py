@@ -25,7 +25,8 @@ from architect.judge import Judge, load
 from architect.ladder import FIRST
 from architect.protocols import Patch
 from architect.search import SearchEngine
-from architect.verify import FINAL_BOOTS, Terms, Trial
+from architect.terms import FINAL_BOOTS, Terms
+from architect.verify import Trial
 from architect.workers import Workers
 from architect.workspace import TreeCopy
 from toolchain import measure

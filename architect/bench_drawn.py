@@ -103,8 +103,8 @@ def _drawn(
 def _native(tree: Path, folder: Path) -> Iterator[tuple[Sources, Look]]:
     """Our kernel: built in one warm session, booted with its tests."""
     from architect import deadlines, judge
+    from architect.terms import Terms as Trying
     from architect.tried import linked
-    from architect.verify import Terms as Trying
     from architect.verify import Trial
     from toolchain import build
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from architect.terms import PATIENCE_FACTOR
 from architect.tried import STAGE
-from architect.verify import PATIENCE_FACTOR
 from toolchain.files import make_folder, write_atomic
 from toolchain.types import BootConfig
 

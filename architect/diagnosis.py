@@ -12,7 +12,8 @@ from architect.ladder import PLAIN, Probe
 from architect.protocols import Case, GateResult
 from architect.reporting import accusable
 from architect.spectrum import telling
-from architect.verify import QUICK, THOROUGH, accused
+from architect.terms import QUICK, THOROUGH
+from architect.verify import accused
 
 
 @dataclass(frozen=True, slots=True)

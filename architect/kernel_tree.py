@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from architect import judge
 from architect.bench import Bench
 from architect.kinds import Opened
-from architect.verify import BOOTS, FINAL_BOOTS, REST, STATIC
+from architect.terms import BOOTS, FINAL_BOOTS, REST, STATIC
 from architect.workspace import TreeCopy
 from toolchain.errors import InputError
 

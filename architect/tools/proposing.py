@@ -147,8 +147,8 @@ class RunGates:
 
     def call(self, desk: Desk, thorough: bool = False, all: bool = False) -> Answer:
         """The verdicts."""
+        from architect.terms import QUICK, THOROUGH
         from architect.tools.foreign_desk import ForeignDesk
-        from architect.verify import QUICK, THOROUGH
 
         if isinstance(desk, ForeignDesk):
             gates = desk.gates()
@@ -184,7 +184,8 @@ def judge(desk: Desk, names: tuple[str, ...], *, stop: bool) -> list[GateResult]
     from architect import contracts
     from architect import judge as judges
     from architect.protocols import GateResult
-    from architect.verify import FINAL_BOOTS, Terms, Trial
+    from architect.terms import FINAL_BOOTS, Terms
+    from architect.verify import Trial
     from toolchain.files import make_folder
 
     copy = desk.copy()

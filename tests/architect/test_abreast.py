@@ -11,7 +11,7 @@ import pytest
 
 from architect import abreast
 from architect.protocols import NO_BOOTS, GateResult
-from architect.verify import BOOTING, BOOTS, QUICK, REST, STATIC, THOROUGH, UEFI, Terms
+from architect.terms import BOOTING, BOOTS, QUICK, REST, STATIC, THOROUGH, UEFI, Terms
 from toolchain import qemu_args
 
 HANG_SECONDS = 60.0  # after which what should run side by side does not

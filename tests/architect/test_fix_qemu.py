@@ -22,7 +22,7 @@ from architect.bench import Bench
 from architect.diagnosis import Demands
 from architect.images import Images
 from architect.protocols import Edit, Evaluation, GateResult, Patch
-from architect.verify import QUICK
+from architect.terms import QUICK
 from architect.workspace import TreeCopy
 from tests.processes import having
 from toolchain.types import Image

@@ -11,7 +11,8 @@ from architect import claims, ladder
 from architect.judge import Judge, Promise
 from architect.ladder import Probe
 from architect.protocols import NO_BOOTS, GateResult
-from architect.verify import QUICK, Terms, Trial
+from architect.terms import QUICK, Terms
+from architect.verify import Trial
 from toolchain import serial
 from toolchain.rewind import Rewinder
 from toolchain.types import BootConfig, BootResult, Image

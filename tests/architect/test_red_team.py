@@ -17,7 +17,8 @@ from architect.bench import Bench
 from architect.diagnosis import Demands
 from architect.images import Images
 from architect.protocols import Edit, GateResult, Patch
-from architect.verify import BOOTS, REST, Trial
+from architect.terms import BOOTS, REST
+from architect.verify import Trial
 from architect.workspace import TreeCopy
 from tests.architect.cheats import CHEATS, INIT, READY, RIGHT, UNMAPPED, UNREADY, Change
 from tests.architect.further_cheats import FURTHER

@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 from pixelvm import isa, program
 from pixelvm.isa import INSTRUCTIONS, SYSTEM_CALLS, Instruction, Op, Operand
+from pixelvm.labels import Fault, Labels, within
 from pixelvm.names import Names
 from pixelvm.program import Program
-from toolchain import expr, source, strings
+from toolchain import source, strings
 from toolchain.errors import InputError
 from toolchain.types import Diagnostic, Place
 
@@ -29,10 +30,8 @@ SOURCE_MAX = 4 << 20  # bytes of text
 ERRORS_MAX = 1000  # of one source
 
 _LABEL = re.compile(r"([A-Za-z_.][A-Za-z0-9_]*)[ \t]*:")
-_NAME = re.compile(r"\.?[A-Za-z_][A-Za-z0-9_]*")
 _COMMENT = re.compile(r"""(?:"(?:[^"\\]|\\.)*"|'(?:\\.|[^\\])'?|[^;#"'])*""")
 _PARTS = re.compile(r"""'(?:\\.|[^\\])'?|,|[^,']+""")
-_NUMBERS_LOW, _NUMBERS_HIGH = -(1 << 31), isa.MASK
 
 
 class Assembly(NamedTuple):
@@ -51,14 +50,6 @@ class Assembly(NamedTuple):
     code_labels: dict[str, int]
     data_labels: dict[str, int]
     names: Names = Names()
-
-
-class _Fault(Exception):
-    """What is wrong with a statement; ``text`` is the part of it that a caret shall point at."""
-
-    def __init__(self, message: str, expected: str = "", text: str = "") -> None:
-        super().__init__(message)
-        self.message, self.expected, self.text = message, expected, text
 
 
 class _Late(NamedTuple):
@@ -90,11 +81,8 @@ def assemble(text: str, name: str) -> Assembly:
         errors = source.sort_diagnostics(unit.errors)
         raise InputError(f"{name}: {len(errors)} errors", stage=STAGE, diagnostics=errors)
     made = Program(tuple(unit.code), bytes(unit.data), unit.memory, unit.entry)
-    labels = [
-        {key: value for key, value in unit.names.items() if unit.kinds[key] == kind}
-        for kind in ("code", "data")
-    ]
-    return Assembly(program.checked(made, name), tuple(unit.places), labels[0], labels[1])
+    code, data = unit.labels.of("code"), unit.labels.of("data")
+    return Assembly(program.checked(made, name), tuple(unit.places), code, data)
 
 
 class _Unit:
@@ -105,14 +93,11 @@ class _Unit:
         self.code: list[int] = []
         self.places: list[Place] = []
         self.data = bytearray()
-        self.names: dict[str, int] = {}
-        self.kinds: dict[str, str] = {}  # of each name: code, data, constant
-        self.lines: dict[str, int] = {}  # where each name was given
+        self.labels = Labels()
         self.memory = isa.MEMORY_DEFAULT
         self.entry = 0
         self.errors: list[Diagnostic] = []
         self._section = "code"
-        self._scope = ""
         self._late: list[_Late] = []
         self._place = Place(name, 1)
         self._entry_given = False
@@ -124,16 +109,17 @@ class _Unit:
         try:
             while label := _LABEL.match(rest, at):
                 self._place = Place(self.name, number, text, at)
-                self._define(label[1], self._section)
+                at_label = len(self.code) if self._section == "code" else len(self.data)
+                self.labels.define(label[1], self._section, at_label, number)
                 at = label.end() + len(rest[label.end() :]) - len(rest[label.end() :].lstrip(" \t"))
             if at < len(rest):
                 self._place = Place(self.name, number, text, at)
                 op, *arguments = rest[at:].split(None, 1)
                 self._statement(op.lower(), arguments[0] if arguments else "")
-        except _Fault as fault:
+        except Fault as fault:
             self._report(self._place, fault)
 
-    def _report(self, place: Place, fault: _Fault) -> None:
+    def _report(self, place: Place, fault: Fault) -> None:
         column = place.text.find(fault.text, place.column) if fault.text else place.column
         self.errors.append(
             Diagnostic(place._replace(column=max(column, place.column)), fault.message, fault.expected)
@@ -143,64 +129,18 @@ class _Unit:
         """Fill in the numbers that had to wait."""
         for late in self._late:
             try:
-                value = self._value(late.text, late.scope)
-                assert value is not None
-                late.write(value)
-            except _Fault as fault:
+                late.write(self.labels.value(late.text, late.scope))
+            except Fault as fault:
                 self._report(late.place, fault)
-        if not self._entry_given and self.kinds.get("main") == "code":
-            self.entry = self.names["main"]
+        if not self._entry_given and self.labels.kinds.get("main") == "code":
+            self.entry = self.labels.values["main"]
         if not self.code and not self.errors:
             self.errors.append(
                 Diagnostic(Place(self.name, 1), "no instructions", "at least one, such as halt")
             )
 
-    # --- names and numbers ---------------------------------------------------------------------------------
-
-    def _define(self, name: str, kind: str, value: int | None = None) -> None:
-        if not _NAME.fullmatch(name):
-            raise _Fault(f"`{name}' is no name", "letters, digits and _", name)
-        full = self._full(name, self._scope)
-        if full in self.names:
-            raise _Fault(
-                f"`{name}' is given twice", f"another name; the first is on line {self.lines[full]}", name
-            )
-        if value is None:
-            value = len(self.code) if kind == "code" else len(self.data)
-            if not name.startswith("."):
-                self._scope = name
-        self.names[full], self.kinds[full], self.lines[full] = value, kind, self._place.line
-
-    @staticmethod
-    def _full(name: str, scope: str) -> str:
-        return scope + name if name.startswith(".") else name
-
-    def _value(self, text: str, scope: str, complete: bool = True) -> int | None:
-        """The number that ``text`` stands for; None when a name is not known and ``complete`` is False."""
-        if not text:
-            raise _Fault("a number is missing", "a number, a name or an expression")
-        try:
-            parsed = expr.parse_cached(text)
-            for name in parsed.names():
-                if complete and self._full(name, scope) not in self.names:
-                    raise _Fault(
-                        f"no label or constant `{name}'", "a name that is given in this source", name
-                    )
-            value = parsed.evaluate(lambda name: self.names.get(self._full(name, scope)))
-        except (expr.SyntaxFault, expr.EvaluationError) as error:
-            raise _Fault(str(error), getattr(error, "expected", ""), text) from error
-        if value is not None and not _NUMBERS_LOW <= value <= _NUMBERS_HIGH:
-            raise _Fault(f"{value} has more than 32 bits", f"{_NUMBERS_LOW} to {_NUMBERS_HIGH}", text)
-        return value
-
-    def _known(self, text: str, low: int, high: int) -> int:
-        """A number that must be known here, in a range."""
-        value = self._value(text, self._scope)
-        assert value is not None
-        return _within(value, low, high, text)
-
     def _later(self, text: str, write: Callable[[int], None]) -> None:
-        self._late.append(_Late(self._place, self._scope, text, write))
+        self._late.append(_Late(self._place, self.labels.scope, text, write))
 
     # --- statements ----------------------------------------------------------------------------------------
 
@@ -208,48 +148,49 @@ class _Unit:
         if op.startswith("."):
             directive = _DIRECTIVES.get(op)
             if directive is None:
-                raise _Fault(
+                raise Fault(
                     f"no directive `{op}'", source.nearest(op, _DIRECTIVES, "a directive such as .byte")
                 )
             directive(self, arguments)
             return
         row = MNEMONICS.get(op)
         if row is None:
-            raise _Fault(
+            raise Fault(
                 f"no instruction `{op}'", source.nearest(op, MNEMONICS, "an instruction such as push")
             )
         if self._section != "code":
-            raise _Fault("an instruction among data", ".code above it")
+            raise Fault("an instruction among data", ".code above it")
         self._instruction(row, arguments)
 
     def _instruction(self, row: Instruction, text: str) -> None:
         kind = row.operand
         if kind is Operand.NONE:
             if text:
-                raise _Fault(f"{row.name} has no operand", f"{row.name} alone", text)
+                raise Fault(f"{row.name} has no operand", f"{row.name} alone", text)
             self._emit(isa.word(row.op))
         elif row.op is Op.PUSH:
             self._push(text)
         elif kind is Operand.SYSTEM:
             if text not in CALLS:
-                raise _Fault(f"no system call `{text}'", source.nearest(text, CALLS, ", ".join(CALLS)), text)
+                raise Fault(f"no system call `{text}'", source.nearest(text, CALLS, ", ".join(CALLS)), text)
             self._emit(isa.word(row.op, CALLS[text].number))
         elif not text and kind in (Operand.OFFSET, Operand.BYTE) and row.op is not Op.HIGH:
             self._emit(isa.word(row.op))
         else:
             at = len(self.code)
             self._emit(isa.word(row.op))
-            self._later(text, lambda value: self._operand(row, at, value, text))
+            scope = self.labels.scope
+            self._later(text, lambda value: self._operand(row, at, value, text, scope))
 
-    def _operand(self, row: Instruction, at: int, value: int, text: str) -> None:
-        if row.operand is Operand.TARGET and self.kinds.get(self._full(text, self._scope)) == "data":
-            raise _Fault(f"`{text}' is a label of data", "a label of code", text)
+    def _operand(self, row: Instruction, at: int, value: int, text: str, scope: str) -> None:
+        if row.operand is Operand.TARGET and self.labels.kind(text, scope) == "data":
+            raise Fault(f"`{text}' is a label of data", "a label of code", text)
         self.code[at] = isa.word(
-            row.op, _within(value, 0, isa.operand_limit(row.operand, len(self.code)) - 1, text)
+            row.op, within(value, 0, isa.operand_limit(row.operand, len(self.code)) - 1, text)
         )
 
     def _push(self, text: str) -> None:
-        value = self._value(text, self._scope, complete=False)
+        value = self.labels.known(text)
         at = len(self.code)
         if value is None:
             self._emit(isa.word(Op.PUSH))
@@ -261,12 +202,12 @@ class _Unit:
 
     def _short(self, at: int, value: int, text: str) -> None:
         if not _is_short(value):
-            raise _Fault(f"{value} has more than 24 bits and stands below", "what it is made of above", text)
+            raise Fault(f"{value} has more than 24 bits and stands below", "what it is made of above", text)
         self.code[at] = isa.word(Op.PUSH, value)
 
     def _emit(self, word: int) -> None:
         if len(self.code) >= isa.CODE_MAX:
-            raise _Fault("too many instructions", f"at most {isa.CODE_MAX}")
+            raise Fault("too many instructions", f"at most {isa.CODE_MAX}")
         self.code.append(word)
         self.places.append(self._place)
 
@@ -274,13 +215,13 @@ class _Unit:
 
     def _const(self, arguments: str) -> None:
         name, _, text = arguments.partition(",")
-        value = self._value(text.strip(), self._scope)
-        self._define(name.strip(), "constant", value)
+        value = self.labels.value(text.strip())
+        self.labels.define(name.strip(), "constant", value, self._place.line)
 
     def _memory(self, text: str) -> None:
-        value = self._known(text, 0, isa.MEMORY_MAX)
+        value = self.labels.bounded(text, 0, isa.MEMORY_MAX)
         if value % isa.MEMORY_STEP:
-            raise _Fault(f"{value} bytes of memory", f"a multiple of {isa.MEMORY_STEP}", text)
+            raise Fault(f"{value} bytes of memory", f"a multiple of {isa.MEMORY_STEP}", text)
         self.memory = value
 
     def _entry(self, text: str) -> None:
@@ -288,20 +229,20 @@ class _Unit:
 
         def write(value: int) -> None:
             if not 0 <= value < len(self.code):
-                raise _Fault(f"`{text}' is no instruction", "a label of code", text)
+                raise Fault(f"`{text}' is no instruction", "a label of code", text)
             self.entry = value
 
         self._later(text, write)
 
     def _switch(self, section: str, arguments: str) -> None:
         if arguments:
-            raise _Fault(f".{section} has no arguments", f".{section} alone", arguments)
+            raise Fault(f".{section} has no arguments", f".{section} alone", arguments)
         self._section = section
 
     def _pixel(self, text: str) -> None:
         if self._section != "code":
-            raise _Fault("a pixel among data", ".code above it")
-        self._emit(self._known(text, 0, isa.MASK))
+            raise Fault("a pixel among data", ".code above it")
+        self._emit(self.labels.bounded(text, 0, isa.MASK))
 
     def _numbers(self, arguments: str, size: int) -> None:
         for text in _separated(arguments):
@@ -311,28 +252,28 @@ class _Unit:
 
     def _number(self, at: int, size: int, value: int, text: str) -> None:
         bits = 8 * size
-        _within(value, -(1 << (bits - 1)), (1 << bits) - 1, text)
+        within(value, -(1 << (bits - 1)), (1 << bits) - 1, text)
         self.data[at : at + size] = (value & ((1 << bits) - 1)).to_bytes(size, "little")
 
     def _text(self, arguments: str, end: bytes) -> None:
         try:
             self._append(strings.parse(arguments) + end)
         except strings.StringFault as fault:
-            raise _Fault(str(fault), "text in double quotes", arguments) from fault
+            raise Fault(str(fault), "text in double quotes", arguments) from fault
 
     def _space(self, arguments: str) -> None:
         size, _, fill = arguments.partition(",")
-        byte = self._known(fill.strip(), 0, 255) if fill else 0
-        self._append(bytes((byte,)) * self._known(size.strip(), 0, isa.MEMORY_MAX))
+        byte = self.labels.bounded(fill.strip(), 0, 255) if fill else 0
+        self._append(bytes((byte,)) * self.labels.bounded(size.strip(), 0, isa.MEMORY_MAX))
 
     def _align(self, text: str) -> None:
-        self._append(bytes(-len(self.data) % self._known(text, 1, isa.MEMORY_MAX)))
+        self._append(bytes(-len(self.data) % self.labels.bounded(text, 1, isa.MEMORY_MAX)))
 
     def _append(self, data: bytes) -> None:
         if self._section != "data":
-            raise _Fault("data among instructions", ".data above it")
+            raise Fault("data among instructions", ".data above it")
         if len(self.data) + len(data) > isa.MEMORY_MAX:
-            raise _Fault("too much data", f"at most {isa.MEMORY_MAX} bytes")
+            raise Fault("too much data", f"at most {isa.MEMORY_MAX} bytes")
         self.data += data
 
 
@@ -356,12 +297,6 @@ def _separated(text: str) -> list[str]:
 def _is_short(value: int) -> bool:
     """Whether ``push`` alone can give it."""
     return (isa.signed_operand(isa.word(Op.PUSH, value)) - value) & isa.MASK == 0
-
-
-def _within(value: int, low: int, high: int, text: str) -> int:
-    if not low <= value <= high:
-        raise _Fault(f"{value} is out of range", f"{low} to {high}", text)
-    return value
 
 
 _DIRECTIVES: dict[str, Callable[[_Unit, str], None]] = {

@@ -151,3 +151,8 @@ def test_what_the_disassembler_shows() -> None:
         ".memory 65536\n.entry entry\n\nentry:\n    push 5\nl_1:\n    call f_4\n    jnz l_1\n    halt 0\n"
         "f_4:\n    ret\n    .pixel 0x00000018\n\n.data\n    .byte 1, 2\n"
     )
+
+
+def test_a_label_of_data_in_another_scope_is_no_target() -> None:
+    code = "first:\n  jump .end\n.end: halt\n"
+    assert assemble(code + ".data\nsecond:\n.end: .byte 2\n").program.code == assemble(code).program.code

@@ -97,3 +97,12 @@ def test_a_linker_script_is_recipe_enough(tmp_path: Path) -> None:
     built = pxos("build", "--kernel", str(tmp_path), "--out", str(tmp_path / "build"), "--json")
     assert built.status == 0, built.errors
     assert built.data["artifact"].endswith("kernel.elf") and built.data["kind"] == "elf"
+
+
+def test_a_makefile_in_the_only_folder_that_has_one_is_called_there(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/Makefile").write_text("os.img: boot.asm\n\tnasm -o os.img boot.asm\n")
+    (tmp_path / "src/boot.asm").write_text("hlt ; it's \"up and running\", isn't it\ndb 'bootOS'\n")
+    rows = {row.key: row.value for row in guess.Look(tmp_path).guesses()}
+    assert (rows["build"], rows["artifact"]) == ('"make -C src"', '"src/os.img"')
+    assert rows["ready"] == '"bootOS"'  # not what a comment says

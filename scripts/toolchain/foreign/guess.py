@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -96,20 +96,20 @@ class Look:
                 f"{tree}: no sources of a kernel ({', '.join(f'*{s}' for s in SUFFIXES)}); name its folder",
                 stage=STAGE,
             )
-        self.makefile = next((n for n in ("GNUmakefile", "makefile", "Makefile") if n in self.texts), None)
+        self.makefile = _makefile(self.texts)
+        self.folder = str(PurePosixPath(self.makefile).parent) if self.makefile else "."
         scripts = "\n".join(self.texts.get(name, "") for name in ("run.sh", *_SCRIPTS))
         self.make = Makefile(self.texts[self.makefile] if self.makefile else "", scripts)
 
     def guesses(self) -> tuple[Guess, ...]:
         """Every key."""
         syntax = self.syntax()
-        artifact = self.artifact()
         return (
             Guess("kernel", "name", _quoted(_name(self.tree.resolve().name)), "the folder's name"),
             self.globs(),
             syntax,
-            self.build(artifact, syntax),
-            artifact,
+            self.build(),
+            self.artifact(),
             self.qemu(),
             *(
                 [Guess("boot", "disks", _list(disks), "further disks of the machine that its makefile runs")]
@@ -163,46 +163,48 @@ class Look:
 
     def artifact(self) -> Guess:
         """What QEMU is started from, a product that the makefile names, or what one command will make."""
+        name, why = self._product()
+        return Guess("kernel", "artifact", _quoted(self._placed(name)), why)
+
+    def _product(self) -> tuple[str, str]:
+        """The artifact as the makefile names it, and why it is that."""
         if self.make.machine.boots:
-            return Guess("kernel", "artifact", _quoted(self.make.machine.boots), "QEMU is started from it")
+            return self.make.machine.boots, "QEMU is started from it"
         found = list(dict.fromkeys(self.make.products()))
-        if found:
-            first = next(iter(self.make.rules), None)  # what a bare `make` makes
-            best = min(
-                found,
-                key=lambda name: (
-                    first != name,
-                    IMAGES.get(PurePosixPath(name).suffix, 2),
-                    found.index(name),
-                ),
-            )
-            others = f"; it makes {', '.join(found[:6])}" if len(found) > 1 else ""
-            return Guess(
-                "kernel", "artifact", _quoted(best), f"a product of {self.makefile or 'its script'}{others}"
-            )
-        return Guess(
-            "kernel", "artifact", _quoted(recipe.product(self.texts)), "a guess: no makefile names a product"
-        )
+        if not found:
+            return recipe.product(self.texts), "a guess: no makefile names a product"
+        first = next(iter(self.make.rules), None)  # what a bare `make` makes
 
-    def disks(self) -> tuple[str, ...]:
+        def order(name: str) -> tuple[bool, int, int]:
+            return first != name, IMAGES.get(PurePosixPath(name).suffix, 2), found.index(name)
+
+        others = f"; it makes {', '.join(found[:6])}" if len(found) > 1 else ""
+        return min(found, key=order), f"a product of {self.makefile or 'its script'}{others}"
+
+    def _placed(self, name: str) -> str:
+        """A file of the makefile's as the tree names it."""
+        return (PurePosixPath(self.folder) / name).as_posix()
+
+    def disks(self) -> list[str]:
         """The further disks of the machine."""
-        return self.make.machine.disks[:DISKS_MAX]
+        return [self._placed(name) for name in self.make.machine.disks[:DISKS_MAX]]
 
-    def build(self, artifact: Guess, syntax: Guess) -> Guess:
+    def build(self) -> Guess:
         """The command that makes it."""
-        product = artifact.value.strip('"')
+        product, _ = self._product()
         if self.makefile:
-            wanted = [name for name in (product, *self.disks()) if name in self.make.rules]
+            wanted = [
+                name for name in (product, *self.make.machine.disks[:DISKS_MAX]) if name in self.make.rules
+            ]
             first = next(iter(self.make.rules), "all")
-            if wanted == [product] and (
-                first in ("all", product) or product in self.make.text.split("\n\n")[0]
-            ):
+            bare = first in ("all", product) or product in self.make.text.split("\n\n")[0]
+            if wanted == [product] and bare:
                 wanted = []  # a bare make is enough
             elif wanted and product not in wanted:
                 wanted.insert(0, first)
-            return Guess(
-                "kernel", "build", _quoted(shlex.join(["make", *wanted])), f"there is a {self.makefile}"
-            )
+            folder = ["-C", self.folder] if self.folder != "." else []
+            command = shlex.join(["make", *folder, *wanted])
+            return Guess("kernel", "build", _quoted(command), f"there is a {self.makefile}")
         for name in _SCRIPTS:
             if name in self.texts:
                 return Guess("kernel", "build", _quoted(f"sh {name}"), f"there is a {name}")
@@ -271,6 +273,14 @@ def score_text(text: str) -> dict[str, int]:
                 weight for pattern, weight in signs if re.search(pattern, line, re.IGNORECASE)
             )
     return scores
+
+
+def _makefile(names: Collection[str]) -> str | None:
+    """The tree's makefile: at its top, else in the one folder there that has one."""
+    called = ("GNUmakefile", "makefile", "Makefile")
+    below = [name for name in names if name.count("/") == 1 and name.endswith(called) and not _aside(name)]
+    top = next((name for name in called if name in names), None)
+    return top or (below[0] if len(below) == 1 else None)
 
 
 def toml(guesses: tuple[Guess, ...]) -> str:

@@ -10,6 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 
 _STRING = re.compile(r"\"((?:\\.|[^\"\\\n]){3,80})\"|'((?:[^'\n]){3,80})'")
+_QUOTED = r"(\"(?:\\.|[^\"\\\n]){0,200}\"|'(?:\\.|[^'\\\n]){0,200}')"
+_COMMENTS = {  # by ending: what is kept, or a comment
+    **dict.fromkeys((".asm", ".nasm", ".mac"), re.compile(rf"{_QUOTED}|;[^\n]*")),
+    **dict.fromkeys((".c", ".h", ".S"), re.compile(rf"{_QUOTED}|//[^\n]*|/\*[^*]*(?:\*(?!/)[^*]*)*(?:\*/)?")),
+}
 _READY = re.compile(
     r"\b(?:ready|booted|welcome|hello|kernel|running|start(?:ed|ing)|up|done|initiali[sz]ed|ok)\b",
     re.IGNORECASE,
@@ -18,7 +23,7 @@ _BAD = re.compile(r"\b(?:panic|fatal|exception|fault|assert\w*|error)\b", re.IGN
 _POOR = re.compile(r"\bfail(?:ed|ure)?\b", re.IGNORECASE)  # told of what a kernel can do without, too
 _FORMAT = re.compile(r"%[-+ #0]*\d*(?:\.\d+)?[hlzjt]*[a-zA-Z%]")  # of printf
 _FIRST = frozenset(
-    {"main", "kmain", "kernel", "kernel_main", "init", "boot", "start", "entry"}
+    {"main", "kmain", "kernel", "kernel_main", "init", "boot", "start", "entry", "os"}
 )  # that run at a boot
 _USERS = frozenset(
     {"user", "usr", "users", "app", "apps", "bin", "sbin", "programs", "userland", "userspace"}
@@ -30,7 +35,7 @@ def texts(sources: Mapping[str, str]) -> list[tuple[str, str]]:
     return [
         (name, piece)
         for name, source in sources.items()
-        for a, b in _STRING.findall(_bare(source))
+        for a, b in _STRING.findall(_bare(name, source))
         for piece in _FORMAT.split(a or b)
         if re.search(r"[A-Za-z]{2}", piece)
     ]
@@ -61,6 +66,9 @@ def _boots(name: str) -> bool:
     return not _USERS.intersection(path.parts) and "test" not in path.stem.lower()
 
 
-def _bare(text: str) -> str:
-    """Without includes and sections, whose names are no words of the kernel."""
+def _bare(name: str, text: str) -> str:
+    """Without comments, and without includes and sections, whose names are no words of the kernel."""
+    comments = _COMMENTS.get(PurePosixPath(name).suffix)
+    if comments is not None:
+        text = comments.sub(lambda found: found[1] or " ", text)
     return re.sub(r"^[ \t]*(?:#include|%include|\.section|\.include).*$", "", text, flags=re.MULTILINE)

@@ -17,6 +17,8 @@ from toolchain import headers
 Kind = Literal["instruction", "directive", "macro", "label", "blank"]
 
 PREFIXES = frozenset({"lock", "rep", "repe", "repz", "repne", "repnz"})
+# What is neither word nor blank; or a string, which may lack its end, and a character in quotes.
+_MARK = re.compile(r"""\"(?:[^"\\]|\\.)*(?:"|\\?\Z)|'.'|[^\w\s]""", re.DOTALL)
 _LABEL = re.compile(r"\s*([A-Za-z_.$][\w.$]*|\d+):(?!:)")
 _WORD = re.compile(r"[A-Za-z_.$\\][\w.$\\@]*")
 _ASSIGN = re.compile(r"\s*([A-Za-z_.$][\w.$]*)\s*=\s*(?!=)")
@@ -96,23 +98,15 @@ def strip_comment(line: str) -> str:
     if '"' not in line and "'" not in line:
         line = line.partition("#")[0]
         return (line.partition("//")[0] if "//" in line else line).rstrip()
-    quote = ""
-    position = 0
-    while position < len(line):
-        char = line[position]
-        if quote:
-            if char == "\\":
-                position += 1
-            elif char == quote:
-                quote = ""
-        elif char == '"':
-            quote = char
-        elif char == "'" and position + 2 < len(line) and line[position + 2] == "'":
-            position += 2
-        elif char == "#" or line.startswith("//", position):
+    for position, char in _unquoted(line):
+        if char == "#" or line.startswith("//", position):
             return line[:position].rstrip()
-        position += 1
     return line.rstrip()
+
+
+def _unquoted(text: str) -> Iterator[tuple[int, str]]:
+    """The marks outside quotes and their places; a single quote that no other closes is one of them."""
+    return ((found.start(), found[0]) for found in _MARK.finditer(text) if len(found[0]) == 1)
 
 
 def split_top(text: str, separator: str, base: int = 0) -> list[Span]:
@@ -122,32 +116,21 @@ def split_top(text: str, separator: str, base: int = 0) -> list[Span]:
         lead = base + len(text) - len(text.lstrip())
         return [Span(bare, lead, lead + len(bare))]
     parts: list[Span] = []
-    depth, quote, start, position = 0, "", 0, 0
+    depth = start = 0
 
     def add(end: int) -> None:
         raw = text[start:end]
         lead = len(raw) - len(raw.lstrip())
         parts.append(Span(raw.strip(), base + start + lead, base + start + lead + len(raw.strip())))
 
-    while position < len(text):
-        char = text[position]
-        if quote:
-            if char == "\\":
-                position += 1
-            elif char == quote:
-                quote = ""
-        elif char == '"':
-            quote = char
-        elif char == "'" and position + 2 < len(text) and text[position + 2] == "'":
-            position += 2
-        elif char in "[(":
+    for position, char in _unquoted(text):
+        if char in "[(":
             depth += 1
         elif char in "])":
             depth = max(0, depth - 1)
         elif char == separator and depth == 0:
             add(position)
             start = position + 1
-        position += 1
     add(len(text))
     return parts
 

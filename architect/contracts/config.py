@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 
 from architect.contracts import contract
-from architect.contracts.model import NO_MEMORY, NOT_FOUND, Session
+from architect.contracts.model import NO_MEMORY, NOT_FOUND, Session, stand_for_mmio_map
 from architect.contracts.pcihost import ADDRESS_PORT, CAPABILITIES, DATA_PORT, ONES, Function, Host
 from architect.contracts.tables import UNCACHEABLE
 from toolchain.harness import Harness
@@ -76,19 +76,12 @@ def config_ecam(harness: Harness) -> None:
     """Buses are mapped when they are opened, uncacheable; each function has its 4 KB."""
     session, noise = Session(harness), random.Random(8)
     stores: list[tuple[int, int, int]] = []
-    mapped: list[tuple[int, int, int]] = []
 
     def write(offset: int, size: int, value: int) -> None:
         stores.append((offset, size, value))
 
-    def mmio_map(machine: Harness) -> None:
-        mapped.append((machine.get("rdi"), machine.get("rsi"), machine.get("rdx")))
-        refused = mapped[-1][0] == _ECAM + 7 * _BUS
-        machine.set("rax", NO_MEMORY if refused else mapped[-1][0])
-        machine.set_flag("cf", refused)
-
     harness.window(_ECAM, (_LAST + 2) * _BUS, lambda offset, size: _answer(offset), write)
-    harness.substitute("mmio_map", mmio_map)
+    mapped = stand_for_mmio_map(harness, lambda physical: physical == _ECAM + 7 * _BUS)
     for wrong in ((_ECAM + 0x1000, 0, 255), (0, 0, 255), (_ECAM, 9, 8), (_ECAM, 0, 256)):
         result = session.call("ecam_open", rdi=wrong[0], rsi=wrong[1], rdx=wrong[2])
         session.expect(result.flag("cf"), "ecam_open", "accepts a window that cannot be", rdi=wrong[0])

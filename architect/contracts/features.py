@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 
 from architect.contracts import contract
-from architect.contracts.model import FAIL, OK, SKIP, Broken, Session
+from architect.contracts.model import FAIL, OK, SKIP, Broken, Session, stand_for_mmio_map
 from architect.contracts.units import said
 from toolchain.harness import BUFFER_BASE, PERCPU_PAGE, Harness
 from toolchain.watch import Event, answer_rdmsr, watch
@@ -128,14 +128,7 @@ def local_apic(harness: Harness) -> None:
     harness.window(
         _APIC, 0x1000, lambda o, _s: registers.get(o, 0), lambda o, _s, v: registers.__setitem__(o, v)
     )
-    mapped: list[tuple[int, int, int]] = []
-
-    def mmio_map(machine: Harness) -> None:
-        mapped.append((machine.get("rdi"), machine.get("rsi"), machine.get("rdx")))
-        machine.set("rax", machine.get("rdi"))
-        machine.set_flag("cf", False)
-
-    harness.substitute("mmio_map", mmio_map)
+    mapped = stand_for_mmio_map(harness)
     base = [_APIC | _APIC_ENABLED | 1 << 8]
     answer_rdmsr(harness, lambda number: {_MSR_APIC_BASE: base[0], 0x802: 7}.get(number, 0))
     events = watch(harness, ("lapic_enable", "lapic_write"))

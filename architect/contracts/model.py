@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from toolchain import contract as shared
@@ -14,6 +14,22 @@ MASK64 = (1 << 64) - 1
 INVALID, NO_MEMORY, NOT_FOUND, EXISTS, NOT_MAPPED, MALFORMED, FULL, TIMEOUT, UNSUPPORTED = range(1, 10)
 # What a boot unit's entry answers.
 OK, SKIP, FAIL = (shared.constant(f"BOOT_RESULT_{name}") for name in ("OK", "SKIP", "FAIL"))
+
+
+def stand_for_mmio_map(
+    harness: Harness, refused: Callable[[int], bool] = lambda physical: False
+) -> list[tuple[int, int, int]]:
+    """Let ``mmio_map`` map each address onto itself, or refuse it for want of memory; what it is asked, as it comes."""
+    asked: list[tuple[int, int, int]] = []
+
+    def mmio_map(machine: Harness) -> None:
+        physical = machine.get("rdi")
+        asked.append((physical, machine.get("rsi"), machine.get("rdx")))
+        machine.set("rax", NO_MEMORY if refused(physical) else physical)
+        machine.set_flag("cf", refused(physical))
+
+    harness.substitute("mmio_map", mmio_map)
+    return asked
 
 
 @dataclass(frozen=True, slots=True)

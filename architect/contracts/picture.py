@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 
 from architect.contracts import contract
-from architect.contracts.model import MASK64, Session
+from architect.contracts.model import MASK64, Session, stand_for_mmio_map
 from toolchain.harness import Harness
 from toolchain.watch import watch
 
@@ -84,14 +84,7 @@ def _sample(width: int, height: int) -> Iterator[tuple[int, int, int]]:
 def loaders_framebuffer(harness: Harness) -> None:
     """Sound framebuffers are taken, in front of the mailbox or behind it; what cannot be one is refused."""
     session = Session(harness)
-    mapped: list[tuple[int, int, int]] = []
-
-    def mmio_map(machine: Harness) -> None:
-        mapped.append((machine.get("rdi"), machine.get("rsi"), machine.get("rdx")))
-        machine.set("rax", machine.get("rdi"))
-        machine.set_flag("cf", False)
-
-    harness.substitute("mmio_map", mmio_map)
+    mapped = stand_for_mmio_map(harness)
     for mode, sound in (
         ((0xFD00_0000, 4096, 1024, 768, 32), True),
         ((_BAR0, 4096, 1024, 768, 32), True),  # begins with the mailbox page

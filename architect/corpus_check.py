@@ -5,19 +5,15 @@ Owns no verdict on repairs. One bug at a time in a process of its own; what a bu
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from architect import checks, contracts, corpus
+from architect import checks, contracts, corpus, each_bug
 from architect.corpus import Bug
 from architect.invariants import Court, judge
-from architect.workers import Workers
 from toolchain import scratch
 from toolchain.errors import InputError
 
@@ -130,12 +126,7 @@ def prove_all(bugs: Sequence[Bug], trees: Mapping[str, Path], say: Callable[[Pro
     Raises:
         PxError: a proof could not be carried out, e.g. a tool is missing.
     """
-    log = Path(tempfile.gettempdir()) / f"pxos-bugs-{os.getpid()}.log"  # written only for errors of ours
-    with ExitStack() as stack:
-        folder = stack.enter_context(scratch.folder("pxos-bugs-"))  # outlives a worker that is killed
-        workers = Workers(partial(nullcontext, _Prover(trees, folder)), os.cpu_count() or 1, log=log)
-        stack.callback(workers.close)
-        return workers.each("prove", bugs, seconds=PROOF_SECONDS, say=say)
+    return each_bug.ask("bugs", partial(_Prover, trees), "prove", bugs, seconds=PROOF_SECONDS, say=say)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,22 +14,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from architect import checks, contracts, corpus
+from architect import checks, contracts, corpus, each_bug
 from architect.checks import architecture
 from architect.corpus import Bug
 from architect.learn import guards
 from architect.learn.rules import Suspicion, View, rules, suspicions
-from architect.workers import Workers
 from architect.workspace import TreeCopy
 from toolchain import build, scratch
 from toolchain.errors import InputError
@@ -122,15 +118,8 @@ def _looks(
     sound: Mapping[str, frozenset[str]],
     say: Callable[[Look], None],
 ) -> list[Look]:
-    log = (
-        Path(tempfile.gettempdir()) / f"pxos-prevention-{os.getpid()}.log"
-    )  # written only for errors of ours
-    with ExitStack() as stack:
-        folder = stack.enter_context(scratch.folder("pxos-prevention-"))
-        service = partial(nullcontext, _Looker(dict(trees), folder, dict(sound)))
-        workers = Workers(service, os.cpu_count() or 1, log=log)
-        stack.callback(workers.close)
-        return workers.each("look", bugs, seconds=LOOK_SECONDS, say=say)
+    service = partial(_Looker, dict(trees), dict(sound))
+    return each_bug.ask("prevention", service, "look", bugs, seconds=LOOK_SECONDS, say=say)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +127,8 @@ class _Looker:
     """What a worker does."""
 
     trees: Mapping[str, Path]
-    folder: Path
     sound: Mapping[str, frozenset[str]]
+    folder: Path
 
     def look(self, bug: Bug) -> Look:
         return look(bug, self.trees, self.folder, self.sound)

@@ -1,8 +1,8 @@
 """How many candidates a second the workers refuse by a boot, side by side with boots of an empty kernel.
 
 Owns the conditions: a bug whose boot fails, contracts set aside so that every candidate that assembles is booted, as
-many workers as cores, and after each candidate a boot of an empty kernel in the same worker, so that whatever else the
-machine does stretches both. A repair asks contracts first, and they leave few candidates to boot.
+many workers as cores, and after each candidate a boot of an empty kernel in the same worker, in a QEMU of its own, so
+that whatever else the machine does stretches both. A repair asks contracts first, and they leave few to boot.
 """
 
 from __future__ import annotations

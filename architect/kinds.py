@@ -56,6 +56,7 @@ class Opened:
         lessons: whether lessons are asked and taught: they are of assembly.
         prepare: what engines make of the sources alone, meanwhile.
         choice: how one of several repairs that pass is chosen.
+        abreast: candidates that each core takes side by side.
     """
 
     workspace: TreeCopy
@@ -68,6 +69,7 @@ class Opened:
     lessons: bool = True
     prepare: Callable[[], None] = lambda: None
     choice: Choice = field(default_factory=Choice)
+    abreast: int = 1
 
     def engines(self, chosen: Sequence[Engine]) -> list[Engine]:
         """Of the engines that were asked for those that can work on this tree.

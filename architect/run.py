@@ -118,7 +118,7 @@ def repair(settings: Settings, ui: Ui) -> Repair:
             ui.step(f"resuming: {budget.candidates} candidates and {budget.boots} boots are done")
         tree = _pristine(workspace, folder)
         start = partial(opened.bench, tree, folder, settings.out / "cache")
-        count = settings.workers or os.cpu_count() or 1
+        count = settings.workers or opened.abreast * (os.cpu_count() or 1)
         workers = Workers(start, count, journal.forget, folder / "errors.log")
         stack.callback(workers.close)
         evaluator = PooledEvaluator(workers, budget, journal, CALL_SECONDS, _Progress(ui, budget))

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 STAGE = "fix"
 FURTHER = 240  # proposals looked through for a repair that nothing speaks against, once a doubtful one passes
+ABREAST = (
+    2  # candidates for each core: a boot that is to show nothing waits most of its time; below LIFE_FACTOR
+)
 EMPTY_NAME = "nothing"  # a folder of the run without any file
 
 
@@ -46,7 +49,15 @@ def opened(settings: Settings) -> Opened:
     bench = partial(_on_bench, workspace, settings.unsafe)
     choice, empty = Choice(FURTHER, doubts), settings.out / EMPTY_NAME
     return ForeignOpened(
-        workspace, bench, (BUILDS,), (BUILDS, BOOTS), (), FINAL_BOOTS, choice=choice, empty=empty
+        workspace,
+        bench,
+        (BUILDS,),
+        (BUILDS, BOOTS),
+        (),
+        FINAL_BOOTS,
+        choice=choice,
+        abreast=ABREAST,
+        empty=empty,
     )
 
 

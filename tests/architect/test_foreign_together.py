@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+from architect import kinds
+from architect.foreign.bench import LIFE_FACTOR
 from architect.foreign.engine import Together
 from architect.protocols import Case, Edit, Evaluation, Patch
+from architect.run import Settings
 from tests.architect.cases import case
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Listed:
@@ -60,3 +66,12 @@ def test_a_proposal_that_waits_is_hastened_by_a_verdict() -> None:
     made = [patch(line, cost) for line, cost in costs.items()]
     assert lines(together(Listed(*made))) == [1, 2, 3, 4, 101, 5, 6]
     assert lines(together(Listed(*made)), told=True) == [1, 2, 3, 101, 4, 5, 6]
+
+
+def test_candidates_of_a_foreign_tree_wait_together(tmp_path: Path) -> None:
+    """Boots that are to show nothing wait: more of them than cores, and fewer than their deadline has room for."""
+    tree = ROOT / "tests/fixtures/kernels/nasm-flat"
+    settings = Settings(tree, tmp_path / "out", tmp_path / "lessons", unsafe=True)
+    found = kinds.of(tree).opened(settings).abreast
+    assert 1 < found <= LIFE_FACTOR / 2
+    assert kinds.of(ROOT / "kernel").opened(replace(settings, tree=ROOT / "kernel")).abreast == 1

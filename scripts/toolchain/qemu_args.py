@@ -74,6 +74,16 @@ def memory_bytes(text: str) -> int:
     return size
 
 
+def check_timeout(seconds: float | None) -> None:
+    """A deadline, where there is one.
+
+    Raises:
+        InputError: it is no number of seconds that may pass.
+    """
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise InputError(f"--timeout {seconds:g}: give seconds above 0", stage=STAGE)
+
+
 def check(config: BootConfig) -> None:
     """Everything about a configuration that can be told without QEMU.
 
@@ -103,8 +113,7 @@ def check_options(config: BootConfig) -> None:
     if not 1 <= config.smp <= _SMP_MAX:
         raise InputError(f"--smp {config.smp} is out of range: 1 to {_SMP_MAX} processors", stage=STAGE)
     for seconds in (config.timeout, config.stall):
-        if seconds is not None and not 0 < seconds < float("inf"):
-            raise InputError(f"--timeout {seconds:g}: give seconds above 0", stage=STAGE)
+        check_timeout(seconds)
     if not _CPU.fullmatch(config.cpu):
         raise InputError(
             f"--cpu {config.cpu!r} is no CPU model: e.g. max, qemu64, Skylake-Client", stage=STAGE

@@ -17,6 +17,7 @@ from tests.unit.bad_things import ABSENT, BUGS, FOLDER, KERNEL, NOT_FOLDER, PIPE
 from tests.unit.pxos import PXOS, pxos
 from toolchain import qemu_args
 
+FOREIGN = str(ROOT / "tests/fixtures/kernels/nasm-flat")
 NUMBERS = ["0", "-1", "nan", "inf", "1e999", "x", ""]
 
 
@@ -25,6 +26,7 @@ NUMBERS = ["0", "-1", "nan", "inf", "1e999", "x", ""]
     "option",
     [
         ("boot", "--kernel", "whole.elf", "--out", "out", "--timeout"),
+        ("boot", "--kernel", FOREIGN, "--out", "out", "--timeout"),
         ("boot", "--kernel", "whole.elf", "--out", "out", "--smp"),
         ("boot", "--kernel", "whole.elf", "--out", "out", "--memory"),
         ("fix", "--kernel", KERNEL, "--lessons", "ls", "--out", "out", "--budget"),
@@ -34,7 +36,7 @@ NUMBERS = ["0", "-1", "nan", "inf", "1e999", "x", ""]
         ("lessons", "--quiet", "show", "--lessons", "ls"),
         ("vm", "run", "good.pxa", "--fuel"),
     ],
-    ids=lambda option: f"{option[0]}-{option[-1]}",
+    ids=lambda option: f"{option[0]}-{Path(option[2]).name}-{option[-1]}",
 )
 def test_a_number_that_is_none(things: Path, option: tuple[str, ...], number: str) -> None:
     check((*option, number))

@@ -103,7 +103,7 @@ def _elf_beside(path: Path, out: Path) -> Path | None:
 
 def boot(args: argparse.Namespace, ui: Ui) -> Outcome:
     """``pxos boot`` on a foreign tree: judged as its ``pxos.toml`` says."""
-    from toolchain import boot_options
+    from toolchain import boot_options, qemu_args
     from toolchain.commands.boot import as_json
     from toolchain.foreign import boot as booting
     from toolchain.foreign import report as reporting
@@ -114,6 +114,7 @@ def boot(args: argparse.Namespace, ui: Ui) -> Outcome:
             f"--{given[0]}: for pxOS kernels; a foreign tree's machine stands in its pxos.toml ([boot] qemu)",
             stage="boot",
         )
+    qemu_args.check_timeout(args.timeout)
     with made(args.kernel, args.out, ui, unsafe=args.unsafe_no_sandbox) as done:
         folder = done.folder / "boot"
         shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ Code on trial may do anything: every run is bounded by a count of instructions, 
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -17,14 +18,13 @@ from toolchain.blanks import Blanked
 from toolchain.called import STAGE, End, Run
 from toolchain.emulated import MASK64 as MASK64
 from toolchain.emulated import Registers
-from toolchain.errors import InputError
+from toolchain.errors import InputError, InternalError
 from toolchain.trace import recorder
 from toolchain.types import Image, Symbols
 
 PAGE = 4096
 _UART_LINE_STATUS = 0x3FD
 _UART_READY = 0x60
-_HOOKS_KEPT = 32  # where nobody looks any more: every instruction that is translated is held against each
 _BREAKPOINT = 3  # INT3
 _NOWHERE = 0x00FF_FFFF_FFFF_F000  # not canonical: no code comes there
 
@@ -71,6 +71,7 @@ class Emulator(Registers):
 
     def __init__(self, image: Image, bits: int, port_in: PortIn) -> None:
         from unicorn import UC_ARCH_X86, UC_MODE_32, UC_MODE_64, Uc, UcError, unicorn_const, x86_const
+        from unicorn.unicorn_py3.unicorn import HOOK_CODE_CFUNC, uccallback
 
         self._c: Any = x86_const
         self._u: Any = unicorn_const
@@ -80,13 +81,14 @@ class Emulator(Registers):
         self.port_out: PortOut | None = None
         self.cpuid: Cpuid | None = None
         self._take(image)
-        self._hooks: dict[int, tuple[int, list[Callable[..., None]]]] = {}  # by address: hook, what it calls
+        self._hooks: dict[int, tuple[Any, list[Callable[..., None]]]] = {}  # by address: hook, what it calls
         self._windows: list[tuple[int, int]] = []
         self._substitutes: dict[int, str] = {}
         self._stale = False  # code was translated before a hook in it was set
         self._run = Run()
         self._uc: Any = Uc(UC_ARCH_X86, UC_MODE_64 if bits == 64 else UC_MODE_32)
         self._prepare_registers()
+        self._entry: Any = uccallback(self._uc, HOOK_CODE_CFUNC)(self._called)
         # In long mode addresses are taken as they are; the 32-bit machine has the CPU's own paging.
         if bits == 64:
             self._uc.ctl_set_tlb_mode(unicorn_const.UC_TLB_VIRTUAL)
@@ -116,19 +118,15 @@ class Emulator(Registers):
     def close(self) -> None:
         """Let the emulated machine go at once; its hooks would keep it until a search for cyclic garbage."""
         self.forget()
-        for hook in (*self._own_hooks, *(hook for hook, _ in self._hooks.values())):
+        for hook in self._own_hooks:
             self._uc.hook_del(hook)
-        self._hooks.clear()
 
     def forget(self) -> None:
         """Drop substitutes, probes, windows and devices."""
-        for _, actions in self._hooks.values():
-            actions.clear()
-        if len(self._hooks) > _HOOKS_KEPT:
-            for hook, _ in self._hooks.values():
-                self._uc.hook_del(hook)
-            self._hooks.clear()
-            self._stale = True
+        # Each would be looked at for every instruction that runs, wherever it is, since instructions are counted.
+        for hook, _ in self._hooks.values():
+            self._library.uc_hook_del(self._uc._uch, hook)
+        self._hooks.clear()
         for base, size in self._windows:
             self._uc.mem_unmap(base, size)
         self._windows, self._substitutes = [], {}
@@ -230,23 +228,28 @@ class Emulator(Registers):
         self._at(address & MASK64, lambda *_: action(self))
 
     def _at(self, address: int, hook: Callable[..., None]) -> None:
-        """Call ``hook`` at an address until ``forget``; the emulator's own hook stays for those who come next.
+        """Call ``hook`` at an address until ``forget``.
 
-        To set one it translates all code anew, which takes longer than most runs.
+        One function of this process serves all hooks: to make one takes longer than all else here.
         """
         known = self._hooks.get(address)
         if known is None:
-            actions: list[Callable[..., None]] = []
-
-            def called(uc: Any, at: int, size: int, data: object) -> None:
-                for action in tuple(actions):
-                    if not self._run.stopped:
-                        action(uc, at, size, data)
-
-            handle = self._uc.hook_add(self._u.UC_HOOK_CODE, called, None, address, address)
-            known = self._hooks[address] = (handle, actions)
-            self._stale = True
+            handle, place = ctypes.c_size_t(), ctypes.c_uint64(address)
+            kind, add = self._u.UC_HOOK_CODE, self._library.uc_hook_add
+            if add(self._uc._uch, ctypes.byref(handle), kind, self._entry, None, place, place):
+                raise InternalError(f"the emulator sets no hook at {address:#x}", stage=STAGE)
+            known = self._hooks[address] = (handle, [])
+            if self.bits == 64:
+                self._uc.ctl_remove_cache(address, address + 1)  # what was translated without it
+            else:  # where code lies is the business of its page tables
+                self._stale = True
         known[1].append(hook)
+
+    def _called(self, uc: Any, at: int, size: int, data: object) -> None:
+        known = self._hooks.get(at)
+        for action in () if known is None else tuple(known[1]):
+            if not self._run.stopped:
+                action(uc, at, size, data)
 
     def _return(self) -> None:
         stack = self.get("rsp")

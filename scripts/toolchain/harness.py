@@ -66,6 +66,12 @@ def _ranges(image: Image) -> list[tuple[int, int]]:
     return found
 
 
+def _differing(one: bytes, other: bytes) -> tuple[int, int]:
+    """From where to where (exclusive) two pages differ."""
+    bits = int.from_bytes(one, "little") ^ int.from_bytes(other, "little")
+    return ((bits & -bits).bit_length() - 1) // 8, (bits.bit_length() + 7) // 8
+
+
 @lru_cache(maxsize=64)
 def _zeros(size: int) -> bytes:
     return bytes(size)
@@ -172,13 +178,14 @@ class Harness(Emulator):
         return True
 
     def _restore(self, address: int, data: bytes, now: bytes) -> None:
-        """Write what differs from what stands there now."""
+        """Write what differs from what stands there now; code beside it stays translated."""
         if now == data:
             return
         for at in range(0, len(data), PAGE):
             old, new = now[at : at + PAGE], data[at : at + PAGE]
             if old != new:
-                self.write_code(address + at, new)
+                first, end = _differing(old, new)
+                self.write_code(address + at + first, new[first:end])
 
     def reset(self) -> None:
         """CPU, writable sections, RAM, per-CPU block, buffers and stack as before the first instruction."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from architect.effects import effects
-from architect.operators.base import GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits
+from architect.operators.base import BLOCKS, GAPS, Operator, Site, Variant, indent, inserted_at, rank_bits
 from architect.operators.view import with_registers
 from architect.statements import Statement, is_symbol, tokens
 from toolchain import headers
@@ -85,8 +85,12 @@ def _away(start: int, length: int, place: int) -> float:
 
 
 def _copied(s: Statement) -> bool:
+    """Whether a copy can stand where it is put: the beginning of a block has no end there."""
     return (
-        s.kind in ("instruction", "macro", "directive") and bool(s.operands) and not s.name.startswith("end_")
+        s.kind in ("instruction", "macro", "directive")
+        and bool(s.operands)
+        and not s.name.startswith("end_")
+        and s.name not in BLOCKS
     )
 
 

@@ -111,11 +111,11 @@ def test_every_operator_reads_numbers_as_the_assembler_does(tmp_path: Path) -> N
 
 
 def test_the_ends_of_blocks_stay_where_they_are(tmp_path: Path) -> None:
-    """Nobody writes half of a macro's body behind its end, or aligns an end."""
+    """Nobody writes half of a macro's body behind its end, aligns an end, or begins a macro twice."""
     known = sources()
     view = View(Reader(case(tmp_path, known), Tree(known)))
     ends = {".macro", ".endm"}
-    for name in ("order-neighbours", "order-move", "alignment"):
+    for name in ("order-neighbours", "order-move", "alignment", "sibling-insert"):
         for statement in view.tree.files["include/macros.inc"]:
             site = Site(statement, view)
             for variant in OPERATORS[name].generate(site) if site.sort in OPERATORS[name].sorts else ():

@@ -11,6 +11,7 @@ the tree is ours; of a foreign tree other code stays *unproved*.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -150,8 +151,11 @@ def _foreign(tree: Path, folder: Path) -> Iterator[tuple[Sources, Look]]:
     texts = {name: text for name, text in workspace.sources().items() if is_assembly(name)}
     bench = ForeignBench(workspace, folder / "look")
     demands = Demands(timeout=foreign.timeout, still=foreign.timeout)
-    sound = _artifact(tree, folder)
-    _need_sound(tree, "; ".join(gate.message for gate in bench.diagnose((BUILDS, BOOTS), 1).case.failures))
+    whole = bench.diagnose(
+        (BUILDS, BOOTS), 1
+    )  # built where mutants are: debugging information names the folder
+    sound = whole.image_sha256
+    _need_sound(tree, "; ".join(gate.message for gate in whole.case.failures))
 
     def look(mutant: Mutant) -> tuple[str, str]:
         edit = Edit(mutant.file, mutant.line, mutant.old, mutant.new)
@@ -247,14 +251,15 @@ def _judged_foreign(folder: Path, bug: Bug, tree: Path, patched: Path) -> bench_
 
 
 def _artifact(tree: Path, folder: Path) -> str:
-    """What a foreign tree builds, by its content."""
+    """What a foreign tree builds, by its content; always in one folder, for debugging information names it."""
     from architect.foreign.workspace import ForeignCopy
     from toolchain.foreign import build, config
     from toolchain.foreign.sandbox import Sandbox
     from toolchain.foreign.tree import Copy
 
-    with scratch.folder("artifact-", folder) as own:
-        foreign = config.load(tree)
-        copy = Copy(ForeignCopy(foreign).whole, own / "tree")
-        copy.refresh()
-        return build.build(foreign, copy, Sandbox(), named=False).sha256
+    own = folder / "artifact"
+    shutil.rmtree(own, ignore_errors=True)
+    foreign = config.load(tree)
+    copy = Copy(ForeignCopy(foreign).whole, own)
+    copy.refresh()
+    return build.build(foreign, copy, Sandbox(), named=False).sha256

@@ -109,6 +109,18 @@ def test_a_foreign_tree_that_fails_as_it_is_says_nothing_of_mutants(tmp_path: Pa
 
 
 @pytest.mark.qemu
+@pytest.mark.parametrize("name", ["att-multiboot", "nasm-flat"])
+def test_a_foreign_tree_that_is_whole_again_is_the_same_code(tmp_path: Path, name: str) -> None:
+    trees = [shutil.copytree(NASM.parent / name, tmp_path / part) for part in ("sound", "patched")]
+    source = next(path for path in sorted(trees[1].rglob("*")) if path.suffix in (".asm", ".s"))
+    text = source.read_text()
+    source.write_text(text + "        nop\n")
+    assert bench_drawn._artifact(trees[0], tmp_path) != bench_drawn._artifact(trees[1], tmp_path)
+    source.write_text(text)
+    assert bench_drawn._artifact(trees[0], tmp_path) == bench_drawn._artifact(trees[1], tmp_path)
+
+
+@pytest.mark.qemu
 def test_a_foreign_tree_from_the_drawing_to_the_figures_and_again(tmp_path: Path) -> None:
     words = ("bench", "fix", "--drawn", "1", "--seed", "1", "--budget", "3", "--kernel", str(NASM), "--json")
     first = pxos(*words, "--keep", str(tmp_path / "kept"))

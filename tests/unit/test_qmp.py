@@ -73,6 +73,17 @@ def test_a_refusal_carries_qemus_words() -> None:
         client.execute("nonsense")
 
 
+def test_commands_that_are_handed_over_at_once() -> None:
+    with served({"a": 1}, ("error", "no such device"), 3, 4) as client:
+        with pytest.raises(QmpError, match="QEMU refused two: no such device"):
+            client.batch([("one", {}), ("two", {"node_name": "x"}), ("three", {})])
+        assert client.execute("four") == 4, "the answers behind a refusal were taken"
+    with served(1, 2, None) as client:
+        assert client.batch([("one", {}), ("two", {})]) == [1, 2]
+        with pytest.raises(QmpClosed):
+            client.batch([("three", {}), ("four", {})])
+
+
 def test_a_qemu_that_hangs_up() -> None:
     with served(None) as client:
         with pytest.raises(QmpClosed):

@@ -85,6 +85,20 @@ def test_what_became_of_each_class_is_told_apart() -> None:
     assert text.splitlines()[2].split()[-7:] == ["7", "4", "3", "1", "1", "1", "1"]
 
 
+def test_the_readme_shows_the_run_that_is_kept() -> None:
+    kept = json.loads((ROOT / "tests/bugs/drawn.json").read_text())
+    drawn, whole = kept["drawn"], bench_drawn_told.counted(kept["bugs"])
+    other = whole["correct"] - whole["same_code"]
+    said = (ROOT / "README.md").read_text()
+    for part in (
+        f"--drawn {whole['bugs']} --seed {drawn['seed']} --budget 90",
+        f"{whole['correct']} of {whole['bugs']} repaired, {whole['same_code']} of them the sound code again, {other}",
+        f"Of {drawn['draws']} drawn {drawn['unnoticed']} go unnoticed, {drawn['same']} are the same code",
+    ):
+        assert part in said
+    assert whole["wrong"] == whole["unproved"] == 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

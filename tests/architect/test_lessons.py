@@ -173,6 +173,7 @@ _lesson = st.builds(
 )
 
 
+@pytest.mark.long
 @given(st.lists(_lesson, min_size=1, max_size=3))
 def test_text_round_trip(lessons: list[Lesson]) -> None:
     assert lesson_text.load(lesson_text.dump(lessons)) == lessons

@@ -17,6 +17,7 @@ from tests.architect.model_server import (
 )
 
 
+@pytest.mark.long
 def test_no_request_leaves_that_could_overrun_the_tokens() -> None:
     with ModelServer(["yes"]) as server:
         client = model(server, Ledger(tokens_max=600))

@@ -211,6 +211,7 @@ def test_a_patch_of_blocks_passes_the_workspace(tmp_path) -> None:  # type: igno
     assert "test/page_test.s" not in workspace.sources() and "include/ktap.inc" not in workspace.sources()
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=600))
 def test_any_text_is_read_or_refused(text: str) -> None:

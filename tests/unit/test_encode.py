@@ -172,6 +172,7 @@ def test_a_statement_that_kills_or_hangs_keystone_costs_only_itself(guard: Guard
     assert guard.collect() == ["90\tnop"]
 
 
+@pytest.mark.long
 def test_a_statement_that_hangs_keystone_costs_only_itself(guard: Guard) -> None:
     guard.submit(["64 - nop", f"!{ENDLESS}", "64 - hlt"])
     assert guard.collect() == ["90\tnop", "!Keystone died or hung on this statement", "f4\thlt"]

@@ -155,6 +155,7 @@ def check_errors(error: InputError) -> None:
     assert error.message.startswith(f"{error.diagnostics[0].place.file}:")  # type: ignore[attr-defined]
 
 
+@pytest.mark.long
 @SETTINGS
 @given(lines=st.lists(line, max_size=25))
 def test_words(encoder: Encoder, lines: list[str]) -> None:

@@ -22,6 +22,7 @@ def test_bytes_are_counted_whole() -> None:
     assert {row["ours"] for row in rows.values()} == {len(found.data)}
 
 
+@pytest.mark.long
 def test_cartridges_are_never_worse_than_by_more_than_the_header() -> None:
     for name, content in table.cartridges():
         for row in bench._bytes(name, content, Wish()):

@@ -88,6 +88,7 @@ def test_what_is_beyond_the_end_need_not_be_of_the_tile(count: int) -> None:
     assert back(found.data) == content
 
 
+@pytest.mark.long
 def test_a_picture_of_several_kinds_of_tiles() -> None:
     store = new_store()
     known, other = (
@@ -206,6 +207,7 @@ def test_a_hostile_container(case: str) -> None:
     assert caught.value.message.startswith("c.pxg: ") and "\n" not in caught.value.message
 
 
+@pytest.mark.long
 def test_a_bomb_costs_no_memory() -> None:
     row = repeated(code("solid", 1, 2, 3).word, 1000, 1000)
     bomb = hostile(128_000, 128_000, 1, row.data, Size(1000, 1000))

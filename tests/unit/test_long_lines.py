@@ -11,6 +11,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 SECONDS = 60
 LENGTH = 1_000_000
 

@@ -77,6 +77,7 @@ def test_missing_include_names_the_nearest() -> None:
     assert error.expected == "`macros.inc'?"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -192,6 +192,7 @@ def test_any_text_is_a_program_or_an_input_error(text: str) -> None:
         assert error.lines()
 
 
+@pytest.mark.long
 def test_damaged_programs_are_programs_or_input_errors() -> None:
     random = Random(5)
     for seed in range(60):

@@ -88,6 +88,7 @@ def test_links_out_of_the_tree_lead_nowhere(cage: Sandbox, tmp_path: Path) -> No
     assert "SECRET" not in sh(cage, tree, "cat link; cat ../secret").output
 
 
+@pytest.mark.long
 def test_a_fork_bomb_ends(cage: Sandbox, tmp_path: Path) -> None:
     began = time.monotonic()
     done = sh(cage, tmp_path, "b() { b | b & }; b; sleep 60", Limits(seconds=2.0, processes=24))
@@ -132,6 +133,7 @@ def test_memory_is_bounded(cage: Sandbox, tmp_path: Path) -> None:
     assert done.ended == "memory"
 
 
+@pytest.mark.long
 def test_cpu_is_bounded(cage: Sandbox, tmp_path: Path) -> None:
     done = sh(cage, tmp_path, "while :; do :; done", Limits(seconds=30.0, cpu=1))
     assert done.ended == "exit" and done.status >= 128

@@ -74,6 +74,7 @@ def _paths(value: object, at: tuple[object, ...] = ()) -> list[tuple[object, ...
     return [at, *(path for key, inner in items for path in _paths(inner, (*at, key)))]
 
 
+@pytest.mark.long
 def test_any_value_of_another_type_is_refused_or_harmless(tmp_path: Path) -> None:
     death = bar_death()
     whole = json.loads(json.dumps(boot_log.to_json(death.result())))

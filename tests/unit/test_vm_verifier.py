@@ -132,6 +132,7 @@ def test_what_is_proved_holds(program: Program, inputs: bytes) -> None:
     event("proved" if holds(program, inputs) else "not proved")
 
 
+@pytest.mark.long
 @given(programs(), st.binary(max_size=4))
 def test_any_program_gets_a_verdict(program: Program, inputs: bytes) -> None:
     holds(program, inputs)
@@ -144,6 +145,7 @@ def test_what_is_proved_holds_for_many() -> None:
     assert proved > 40_000
 
 
+@pytest.mark.long
 def test_many_of_the_careful_programs_are_proved() -> None:
     verdicts = []
 

@@ -138,6 +138,7 @@ def assembled(source: str) -> list[bytes]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rows", [moves(), arithmetic(), branches()], ids=["moves", "arithmetic", "branches"])
 def test_every_form_is_what_the_toolchain_encodes(rows: list[Row]) -> None:
     found = assembled("\n".join(line for line, _ in rows))

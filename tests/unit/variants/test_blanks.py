@@ -37,6 +37,7 @@ def _bytes(image: Image, name: str) -> bytes:
     return section.data[at : at + symbol.size]
 
 
+@pytest.mark.long
 def test_what_is_wanted_is_there_and_the_rest_of_the_code_is_not(
     variants: Variants, slower: dict[str, str]
 ) -> None:
@@ -69,6 +70,7 @@ def test_a_breakpoint_of_the_code_itself_is_no_blank(variants: Variants) -> None
     assert not some.met
 
 
+@pytest.mark.long
 def test_a_question_that_strays_is_not_answered(
     session: Session, variants: Variants, slower: dict[str, str]
 ) -> None:

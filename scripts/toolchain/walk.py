@@ -16,6 +16,7 @@ from toolchain.types import MemoryChunk, Walk, WalkLevel
 Access = Literal["read", "write", "fetch"]
 Level = Literal["PML4", "PDPT", "PD", "PT"]
 Reader = Callable[[int, int], bytes | None]
+Names = Callable[[Level, int], tuple[str, ...]]
 
 LEVELS: tuple[tuple[Level, int], ...] = (("PML4", 39), ("PDPT", 30), ("PD", 21), ("PT", 12))
 
@@ -29,6 +30,7 @@ CR0_WP, CR0_PG = 1 << 16, 1 << 31
 CR4_PAE, CR4_LA57, CR4_SMEP, CR4_SMAP = 1 << 5, 1 << 12, 1 << 20, 1 << 21
 EFER_LME, EFER_LMA, EFER_NXE = 1 << 8, 1 << 10, 1 << 11
 RFLAGS_AC = 1 << 18
+TABLE_BYTES = 4096
 PHYSICAL_BITS = 40  # of QEMU's TCG processors
 
 
@@ -82,50 +84,92 @@ def translate(address: int, paging: Paging, read: Reader) -> Walk:
         ``mapped`` is true when a translation exists, even if the access would fault on its rights; then
         ``ends_at`` names the level that denies and ``reason`` says what. ``ends_at`` is None when all is well.
     """
-
-    def end(
-        mapped: bool, ends_at: str | None, reason: str, physical: int | None = None, size: int | None = None
-    ) -> Walk:
-        return Walk(address, paging.cr3, tuple(levels), mapped, physical, size, ends_at, reason)
-
-    levels: list[WalkLevel] = []
     if paging.cr0 and not paging.cr0 & CR0_PG:
-        return end(True, None, "paging is off: virtual is physical", address)
+        return Walk(address, paging.cr3, (), True, address, None, None, "paging is off: virtual is physical")
     if not paging.efer & EFER_LMA:
         from toolchain import walk_legacy
 
         return walk_legacy.translate(address, paging, read)
+    steps = Steps(address, paging, read)
     if paging.cr4 & CR4_LA57:
-        return end(False, "CR3", "CR4.LA57 is set: five-level paging is not followed")
+        return steps.ended("CR4.LA57 is set: five-level paging is not followed", "CR3")
     if not canonical(address):
-        return end(False, "address", "the address is not canonical: bits 63:47 are not all equal")
+        return steps.ended("the address is not canonical: bits 63:47 are not all equal", "address")
     table = paging.cr3 & ADDRESS
-    entries: list[int] = []
     for level, shift in LEVELS:
-        index = address >> shift & 0x1FF
-        where = table + 8 * index
-        data = read(where, 8)
-        if data is None:
-            levels.append(WalkLevel(level, index, where, None, ("unknown",)))
-            return end(False, level, f"the {level} entry at {where:#x} was not read")
-        entry = int.from_bytes(data, "little")
-        bad = reserved(level, entry, paging) if entry & PRESENT else ()
-        levels.append(WalkLevel(level, index, where, entry, flags(level, entry) + bad))
-        if not entry & PRESENT:
-            what = "is empty" if entry == 0 else f"holds {entry:#x}, whose present bit is clear"
-            return end(False, level, f"{level} entry {index} at {where:#x} {what}")
-        if bad:
-            return end(False, level, f"{level} entry {index} ({entry:#x}) has {', '.join(bad)} set")
-        entries.append(entry)
+        entry = steps.entry(level, table, shift)
+        if entry is None:
+            return steps.ended()
         if level == "PT" or (entry & LARGE and level in ("PDPT", "PD")):
-            size = 1 << shift
-            physical = entry & ADDRESS & ~(size - 1) | address & size - 1
-            refused = denied(entries, paging)
-            if refused:
-                return end(True, levels[refused[0]].level, refused[1], physical, size)
-            return end(True, None, f"maps to {physical:#x}", physical, size)
+            return steps.mapped(entry & ADDRESS, 1 << shift)
         table = entry & ADDRESS
     raise AssertionError("the PT level always ends a walk")
+
+
+class Steps:
+    """A walk on its way: the entries that it has come by, and how it ends.
+
+    Attributes:
+        levels: every entry that was looked at.
+        rights: the entries that have a part in the rights, the last ones of ``levels``.
+        why: the last entry ended it.
+    """
+
+    def __init__(self, address: int, paging: Paging, read: Reader) -> None:
+        self.address = address
+        self.paging = paging
+        self.read = read
+        self.levels: list[WalkLevel] = []
+        self.rights: list[int] = []
+        self.why = ""
+
+    def entry(
+        self, level: Level, table: int, shift: int, width: int = 8, names: Names | None = None
+    ) -> int | None:
+        """The entry that a table, a page of entries of ``width`` bytes, has for the address; None where it ends there.
+
+        Args:
+            level: of the table.
+            table: its physical address.
+            shift: the address's lowest bit that chooses among the entries.
+            width: 4 or 8.
+            names: the flags of an entry by name; None for ``flags``.
+        """
+        index = self.address >> shift & TABLE_BYTES // width - 1
+        where = table + width * index
+        data = self.read(where, width)
+        if data is None:
+            self.levels.append(WalkLevel(level, index, where, None, ("unknown",)))
+            self.why = f"the {level} entry at {where:#x} was not read"
+            return None
+        entry = int.from_bytes(data, "little")
+        bad = _reserved(level, entry, self.paging) if width == 8 and entry & PRESENT else ()
+        self.levels.append(WalkLevel(level, index, where, entry, (names or flags)(level, entry) + bad))
+        if not entry & PRESENT:
+            what = "is empty" if entry == 0 else f"holds {entry:#x}, whose present bit is clear"
+            self.why = f"{level} entry {index} at {where:#x} {what}"
+        elif bad:
+            self.why = f"{level} entry {index} ({entry:#x}) has {', '.join(bad)} set"
+        else:
+            self.rights.append(entry)
+            return entry
+        return None
+
+    def ended(self, why: str = "", at: str = "") -> Walk:
+        """It ends without a translation, at the last level unless another place is named."""
+        place = at or self.levels[-1].level
+        return Walk(
+            self.address, self.paging.cr3, tuple(self.levels), False, None, None, place, why or self.why
+        )
+
+    def mapped(self, frame: int, size: int) -> Walk:
+        """It ends at a page of ``size`` bytes; bits of ``frame`` below that are not its address."""
+        physical = frame & ~(size - 1) | self.address & size - 1
+        refused = _denied(self.rights, self.paging)
+        level, why = None, f"maps to {physical:#x}"
+        if refused:
+            level, why = self.levels[refused[0] - len(self.rights)].level, refused[1]
+        return Walk(self.address, self.paging.cr3, tuple(self.levels), True, physical, size, level, why)
 
 
 def level_of_table(table: int, address: int, physical: int, read: Reader) -> Level | None:
@@ -182,7 +226,7 @@ def flags(level: Level, entry: int) -> tuple[str, ...]:
     return tuple(found) if entry & PRESENT else ("not present", *found)
 
 
-def reserved(level: Level, entry: int, paging: Paging) -> tuple[str, ...]:
+def _reserved(level: Level, entry: int, paging: Paging) -> tuple[str, ...]:
     """The reserved bits that are set, by name."""
     bad = []
     if entry & NX and not paging.efer & EFER_NXE:
@@ -200,7 +244,7 @@ def reserved(level: Level, entry: int, paging: Paging) -> tuple[str, ...]:
     return tuple(bad)
 
 
-def denied(entries: list[int], paging: Paging) -> tuple[int, str] | None:
+def _denied(entries: list[int], paging: Paging) -> tuple[int, str] | None:
     """The level whose rights deny the access, and why (SDM vol. 3, 4.6.1); None when it is allowed."""
     last = len(entries) - 1
     user_page = all(entry & USER for entry in entries)

@@ -100,22 +100,18 @@ class Look:
         self.folder = str(PurePosixPath(self.makefile).parent) if self.makefile else "."
         scripts = "\n".join(self.texts.get(name, "") for name in ("run.sh", *_SCRIPTS))
         self.make = Makefile(self.texts[self.makefile] if self.makefile else "", scripts)
+        self._disks = self.make.machine.disks[:DISKS_MAX]
 
     def guesses(self) -> tuple[Guess, ...]:
         """Every key."""
-        syntax = self.syntax()
         return (
             Guess("kernel", "name", _quoted(_name(self.tree.resolve().name)), "the folder's name"),
             self.globs(),
-            syntax,
+            self.syntax(),
             self.build(),
             self.artifact(),
             self.qemu(),
-            *(
-                [Guess("boot", "disks", _list(disks), "further disks of the machine that its makefile runs")]
-                if (disks := self.disks())
-                else []
-            ),
+            *self.disks(),
             Guess(
                 "boot",
                 "timeout",
@@ -185,17 +181,17 @@ class Look:
         """A file of the makefile's as the tree names it."""
         return (PurePosixPath(self.folder) / name).as_posix()
 
-    def disks(self) -> list[str]:
+    def disks(self) -> Iterator[Guess]:
         """The further disks of the machine."""
-        return [self._placed(name) for name in self.make.machine.disks[:DISKS_MAX]]
+        found = [self._placed(name) for name in self._disks]
+        if found:
+            yield Guess("boot", "disks", _list(found), "further disks of the machine that its makefile runs")
 
     def build(self) -> Guess:
         """The command that makes it."""
         product, _ = self._product()
         if self.makefile:
-            wanted = [
-                name for name in (product, *self.make.machine.disks[:DISKS_MAX]) if name in self.make.rules
-            ]
+            wanted = [name for name in (product, *self._disks) if name in self.make.rules]
             first = next(iter(self.make.rules), "all")
             bare = first in ("all", product) or product in self.make.text.split("\n\n")[0]
             if wanted == [product] and bare:

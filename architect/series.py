@@ -6,7 +6,7 @@ Owns which values one of them could have by the others. It is read off the sourc
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -26,12 +26,13 @@ class Member(NamedTuple):
     value: int
 
 
-def runs(tree: Tree) -> Sequence[Sequence[Member]]:
+def _places(tree: Tree) -> Mapping[Key, tuple[Sequence[Member], int]]:
+    """The run that a definition stands in, and its place there."""
+    return {member.key: (run, n) for run in runs(tree) for n, member in enumerate(run)}
+
+
+def runs(tree: Tree) -> list[list[Member]]:
     """Definitions of plain numbers that stand below each other and share their names' first word."""
-    return tree.once("series", lambda: _runs(tree))
-
-
-def _runs(tree: Tree) -> list[list[Member]]:
     found: list[list[Member]] = []
     for file in sorted(tree.files):
         last: Statement | None = None
@@ -53,10 +54,10 @@ def _family(s: Statement) -> str:
 
 def fitting(tree: Tree, statement: Statement) -> list[int]:
     """The values that a definition could have by its run, likeliest first; none where it is of no run."""
-    run = next((run for run in runs(tree) if any(m.key == statement.key for m in run)), None)
-    if run is None:
+    stands = tree.once("series", lambda: _places(tree)).get(statement.key)
+    if stands is None:
         return []
-    place = next(n for n, member in enumerate(run) if member.key == statement.key)
+    run, place = stands
     others = [member.value for member in (*run[:place], *run[place + 1 :])]
     steps = Counter(after - before for before, after in pairwise(others) if after > before)
     usual = [step for step, _ in steps.most_common(STEPS)]
